@@ -1,0 +1,277 @@
+"""The compiled core. Only luci_tui/engine/native.py imports it; shapes and units are documented here."""
+
+from collections.abc import Sequence
+
+LLAMA_COMMIT: str
+ACCELERATOR: str
+
+class NativeError(RuntimeError): ...
+class ModelLoadError(NativeError): ...
+class ContextError(NativeError): ...
+
+class RequestError(NativeError):
+    """`args[0]` is "code: sentence"."""
+
+class Device:
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def total_bytes(self) -> int: ...
+    @property
+    def free_bytes(self) -> int: ...
+
+def list_devices() -> list[Device]: ...
+def system_info() -> str: ...
+def take_log() -> list[tuple[int, str]]:
+    """Lines that llama.cpp logged since the last call: (ggml level 1 debug .. 4 error, text)."""
+
+class LoadProgress:
+    """Shared with a running Engine(...) from another thread."""
+
+    def __init__(self) -> None: ...
+    @property
+    def fraction(self) -> float: ...
+    def cancel(self) -> None: ...
+
+class LoadParams:
+    """Field names and meanings are those of frames.LoadSpec."""
+
+    def __init__(self) -> None: ...
+    model_path: str
+    n_ctx: int
+    n_slots: int
+    n_batch: int
+    n_ubatch: int
+    n_threads: int
+    n_gpu_layers: int
+    kv_type_k: str
+    kv_type_v: str
+    flash_attention: str
+    kv_unified: bool
+    use_mmap: bool
+    use_mlock: bool
+    loras: list[tuple[str, float]]
+    embedding: bool
+    pooling: str
+    speculation: str
+    draft_model_path: str
+    draft_n_max: int
+    chat_template: str
+
+class SamplingParams:
+    """Field names and meanings are those of frames.SamplingParams."""
+
+    def __init__(self) -> None: ...
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    typical_p: float
+    top_n_sigma: float
+    xtc_probability: float
+    xtc_threshold: float
+    repeat_penalty: float
+    repeat_last_n: int
+    frequency_penalty: float
+    presence_penalty: float
+    dry_multiplier: float
+    dry_base: float
+    dry_allowed_length: int
+    dry_last_n: int
+    mirostat: int
+    mirostat_tau: float
+    mirostat_eta: float
+    dynatemp_range: float
+    dynatemp_exponent: float
+    seed: int | None
+    logit_bias: Sequence[tuple[int, float]]
+    ignore_eos: bool
+    grammar: str
+    json_schema: str
+    n_logprobs: int
+
+class Request:
+    """Field names and meanings are those of frames.Generate; exactly one source of the prompt is set."""
+
+    def __init__(self) -> None: ...
+    prompt: str | None
+    tokens: Sequence[int] | None
+    messages_json: str | None
+    tools_json: str
+    tool_choice: str
+    parallel_tool_calls: bool
+    enable_thinking: bool
+    add_bos: bool
+    max_tokens: int
+    stop: Sequence[str]
+    sampling: SamplingParams
+    shift_context: bool
+    n_keep: int
+    lora_scales: Sequence[float] | None
+    """One per LoadParams.loras, in their order; None = the scales given there."""
+    cache_prompt: bool
+    delivery_ms: int
+
+class ModelInfo:
+    """Field names and meanings are those of frames.ModelInfo."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def architecture(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def n_params(self) -> int: ...
+    @property
+    def n_vocab(self) -> int: ...
+    @property
+    def n_ctx(self) -> int: ...
+    @property
+    def n_ctx_train(self) -> int: ...
+    @property
+    def n_embd(self) -> int: ...
+    @property
+    def n_slots(self) -> int: ...
+    @property
+    def n_threads(self) -> int: ...
+    @property
+    def has_chat_template(self) -> bool: ...
+    @property
+    def can_rewind(self) -> bool: ...
+
+class TokenLogprob:
+    @property
+    def token(self) -> int: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def logprob(self) -> float: ...
+    @property
+    def top(self) -> list[tuple[int, str, float]]: ...
+
+class ToolCallDelta:
+    @property
+    def index(self) -> int: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def arguments(self) -> str: ...
+
+class Event:
+    """kind "progress", "delta", "done" or "failed"; only the fields of that kind mean something."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def id(self) -> int:
+        """What submit() returned."""
+    # progress
+    @property
+    def n_done(self) -> int: ...
+    @property
+    def n_total(self) -> int: ...
+    # delta
+    @property
+    def text(self) -> str: ...
+    @property
+    def reasoning(self) -> str: ...
+    @property
+    def tool_calls(self) -> list[ToolCallDelta]: ...
+    @property
+    def tokens(self) -> list[int]: ...
+    @property
+    def logprobs(self) -> list[TokenLogprob]: ...
+    # done
+    @property
+    def finish_reason(self) -> str: ...
+    @property
+    def stop_text(self) -> str: ...
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def cached_tokens(self) -> int: ...
+    @property
+    def completion_tokens(self) -> int: ...
+    @property
+    def dropped_tokens(self) -> int: ...
+    @property
+    def drafted_tokens(self) -> int: ...
+    @property
+    def accepted_tokens(self) -> int: ...
+    @property
+    def queue_ms(self) -> float: ...
+    @property
+    def prefill_ms(self) -> float: ...
+    @property
+    def decode_ms(self) -> float: ...
+    @property
+    def ttft_ms(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
+    # failed
+    @property
+    def code(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+
+class EngineStatus:
+    @property
+    def slots(self) -> list[tuple[int, str, int]]:
+        """(slot, "idle" | "waiting" | "prefill" | "decode", tokens in its KV cache)."""
+    @property
+    def n_queued(self) -> int: ...
+    @property
+    def n_active(self) -> int: ...
+    @property
+    def n_steps(self) -> int: ...
+    @property
+    def prompt_tokens_total(self) -> int: ...
+    @property
+    def cached_tokens_total(self) -> int: ...
+    @property
+    def completion_tokens_total(self) -> int: ...
+
+class Engine:
+    """One model, one context, n slots. One thread calls everything but `interrupt` and `tokenize`."""
+
+    def __init__(self, params: LoadParams, progress: LoadProgress) -> None:
+        """Load. Releases the GIL. Raises ModelLoadError, ContextError, or RequestError (bad value)."""
+    def info(self) -> ModelInfo: ...
+    def submit(self, request: Request) -> int:
+        """Queue a request and return its id. Raises RequestError at once for what can be seen at once."""
+    def cancel(self, request_id: int) -> None:
+        """End a request before the next decode; its "done" event says cancelled. Unknown ids are ignored."""
+    def run(self, max_ms: float) -> list[Event]:
+        """Step until events are due, max_ms have passed, interrupt() was called or nothing is left to do.
+
+        Releases the GIL. Returns at once with [] when there is no request.
+        """
+    def interrupt(self) -> None:
+        """Make a running or the next `run` return after the present step. Any thread."""
+    def has_work(self) -> bool: ...
+    def status(self) -> EngineStatus: ...
+    def tokenize(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
+        """Any thread."""
+    def detokenize(self, tokens: Sequence[int]) -> bytes: ...
+    def embed(self, texts: Sequence[str], normalize: bool) -> tuple[list[list[float]], int]:
+        """(vectors (n_texts, n_embd), prompt tokens). Needs LoadParams.embedding."""
+    def rerank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        """(a score per document, prompt tokens). Needs a reranking model and pooling "rank"."""
+    def save_state(self, slot: int, path: str) -> tuple[int, int]:
+        """Write an idle slot's KV cache and tokens; returns (n_tokens, size_bytes)."""
+    def restore_state(self, slot: int, path: str) -> tuple[int, int]:
+        """Read what save_state wrote for the same model and KV types; returns (n_tokens, size_bytes)."""
+    def bench(self, n_prompt: int, n_gen: int, n_streams: int) -> tuple[float, float]:
+        """One repetition like llama-bench: (prefill tokens/s, decode tokens/s over all streams).
+
+        0 where the count is 0. All slots must be idle; their caches are cleared.
+        """
