@@ -2,6 +2,7 @@
 
 #include "ggml-backend.h"
 #include "llama.h"
+#include "luci/log.h"
 
 namespace luci {
 
@@ -17,7 +18,7 @@ std::string system_info() {
     return llama_print_system_info();
 }
 
-static const char * kind_name(ggml_backend_dev_type type) {
+static const char * kind_name(enum ggml_backend_dev_type type) {
     switch (type) {
         case GGML_BACKEND_DEVICE_TYPE_CPU:
             return "cpu";
@@ -31,6 +32,7 @@ static const char * kind_name(ggml_backend_dev_type type) {
 }
 
 std::vector<Device> list_devices() {
+    init_backend();
     std::vector<Device> devices;
     for (size_t i = 0; i < ggml_backend_dev_count(); i++) {
         ggml_backend_dev_t dev = ggml_backend_dev_get(i);

@@ -1,0 +1,7 @@
+// One registration function per topic; module.cpp calls them.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+void register_devices(pybind11::module_ & m);
+void register_engine(pybind11::module_ & m);

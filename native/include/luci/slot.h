@@ -1,0 +1,41 @@
+// One sequence of the context: what its cache holds and which request it serves.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "luci/task.h"
+
+namespace luci {
+
+enum class SlotState {
+    IDLE,     // no request; the cache keeps what the last one left, for reuse
+    WAITING,  // another slot is computing a prefix that this one will copy
+    PREFILL,  // prompt tokens are missing in the cache
+    DECODE,   // `task->sampled` goes into the next batch
+};
+
+const char * slot_state_name(SlotState state);
+
+struct Slot {
+    int32_t seq = 0;
+    SlotState state = SlotState::IDLE;
+    std::vector<llama_token> cache;   // tokens at positions 0 .. n-1 of the sequence
+    std::vector<float> cache_scales;  // LoRA scales the cache was computed with
+    std::unique_ptr<Task> task;
+
+    // WAITING: copy `n_awaited` tokens from `source` once it holds them.
+    Slot * source = nullptr;
+    int32_t n_awaited = 0;
+
+    // This step's batch.
+    int32_t batch_index = -1;    // of the token whose logits choose the next one; -1 = none
+    int32_t n_prompt_added = 0;  // prompt tokens in the batch
+
+    uint64_t last_step = 0;  // step in which it was served last
+    Clock::time_point last_used;
+
+    int32_t n_cached() const { return static_cast<int32_t>(cache.size()); }
+};
+
+}  // namespace luci

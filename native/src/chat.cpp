@@ -1,0 +1,230 @@
+#include "luci/chat.h"
+
+#include <algorithm>
+#include <random>
+
+#include "luci/errors.h"
+
+namespace luci {
+
+namespace {
+
+std::string random_hex(size_t n_digits) {
+    static thread_local std::mt19937_64 generator{std::random_device{}()};
+    static const char digits[] = "0123456789abcdef";
+    std::string text;
+    for (size_t i = 0; i < n_digits; i++) {
+        text += digits[generator() % 16];
+    }
+    return text;
+}
+
+// Replaces each control token's text in `content` by mark + its number in `literals` + U+E001.
+void protect(std::string & content, const std::vector<std::string> & control_texts, const std::string & mark,
+             std::vector<std::string> & literals) {
+    for (const std::string & control : control_texts) {
+        size_t at = content.find(control);
+        while (at != std::string::npos) {
+            const std::string stand_in = mark + std::to_string(literals.size()) + "\xEE\x80\x81";
+            literals.push_back(control);
+            content.replace(at, control.size(), stand_in);
+            at = content.find(control, at + stand_in.size());
+        }
+    }
+}
+
+void protect_message(common_json & message, const std::vector<std::string> & control_texts, const std::string & mark,
+                     std::vector<std::string> & literals) {
+    if (!message.is_object() || !message.contains("role") || !message.contains("content") ||
+        !message.at("role").is_string()) {
+        return;
+    }
+    const std::string role = message.at("role").get<std::string>();
+    if (role != "user" && role != "tool") {
+        return;
+    }
+    common_json & content = message.at("content");
+    const auto protect_value = [&](common_json & value) {
+        std::string text = value.get<std::string>();
+        protect(text, control_texts, mark, literals);
+        value = common_json::make(text);
+    };
+    if (content.is_string()) {
+        protect_value(content);
+    } else if (content.is_array()) {
+        for (size_t i = 0; i < content.size(); i++) {
+            if (content.at(i).is_object() && content.at(i).contains("text") && content.at(i).at("text").is_string()) {
+                protect_value(content.at(i).at("text"));
+            }
+        }
+    }
+}
+
+common_chat_tool_choice tool_choice(const std::string & name) {
+    if (name == "required") {
+        return COMMON_CHAT_TOOL_CHOICE_REQUIRED;
+    }
+    return name == "none" ? COMMON_CHAT_TOOL_CHOICE_NONE : COMMON_CHAT_TOOL_CHOICE_AUTO;
+}
+
+}  // namespace
+
+ChatParser::ChatParser(const common_chat_params & params, bool parse_tool_calls) : params_(params) {
+    params_.reasoning_format = COMMON_REASONING_FORMAT_DEEPSEEK;
+    params_.parse_tool_calls = parse_tool_calls;
+    if (!params.parser.empty()) {
+        params_.parser.load(params.parser);
+    }
+}
+
+common_chat_msg ChatParser::parse(bool is_last) {
+    try {
+        return common_chat_parse(raw_, !is_last, params_);
+    } catch (const std::exception &) {
+        // A model may break its own format. What was understood so far stays, and nothing of the rest is lost.
+        common_chat_msg message = message_;
+        if (is_last && message.empty()) {
+            message.content = raw_;
+        }
+        return message;
+    }
+}
+
+void ChatParser::feed(const std::string & text, bool is_last, Event & event) {
+    raw_ += text;
+    if (raw_.empty()) {
+        return;
+    }
+    common_chat_msg message = parse(is_last);
+    message.set_tool_call_ids(tool_call_ids_, [] { return "call_" + random_hex(24); });
+    std::vector<common_chat_msg_diff> diffs;
+    try {
+        diffs = common_chat_msg_diff::compute_diffs(message_, message);
+    } catch (const std::exception &) {
+        return;  // the new reading takes something back; the next text decides
+    }
+    for (const common_chat_msg_diff & diff : diffs) {
+        event.text += diff.content_delta;
+        event.reasoning += diff.reasoning_content_delta;
+        if (diff.tool_call_index != std::string::npos) {
+            event.tool_calls.push_back({static_cast<int32_t>(diff.tool_call_index), diff.tool_call_delta.id,
+                                        diff.tool_call_delta.name, diff.tool_call_delta.arguments});
+        }
+    }
+    message_ = std::move(message);
+}
+
+Chat::Chat(const Model & model, const std::string & template_override) : model_(model) {
+    try {
+        templates_ = common_chat_templates_init(model.get(), template_override);
+    } catch (const std::exception & error) {
+        throw ModelLoadError(std::string("The chat template does not parse: ") + error.what() +
+                             ". Give another one with --chat-template.");
+    }
+    for (llama_token token = 0; token < model.n_vocab(); token++) {
+        if (llama_vocab_is_control(model.vocab(), token)) {
+            const char * text = llama_vocab_get_text(model.vocab(), token);
+            // One character is nobody's marker, and breaking it up would change ordinary text.
+            if (text != nullptr && std::string(text).size() >= 2) {
+                control_texts_.emplace_back(text);
+            }
+        }
+    }
+    // Longer ones first, so that a marker is not broken up by one that is part of it.
+    std::sort(control_texts_.begin(), control_texts_.end(),
+              [](const std::string & a, const std::string & b) { return a.size() > b.size(); });
+}
+
+bool Chat::has_template() const {
+    return common_chat_templates_was_explicit(templates_.get());
+}
+
+std::vector<llama_token> Chat::tokenize(const std::string & prompt, const std::vector<std::string> & literals,
+                                        const std::string & mark) const {
+    std::vector<llama_token> tokens;
+    size_t at = 0;
+    bool is_first = true;
+    const auto append = [&](const std::string & text, bool parse_special) {
+        const std::vector<llama_token> more = model_.tokenize(text, is_first, parse_special);
+        tokens.insert(tokens.end(), more.begin(), more.end());
+        is_first = false;
+    };
+    while (!literals.empty()) {
+        const size_t begin = prompt.find(mark, at);
+        if (begin == std::string::npos) {
+            break;
+        }
+        const size_t end = prompt.find("\xEE\x80\x81", begin);
+        append(prompt.substr(at, begin - at), true);
+        const size_t number = std::stoul(prompt.substr(begin + mark.size(), end - begin - mark.size()));
+        append(literals.at(number), false);
+        at = end + 3;
+    }
+    append(prompt.substr(at), true);
+    return tokens;
+}
+
+RenderedChat Chat::render(const Request & request) const {
+    std::vector<std::string> literals;
+    // U+E000 is private use: no tokenizer or template gives it a meaning; the random part keeps a user from forging it.
+    const std::string mark = "\xEE\x80\x80" + random_hex(16) + ":";
+    common_chat_params params;
+    bool has_tools = false;
+    try {
+        common_json messages = common_json::parse(*request.messages_json);
+        for (size_t i = 0; messages.is_array() && i < messages.size(); i++) {
+            protect_message(messages.at(i), control_texts_, mark, literals);
+        }
+        common_chat_templates_inputs inputs;
+        inputs.messages = common_chat_msgs_parse_oaicompat(messages);
+        if (!request.tools_json.empty()) {
+            inputs.tools = common_chat_tools_parse_oaicompat(common_json::parse(request.tools_json));
+        }
+        has_tools = !inputs.tools.empty();
+        inputs.tool_choice = tool_choice(request.tool_choice);
+        inputs.parallel_tool_calls = request.parallel_tool_calls;
+        inputs.enable_thinking = request.enable_thinking;
+        inputs.reasoning_format = COMMON_REASONING_FORMAT_DEEPSEEK;
+        inputs.json_schema = request.sampling.json_schema;
+        params = common_chat_templates_apply(templates_.get(), inputs);
+    } catch (const RequestError &) {
+        throw;
+    } catch (const std::exception & error) {
+        throw RequestError("invalid_request", std::string("The chat template cannot take these messages: ") +
+                                                  error.what() + ". Check roles, contents and tools.");
+    }
+
+    RenderedChat rendered;
+    rendered.tokens = tokenize(params.prompt, literals, mark);
+    rendered.stops = params.additional_stops;
+    if (!request.sampling.grammar.empty()) {
+        rendered.grammar = user_grammar(request.sampling);
+    } else {
+        rendered.grammar.gbnf = params.grammar;
+        rendered.grammar.is_lazy = params.grammar_lazy;
+        rendered.grammar.generation_prompt = params.generation_prompt;
+    }
+    for (const std::string & text : params.preserved_tokens) {
+        const std::vector<llama_token> ids = model_.tokenize(text, false, true);
+        if (ids.size() == 1) {
+            rendered.preserved_tokens.push_back(ids[0]);
+        }
+    }
+    for (common_grammar_trigger trigger : params.grammar_triggers) {
+        if (trigger.type == COMMON_GRAMMAR_TRIGGER_TYPE_WORD) {
+            const std::vector<llama_token> ids = model_.tokenize(trigger.value, false, true);
+            if (ids.size() == 1) {
+                trigger.type = COMMON_GRAMMAR_TRIGGER_TYPE_TOKEN;
+                trigger.token = ids[0];
+                rendered.preserved_tokens.push_back(ids[0]);
+            }
+        }
+        rendered.grammar.triggers.push_back(trigger);
+    }
+    if (params.format != COMMON_CHAT_FORMAT_CONTENT_ONLY && !(params.parser.empty() && !has_tools)) {
+        rendered.parser = std::make_unique<ChatParser>(params, has_tools && request.tool_choice != "none");
+    }
+    return rendered;
+}
+
+}  // namespace luci

@@ -1,0 +1,175 @@
+#include "luci/context.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "common.h"
+#include "luci/errors.h"
+#include "luci/log.h"
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace luci {
+
+// With "0 = as trained", a model trained on 128k tokens would ask for gigabytes that nobody meant.
+constexpr int32_t DEFAULT_N_CTX_MAX = 8192;
+
+int32_t default_threads() {
+    int32_t n = common_cpu_get_num_math();
+#if defined(__linux__)
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) == 0) {
+        n = std::min(n, static_cast<int32_t>(CPU_COUNT(&set)));
+    }
+#endif
+    return std::max(n, 1);
+}
+
+ggml_type kv_type_from_name(const std::string & name) {
+    for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0,
+                                 GGML_TYPE_Q4_1, GGML_TYPE_IQ4_NL, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1}) {
+        if (name == ggml_type_name(type)) {
+            return type;
+        }
+    }
+    throw RequestError("invalid_request", "'" + name +
+                                              "' is no type of a KV cache; use f16, bf16, f32, q8_0, q5_1, q5_0, "
+                                              "q4_1, q4_0 or iq4_nl.");
+}
+
+static enum llama_pooling_type pooling_from_name(const std::string & name) {
+    if (name == "model") {
+        return LLAMA_POOLING_TYPE_UNSPECIFIED;
+    }
+    const std::pair<const char *, enum llama_pooling_type> known[] = {{"none", LLAMA_POOLING_TYPE_NONE},
+                                                                 {"mean", LLAMA_POOLING_TYPE_MEAN},
+                                                                 {"cls", LLAMA_POOLING_TYPE_CLS},
+                                                                 {"last", LLAMA_POOLING_TYPE_LAST},
+                                                                 {"rank", LLAMA_POOLING_TYPE_RANK}};
+    for (const auto & [text, type] : known) {
+        if (name == text) {
+            return type;
+        }
+    }
+    throw RequestError("invalid_request", "'" + name + "' is no pooling; use model, none, mean, cls, last or rank.");
+}
+
+static int32_t context_size(const Model & model, const LoadParams & params) {
+    const int32_t trained = llama_model_n_ctx_train(model.get());
+    if (params.n_ctx == 0) {
+        return trained > 0 ? std::min(trained, DEFAULT_N_CTX_MAX) : DEFAULT_N_CTX_MAX;
+    }
+    if (trained > 0 && params.n_ctx > trained && !params.force) {
+        throw RequestError("n_ctx_beyond_training",
+                           "n_ctx " + std::to_string(params.n_ctx) + " is beyond the " + std::to_string(trained) +
+                               " tokens this model was trained with; answers would turn to noise. Use --n-ctx " +
+                               std::to_string(trained) + " or less, or --force.");
+    }
+    return params.n_ctx;
+}
+
+static llama_context_params context_params(const LoadParams & params, int32_t n_ctx) {
+    llama_context_params cparams = llama_context_default_params();
+    cparams.n_ctx = static_cast<uint32_t>(n_ctx) * params.n_slots;
+    cparams.n_batch = params.n_batch;
+    cparams.n_ubatch = std::min(params.n_ubatch, params.n_batch);
+    cparams.n_seq_max = params.n_slots;
+    cparams.n_threads = params.n_threads > 0 ? params.n_threads : default_threads();
+    cparams.n_threads_batch = cparams.n_threads;
+    cparams.type_k = kv_type_from_name(params.kv_type_k);
+    cparams.type_v = kv_type_from_name(params.kv_type_v);
+    cparams.kv_unified = params.kv_unified;
+    cparams.swa_full = false;
+    cparams.no_perf = true;
+    cparams.flash_attn_type = params.flash_attention == "on"    ? LLAMA_FLASH_ATTN_TYPE_ENABLED
+                              : params.flash_attention == "off" ? LLAMA_FLASH_ATTN_TYPE_DISABLED
+                                                                : LLAMA_FLASH_ATTN_TYPE_AUTO;
+    if (params.embedding) {
+        cparams.embeddings = true;
+        cparams.pooling_type = pooling_from_name(params.pooling);
+        // A text is pooled over one ubatch, so it must fit into one.
+        cparams.n_batch = std::max<uint32_t>(cparams.n_batch, n_ctx);
+        cparams.n_ubatch = cparams.n_batch;
+        cparams.kv_unified = true;
+    } else {
+        // Only decode tokens and the last prompt token need logits; the default reserves a row for every batch token.
+        const int32_t per_slot = 1 + (params.speculation == "none" ? 0 : params.draft_n_max);
+        cparams.n_outputs_max = std::min(params.n_batch, params.n_slots * per_slot);
+        cparams.n_outputs_max_per_seq = std::min(params.n_batch, per_slot);
+    }
+    return cparams;
+}
+
+Context::Context(const Model & model, const LoadParams & params) {
+    n_ctx = context_size(model, params);
+    const llama_context_params cparams = context_params(params, n_ctx);
+    ErrorCapture errors;
+    ctx_.reset(llama_init_from_model(model.get(), cparams));
+    if (!ctx_) {
+        throw ContextError("A context of " + std::to_string(n_ctx) + " tokens in " + std::to_string(params.n_slots) +
+                           " slots could not be made: " + errors.text("not enough memory") +
+                           ". Try a smaller --n-ctx or fewer slots.");
+    }
+    n_batch = static_cast<int32_t>(llama_n_batch(ctx_.get()));
+    n_threads = cparams.n_threads;
+    is_unified = cparams.kv_unified;
+    n_swa = llama_model_n_swa(model.get());
+    const int32_t n_head = std::max(llama_model_n_head(model.get()), 1);
+    const double kv_width = 1.0 * llama_model_n_embd(model.get()) / n_head * llama_model_n_head_kv(model.get());
+    kv_bytes_per_slot = 1.0 * n_ctx * llama_model_n_layer(model.get()) * kv_width *
+                        (1.0 * ggml_type_size(cparams.type_k) / ggml_blck_size(cparams.type_k) +
+                         1.0 * ggml_type_size(cparams.type_v) / ggml_blck_size(cparams.type_v));
+    if (!params.embedding) {
+        can_rewind = common_context_can_seq_rm(ctx_.get()) == COMMON_CONTEXT_SEQ_RM_TYPE_PART;
+    }
+}
+
+Memory::Memory(llama_context * target, llama_context * draft)
+    : target_(llama_get_memory(target)), draft_(draft != nullptr ? llama_get_memory(draft) : nullptr) {}
+
+bool Memory::remove(int32_t seq, int32_t begin, int32_t end) {
+    if (!llama_memory_seq_rm(target_, seq, begin, end)) {
+        return false;
+    }
+    // A draft that cannot be rewound is refused when it is loaded.
+    return draft_ == nullptr || llama_memory_seq_rm(draft_, seq, begin, end);
+}
+
+void Memory::clear_sequence(int32_t seq) {
+    remove(seq, -1, -1);
+}
+
+void Memory::clear_all() {
+    llama_memory_clear(target_, false);
+    if (draft_ != nullptr) {
+        llama_memory_clear(draft_, false);
+    }
+}
+
+void Memory::copy(int32_t from, int32_t to, int32_t n, bool is_unified) {
+    const int32_t begin = is_unified ? 0 : -1;
+    const int32_t end = is_unified ? n : -1;
+    llama_memory_seq_cp(target_, from, to, begin, end);
+    if (draft_ != nullptr) {
+        llama_memory_seq_cp(draft_, from, to, begin, end);
+    }
+}
+
+void Memory::shift(int32_t seq, int32_t begin, int32_t end, int32_t delta) {
+    llama_memory_seq_add(target_, seq, begin, end, delta);
+    if (draft_ != nullptr) {
+        llama_memory_seq_add(draft_, seq, begin, end, delta);
+    }
+}
+
+int32_t Memory::oldest_position(int32_t seq) const {
+    return llama_memory_seq_pos_min(target_, seq);
+}
+
+bool Memory::can_shift() const {
+    return llama_memory_can_shift(target_) && (draft_ == nullptr || llama_memory_can_shift(draft_));
+}
+
+}  // namespace luci

@@ -1,0 +1,93 @@
+#include "luci/engine.h"
+
+#include <algorithm>
+
+#include "luci/errors.h"
+
+namespace luci {
+
+Engine::Engine(const LoadParams & params, LoadProgress & progress)
+    : params_(params), model_(params, progress), context_(model_, params), chat_(model_, params.chat_template) {
+    scheduler_ = std::make_unique<Scheduler>(model_, context_, chat_, params_);
+    progress.fraction.store(1.0f, std::memory_order_relaxed);
+}
+
+ModelInfo Engine::info() const {
+    const llama_model * model = model_.get();
+    ModelInfo info;
+    info.name = model_.metadata("general.name");
+    info.architecture = model_.metadata("general.architecture");
+    char description[256];
+    llama_model_desc(model, description, sizeof(description));
+    info.description = description;
+    info.size_bytes = llama_model_size(model);
+    info.n_params = llama_model_n_params(model);
+    info.n_vocab = model_.n_vocab();
+    info.n_ctx = context_.n_ctx;
+    info.n_ctx_train = llama_model_n_ctx_train(model);
+    info.n_embd = llama_model_n_embd(model);
+    info.n_slots = params_.n_slots;
+    info.n_threads = context_.n_threads;
+    info.has_chat_template = chat_.has_template();
+    info.can_rewind = context_.can_rewind;
+    return info;
+}
+
+uint64_t Engine::submit(const Request & request) {
+    if (params_.embedding) {
+        throw RequestError("invalid_request",
+                           "This engine was loaded for embeddings and generates no text; load it without --embedding.");
+    }
+    if (!llama_model_has_decoder(model_.get())) {
+        throw RequestError("invalid_request", "A " + model_.metadata("general.architecture") +
+                                                  " model generates no text; use it with `luci embed`.");
+    }
+    auto task = std::make_unique<Task>(next_id_, request, model_, chat_, scheduler_->default_lora_scales());
+    scheduler_->submit(std::move(task));
+    return next_id_++;
+}
+
+std::vector<Event> Engine::run(double max_ms) {
+    std::vector<Event> events;
+    const Clock::time_point begin = Clock::now();
+    while (!interrupted_.exchange(false, std::memory_order_acq_rel)) {
+        if (!scheduler_->has_work()) {
+            break;
+        }
+        scheduler_->step(events);
+        const Clock::time_point now = Clock::now();
+        const bool is_due = ms_between(delivered_at_, now) >= scheduler_->delivery_ms();
+        scheduler_->deliver(events, !is_due);
+        if (is_due) {
+            delivered_at_ = now;
+        }
+        if (!events.empty() || ms_between(begin, now) >= max_ms) {
+            break;
+        }
+    }
+    return events;
+}
+
+std::string Engine::detokenize(const std::vector<llama_token> & tokens) const {
+    std::string bytes;
+    for (const llama_token token : tokens) {
+        if (token >= 0 && token < model_.n_vocab()) {
+            bytes += model_.piece(token, false);
+        }
+    }
+    return bytes;
+}
+
+Slot & Engine::idle_slot(int32_t slot) {
+    if (slot < 0 || slot >= params_.n_slots) {
+        throw RequestError("invalid_request", "There is no slot " + std::to_string(slot) + "; this engine has slots 0 to " +
+                                                  std::to_string(params_.n_slots - 1) + ".");
+    }
+    Slot & found = scheduler_->slots()[slot];
+    if (found.state != SlotState::IDLE) {
+        throw RequestError("slot_busy", "Slot " + std::to_string(slot) + " is busy; wait for its request to end.");
+    }
+    return found;
+}
+
+}  // namespace luci

@@ -1,0 +1,101 @@
+#include "luci/model.h"
+
+#include <climits>
+
+#include "luci/errors.h"
+#include "luci/log.h"
+
+namespace luci {
+
+static bool on_progress(float fraction, void * user_data) {
+    auto * progress = static_cast<LoadProgress *>(user_data);
+    progress->fraction.store(fraction, std::memory_order_relaxed);
+    return !progress->cancelled.load(std::memory_order_relaxed);
+}
+
+llama_model_ptr load_model_file(const std::string & path, const LoadParams & params, LoadProgress * progress) {
+    llama_model_params mparams = llama_model_default_params();
+    mparams.n_gpu_layers = params.n_gpu_layers;
+    if (params.use_mmap && params.use_mlock) {
+        mparams.load_mode = LLAMA_LOAD_MODE_MMAP_MLOCK;
+    } else if (params.use_mmap) {
+        mparams.load_mode = LLAMA_LOAD_MODE_AUTO;
+    } else {
+        mparams.load_mode = params.use_mlock ? LLAMA_LOAD_MODE_MLOCK : LLAMA_LOAD_MODE_NONE;
+    }
+    if (progress != nullptr) {
+        mparams.progress_callback = on_progress;
+        mparams.progress_callback_user_data = progress;
+    }
+    ErrorCapture errors;
+    llama_model_ptr model(llama_model_load_from_file(path.c_str(), mparams));
+    if (!model) {
+        if (progress != nullptr && progress->cancelled) {
+            throw ModelLoadError("Loading " + path + " was cancelled.");
+        }
+        throw ModelLoadError(path + " could not be loaded: " + errors.text("llama.cpp gave no reason") +
+                             ". Check the file, or get it again.");
+    }
+    return model;
+}
+
+Model::Model(const LoadParams & params, LoadProgress & progress) {
+    init_backend();
+    model_ = load_model_file(params.model_path, params, &progress);
+    vocab_ = llama_model_get_vocab(model_.get());
+    n_vocab_ = llama_vocab_n_tokens(vocab_);
+    for (const LoraSpec & lora : params.loras) {
+        ErrorCapture errors;
+        llama_adapter_lora * adapter = llama_adapter_lora_init(model_.get(), lora.path.c_str());
+        if (adapter == nullptr) {
+            throw ModelLoadError("The LoRA adapter " + lora.path + " could not be loaded: " +
+                                 errors.text("it does not fit this model") + ". Use one made for " +
+                                 params.model_path + ".");
+        }
+        loras_.emplace_back(adapter);
+    }
+}
+
+std::string Model::metadata(const char * key) const {
+    char buffer[1024];
+    const int32_t n = llama_model_meta_val_str(model_.get(), key, buffer, sizeof(buffer));
+    return n > 0 ? std::string(buffer) : std::string();
+}
+
+std::string Model::piece(llama_token token, bool special) const {
+    char buffer[64];
+    int32_t n = llama_token_to_piece(vocab_, token, buffer, sizeof(buffer), 0, special);
+    if (n >= 0) {
+        return std::string(buffer, n);
+    }
+    std::string text(static_cast<size_t>(-n), '\0');
+    n = llama_token_to_piece(vocab_, token, text.data(), static_cast<int32_t>(text.size()), 0, special);
+    text.resize(n > 0 ? n : 0);
+    return text;
+}
+
+std::vector<llama_token> Model::tokenize(const std::string & text, bool add_special, bool parse_special) const {
+    if (llama_vocab_type(vocab_) == LLAMA_VOCAB_TYPE_NONE) {
+        throw RequestError("no_tokenizer", "This model has no tokenizer; send token ids instead of text.");
+    }
+    // One token covers at least one byte; the two extra ones are BOS and EOS.
+    if (text.size() > INT32_MAX / 4) {
+        throw RequestError("invalid_request", "A text of " + std::to_string(text.size()) +
+                                                  " bytes is too long to tokenize; send less than 512 MiB.");
+    }
+    std::vector<llama_token> tokens(text.size() + 2);
+    int32_t n = llama_tokenize(vocab_, text.data(), static_cast<int32_t>(text.size()), tokens.data(),
+                               static_cast<int32_t>(tokens.size()), add_special, parse_special);
+    if (n < 0 && n != INT32_MIN) {
+        tokens.resize(static_cast<size_t>(-n));
+        n = llama_tokenize(vocab_, text.data(), static_cast<int32_t>(text.size()), tokens.data(),
+                           static_cast<int32_t>(tokens.size()), add_special, parse_special);
+    }
+    if (n < 0) {
+        throw RequestError("invalid_request", "The text could not be tokenized; send a shorter one.");
+    }
+    tokens.resize(static_cast<size_t>(n));
+    return tokens;
+}
+
+}  // namespace luci

@@ -1,0 +1,322 @@
+#include "luci/sampler.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <random>
+
+#include "json-schema-to-grammar.h"
+#include "luci/errors.h"
+#include "luci/log.h"
+#include "luci/text_stream.h"
+#include "luci/top_k.h"
+
+namespace luci {
+
+namespace {
+
+// Above this k a heap is slower than llama.cpp's own bucket sort.
+constexpr int32_t MAX_PRESELECT_K = 256;
+
+std::string escape_regex(const std::string & text) {
+    std::string escaped;
+    for (const char c : text) {
+        if (std::string("^$\\.*+?()[]{}|/").find(c) != std::string::npos) {
+            escaped += '\\';
+        }
+        escaped += c;
+    }
+    return escaped;
+}
+
+std::string anchored(const std::string & pattern) {
+    return "^" + pattern.substr(!pattern.empty() && pattern.front() == '^') +
+           (!pattern.empty() && pattern.back() == '$' ? "" : "$");
+}
+
+void check_finite(float value, const char * name) {
+    if (!std::isfinite(value)) {
+        throw RequestError("invalid_request", std::string(name) + " is not a finite number; give a plain number.");
+    }
+}
+
+}  // namespace
+
+GrammarSpec user_grammar(const SamplingParams & params) {
+    GrammarSpec spec;
+    if (!params.grammar.empty() && !params.json_schema.empty()) {
+        throw RequestError("invalid_request", "Both a grammar and a JSON schema were given; give one of them.");
+    }
+    spec.gbnf = params.grammar;
+    if (!params.json_schema.empty()) {
+        try {
+            spec.gbnf = json_schema_to_grammar(common_json::parse(params.json_schema));
+        } catch (const std::exception & error) {
+            throw RequestError("invalid_schema", std::string("The JSON schema cannot be used: ") + error.what() +
+                                                     ". Correct it, or use a GBNF grammar.");
+        }
+    }
+    return spec;
+}
+
+Sampler::Sampler(const Model & model, const SamplingParams & params, const GrammarSpec & grammar) : model_(model) {
+    check_finite(params.temperature, "temperature");
+    check_finite(params.frequency_penalty, "frequency_penalty");
+    check_finite(params.presence_penalty, "presence_penalty");
+    if (!(params.repeat_penalty > 0.0f) || !std::isfinite(params.repeat_penalty)) {
+        throw RequestError("invalid_request", "repeat_penalty " + std::to_string(params.repeat_penalty) +
+                                                  " is not above 0; 1 switches it off.");
+    }
+    n_logprobs_ = std::min(params.n_logprobs, model.n_vocab());
+    seed_ = params.seed ? *params.seed : std::random_device{}() % (LLAMA_DEFAULT_SEED - 1);
+
+    for (const auto & [token, value] : params.logit_bias) {
+        if (token < 0 || token >= model.n_vocab()) {
+            throw RequestError("invalid_request", "logit_bias names token " + std::to_string(token) +
+                                                      ", but the vocabulary ends at " +
+                                                      std::to_string(model.n_vocab() - 1) + ".");
+        }
+        bias_.emplace_back(token, value);
+    }
+    int32_t n_suppressed = 0;
+    const llama_token * suppressed = llama_vocab_get_suppress_tokens(model.vocab(), &n_suppressed);
+    for (int32_t i = 0; i < n_suppressed; i++) {
+        bias_.emplace_back(suppressed[i], -INFINITY);
+    }
+    if (params.ignore_eos) {
+        for (llama_token token = 0; token < model.n_vocab(); token++) {
+            if (llama_vocab_is_eog(model.vocab(), token)) {
+                bias_.emplace_back(token, -INFINITY);
+            }
+        }
+    }
+    build_chain(params);
+    build_grammar(grammar);
+}
+
+// The order is llama-common's default: penalties, DRY, top-n-sigma, top-k, typical, top-p, min-p, XTC, temperature.
+void Sampler::build_chain(const SamplingParams & params) {
+    const bool has_penalties = params.repeat_last_n != 0 &&
+                               (params.repeat_penalty != 1.0f || params.frequency_penalty != 0.0f ||
+                                params.presence_penalty != 0.0f);
+    const bool has_dry = params.dry_multiplier > 0.0f && params.dry_last_n != 0;
+    const bool has_sigma = params.top_n_sigma >= 0.0f;
+    needs_history_ = has_penalties || has_dry;
+    is_greedy_ = params.temperature <= 0.0f && !needs_history_ && params.mirostat == 0;
+    if (!needs_history_ && !has_sigma && params.mirostat == 0 && params.top_k > 0 &&
+        params.top_k <= MAX_PRESELECT_K) {
+        preselect_k_ = std::min(params.top_k, model_.n_vocab());
+    }
+
+    chain_.reset(llama_sampler_chain_init(llama_sampler_chain_default_params()));
+    const auto add = [this](llama_sampler * sampler) { llama_sampler_chain_add(chain_.get(), sampler); };
+    if (has_penalties) {
+        add(llama_sampler_init_penalties(model_.n_vocab(), params.repeat_last_n, params.repeat_penalty,
+                                         params.frequency_penalty, params.presence_penalty));
+    }
+    if (has_dry) {
+        static const char * breakers[] = {"\n", ":", "\"", "*"};
+        add(llama_sampler_init_dry(model_.vocab(), params.dry_multiplier, params.dry_base, params.dry_allowed_length,
+                                   params.dry_last_n, breakers, 4));
+    }
+    if (params.temperature <= 0.0f) {
+        add(llama_sampler_init_greedy());
+        return;
+    }
+    if (params.mirostat == 1) {
+        add(llama_sampler_init_temp(params.temperature));
+        add(llama_sampler_init_mirostat(model_.n_vocab(), seed_, params.mirostat_tau, params.mirostat_eta, 100));
+        return;
+    }
+    if (params.mirostat == 2) {
+        add(llama_sampler_init_temp(params.temperature));
+        add(llama_sampler_init_mirostat_v2(seed_, params.mirostat_tau, params.mirostat_eta));
+        return;
+    }
+    if (has_sigma) {
+        add(llama_sampler_init_top_n_sigma(params.top_n_sigma));
+    }
+    if (params.top_k > 0 && preselect_k_ < 0) {
+        add(llama_sampler_init_top_k(params.top_k));
+    }
+    if (params.typical_p < 1.0f) {
+        add(llama_sampler_init_typical(params.typical_p, 1));
+    }
+    if (params.top_p < 1.0f) {
+        add(llama_sampler_init_top_p(params.top_p, 1));
+    }
+    if (params.min_p > 0.0f) {
+        add(llama_sampler_init_min_p(params.min_p, 1));
+    }
+    if (params.xtc_probability > 0.0f) {
+        add(llama_sampler_init_xtc(params.xtc_probability, params.xtc_threshold, 1, seed_));
+    }
+    if (params.dynatemp_range > 0.0f) {
+        add(llama_sampler_init_temp_ext(params.temperature, params.dynatemp_range, params.dynatemp_exponent));
+    } else {
+        add(llama_sampler_init_temp(params.temperature));
+    }
+    add(llama_sampler_init_dist(seed_));
+}
+
+void Sampler::build_grammar(const GrammarSpec & spec) {
+    if (spec.gbnf.empty()) {
+        return;
+    }
+    std::vector<std::string> patterns;
+    std::vector<llama_token> tokens;
+    for (const common_grammar_trigger & trigger : spec.triggers) {
+        switch (trigger.type) {
+            case COMMON_GRAMMAR_TRIGGER_TYPE_TOKEN:
+                tokens.push_back(trigger.token);
+                break;
+            case COMMON_GRAMMAR_TRIGGER_TYPE_WORD:
+                patterns.push_back(escape_regex(trigger.value));
+                break;
+            case COMMON_GRAMMAR_TRIGGER_TYPE_PATTERN:
+                patterns.push_back(trigger.value);
+                break;
+            case COMMON_GRAMMAR_TRIGGER_TYPE_PATTERN_FULL:
+                patterns.push_back(anchored(trigger.value));
+                break;
+        }
+    }
+    std::vector<const char *> pattern_pointers;
+    for (const std::string & pattern : patterns) {
+        pattern_pointers.push_back(pattern.c_str());
+    }
+    ErrorCapture errors;
+    if (spec.is_lazy) {
+        grammar_.reset(llama_sampler_init_grammar_lazy_patterns(model_.vocab(), spec.gbnf.c_str(), "root",
+                                                                pattern_pointers.data(), pattern_pointers.size(),
+                                                                tokens.data(), tokens.size()));
+    } else {
+        grammar_.reset(llama_sampler_init_grammar(model_.vocab(), spec.gbnf.c_str(), "root"));
+    }
+    if (!grammar_) {
+        throw RequestError("invalid_grammar", "The grammar does not parse: " + errors.text("no root rule was found") +
+                                                  ". Correct it; its start rule is root.");
+    }
+    if (spec.is_lazy || spec.generation_prompt.empty()) {
+        return;
+    }
+    bool is_first = true;
+    for (const llama_token token : model_.tokenize(spec.generation_prompt, false, true)) {
+        // SentencePiece puts a space before the first token that is not in the prompt.
+        const std::string text = model_.piece(token, true);
+        const bool is_added_space = is_first && !text.empty() && std::isspace(static_cast<unsigned char>(text[0])) &&
+                                    !std::isspace(static_cast<unsigned char>(spec.generation_prompt[0]));
+        if (!is_added_space) {
+            llama_sampler_accept(grammar_.get(), token);
+        }
+        is_first = false;
+    }
+}
+
+llama_token Sampler::pick_greedy(const float * logits) const {
+    thread_local std::vector<llama_token_data> best;
+    if (!select_top_k(logits, model_.n_vocab(), 1, best) || best.empty()) {
+        return LLAMA_TOKEN_NULL;
+    }
+    return best.front().id;
+}
+
+// LLAMA_TOKEN_NULL = the row has a NaN or no token that may be chosen.
+llama_token Sampler::pick(const float * logits, bool with_grammar) {
+    if (is_greedy_ && !with_grammar) {
+        return pick_greedy(logits);
+    }
+    bool is_sorted = false;
+    if (preselect_k_ > 0 && !with_grammar) {
+        if (!select_top_k(logits, model_.n_vocab(), preselect_k_, candidates_)) {
+            return LLAMA_TOKEN_NULL;
+        }
+        is_sorted = true;
+    } else {
+        candidates_.resize(model_.n_vocab());
+        for (int32_t i = 0; i < model_.n_vocab(); i++) {
+            if (std::isnan(logits[i])) {
+                return LLAMA_TOKEN_NULL;
+            }
+            candidates_[i] = {i, logits[i], 0.0f};
+        }
+    }
+    llama_token_data_array array = {candidates_.data(), candidates_.size(), -1, is_sorted};
+    if (with_grammar) {
+        llama_sampler_apply(grammar_.get(), &array);
+        if (preselect_k_ > 0) {
+            // The chain was built without top-k; here it comes after the grammar.
+            llama_sampler_ptr top_k(llama_sampler_init_top_k(preselect_k_));
+            llama_sampler_apply(top_k.get(), &array);
+        }
+    }
+    if (array.size == 0) {
+        return LLAMA_TOKEN_NULL;
+    }
+    llama_sampler_apply(chain_.get(), &array);
+    if (array.selected < 0 || array.selected >= static_cast<int64_t>(array.size) ||
+        !(array.data[array.selected].logit > -INFINITY)) {
+        return LLAMA_TOKEN_NULL;
+    }
+    return array.data[array.selected].id;
+}
+
+llama_token Sampler::sample(float * logits) {
+    for (const auto & [token, value] : bias_) {
+        logits[token] += value;
+    }
+    llama_token token = pick(logits, false);
+    if (grammar_ && token != LLAMA_TOKEN_NULL) {
+        // The grammar is checked on the one chosen token first: applying it to the whole vocabulary is the slow part.
+        llama_token_data one = {token, 1.0f, 0.0f};
+        llama_token_data_array array = {&one, 1, -1, false};
+        llama_sampler_apply(grammar_.get(), &array);
+        if (!(one.logit > -INFINITY)) {
+            token = pick(logits, true);
+        }
+    }
+    if (token == LLAMA_TOKEN_NULL) {
+        throw RequestError("nan_logits",
+                           "The model computed no usable probabilities (NaN, or no token is allowed); its file or its "
+                           "KV type may be broken. Validate the file, or load it with --kv-type f16.");
+    }
+    return token;
+}
+
+void Sampler::accept(llama_token token) {
+    if (grammar_) {
+        llama_sampler_accept(grammar_.get(), token);
+    }
+    llama_sampler_accept(chain_.get(), token);
+}
+
+void Sampler::accept_prompt(llama_token token) {
+    if (needs_history_) {
+        llama_sampler_accept(chain_.get(), token);
+    }
+}
+
+TokenLogprob Sampler::logprob(const float * logits, llama_token token) const {
+    const int32_t n_vocab = model_.n_vocab();
+    std::vector<llama_token_data> top;
+    select_top_k(logits, n_vocab, std::max(n_logprobs_, 1), top);
+    const double max = top.empty() ? 0.0 : top.front().logit;
+    double sum = 0.0;
+    for (int32_t i = 0; i < n_vocab; i++) {
+        sum += std::exp(logits[i] - max);
+    }
+    const double log_sum = max + std::log(sum);
+    TokenLogprob result;
+    result.token = token;
+    result.text = valid_utf8(model_.piece(token, true));
+    result.logprob = static_cast<float>(logits[token] - log_sum);
+    for (const llama_token_data & candidate : top) {
+        if (static_cast<int32_t>(result.top.size()) < n_logprobs_) {
+            result.top.emplace_back(candidate.id, valid_utf8(model_.piece(candidate.id, true)),
+                                    static_cast<float>(candidate.logit - log_sum));
+        }
+    }
+    return result;
+}
+
+}  // namespace luci
