@@ -1,0 +1,108 @@
+"""The two tiny vocabularies of the test models, written into a GGUF file.
+
+`TINY_SPM` is SentencePiece-like: control tokens, all 256 bytes, and a few pieces, so that any text
+has tokens and random weights yield every kind of token, broken UTF-8 included. `TINY_WPM` is
+WordPiece-like for the embedding models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gguf
+
+SPACE = "\u2581"
+"""How both vocabularies of llama.cpp write the start of a word."""
+
+CHATML_TEMPLATE = (
+    "{% for message in messages %}"
+    "<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""ChatML, whose control tokens TINY_SPM holds."""
+
+
+@dataclass(frozen=True)
+class TinyVocab:
+    """One vocabulary as the keys of a GGUF file want it; the three tuples have equal length."""
+
+    model: str
+    """`tokenizer.ggml.model`: "llama" or "bert"."""
+    texts: tuple[str, ...]
+    scores: tuple[float, ...]
+    types: tuple[gguf.TokenType, ...]
+    specials: tuple[tuple[str, int], ...]
+    """(key below `tokenizer.ggml`, token id)."""
+    flags: tuple[tuple[str, bool], ...]
+    """(key below `tokenizer.ggml`, value)."""
+
+    def write(self, writer: gguf.GGUFWriter) -> None:
+        """Add the vocabulary's keys to a file that is being written."""
+        writer.add_tokenizer_model(self.model)
+        writer.add_tokenizer_pre("default")
+        writer.add_token_list(list(self.texts))
+        writer.add_token_scores(list(self.scores))
+        writer.add_token_types(list(self.types))
+        for key, token in self.specials:
+            writer.add_uint32(f"tokenizer.ggml.{key}", token)
+        for key, value in self.flags:
+            writer.add_bool(f"tokenizer.ggml.{key}", value)
+
+    def id_of(self, text: str) -> int:
+        """Find the id of a token by its text as it stands in the file."""
+        return self.texts.index(text)
+
+
+_WORDS = (
+    *("the", "and", "of", "to", "in", "is", "list", "files", "show", "find"),
+    *("file", "name", "count", "lines", "large", "small"),
+)
+
+
+def _spm_vocab() -> TinyVocab:
+    controls = ("<s>", "</s>", "<|im_start|>", "<|im_end|>")
+    byte_texts = tuple(f"<0x{value:02X}>" for value in range(256))
+    letters = tuple("abcdefghijklmnopqrstuvwxyz")
+    # SentencePiece merges pairs, so every step on the way to a word must be a piece too.
+    starts = (SPACE + word[:end] for word in _WORDS for end in range(1, len(word) + 1))
+    pieces = (SPACE, *letters, *dict.fromkeys(starts))
+    texts = ("<unk>", *controls, *byte_texts, *pieces)
+    # Merging in llama.cpp follows the score: longer pieces must win over the letters they hold.
+    scores = (*[0.0] * (1 + len(controls) + len(byte_texts)), *[float(len(p)) for p in pieces])
+    types = (
+        gguf.TokenType.UNKNOWN,
+        *[gguf.TokenType.CONTROL] * len(controls),
+        *[gguf.TokenType.BYTE] * len(byte_texts),
+        *[gguf.TokenType.NORMAL] * len(pieces),
+    )
+    specials = (("bos_token_id", 1), ("eos_token_id", 2), ("unknown_token_id", 0))
+    flags = (("add_bos_token", True), ("add_eos_token", False), ("add_space_prefix", True))
+    return TinyVocab("llama", texts, scores, types, specials, flags)
+
+
+def _wpm_vocab() -> TinyVocab:
+    controls = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    characters = "abcdefghijklmnopqrstuvwxyz0123456789.,:;!?'\"()-_/"
+    words = tuple(SPACE + word for word in _WORDS)
+    pieces = (*(SPACE + c for c in characters), *characters, *words)
+    texts = (*controls, *pieces)
+    types = (
+        *[gguf.TokenType.CONTROL] * len(controls),
+        *[gguf.TokenType.NORMAL] * len(pieces),
+    )
+    specials = (
+        ("bos_token_id", 2),
+        ("cls_token_id", 2),
+        ("eos_token_id", 3),
+        ("seperator_token_id", 3),  # the key's spelling in the format
+        ("padding_token_id", 0),
+        ("unknown_token_id", 1),
+        ("mask_token_id", 4),
+    )
+    flags = (("add_bos_token", True), ("add_eos_token", True))
+    return TinyVocab("bert", texts, (0.0,) * len(texts), types, specials, flags)
+
+
+TINY_SPM = _spm_vocab()
+TINY_WPM = _wpm_vocab()
