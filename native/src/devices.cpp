@@ -17,7 +17,7 @@ std::string system_info() {
     return llama_print_system_info();
 }
 
-static const char * kind_name(ggml_backend_dev_type type) {
+static const char * kind_name(enum ggml_backend_dev_type type) {
     switch (type) {
         case GGML_BACKEND_DEVICE_TYPE_CPU:
             return "cpu";
