@@ -61,6 +61,8 @@ class LoadParams:
     draft_model_path: str
     draft_n_max: int
     chat_template: str
+    force: bool
+    """Allow n_ctx beyond the trained context."""
 
 class SamplingParams:
     """Field names and meanings are those of frames.SamplingParams."""

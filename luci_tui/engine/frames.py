@@ -69,8 +69,8 @@ class LoadSpec(Frame):
     """What a worker loads: one model, one context, `n_slots` slots."""
 
     model_path: str
-    n_ctx: int = Field(default=4096, ge=0)
-    """Tokens of context per slot; 0 = what the model was trained with."""
+    n_ctx: int = Field(default=0, ge=0)
+    """Tokens of context per slot; 0 = what the model was trained with, at most 8,192."""
     n_slots: int = Field(default=1, ge=1, le=256)
     n_batch: int = Field(default=2048, ge=1)
     """Most tokens in one llama_decode."""
@@ -90,14 +90,15 @@ class LoadSpec(Frame):
     loras: tuple[LoraSpec, ...] = ()
     embedding: bool = False
     """True = the engine embeds and reranks and does not generate."""
-    pooling: Literal["model", "none", "mean", "cls", "last", "rank"] = "model"
+    pooling: Literal["model", "mean", "cls", "last", "rank"] = "model"
+    """How token vectors become one per text; "model" = as the file says, else mean."""
     speculation: Speculation = Speculation.NONE
     draft_model_path: str = ""
     draft_n_max: int = Field(default=8, ge=1, le=64)
     chat_template: str = ""
     """Jinja source that replaces the model's own; empty = the model's."""
     force: bool = False
-    """Load even when the memory estimate says that it does not fit."""
+    """Load even when the memory estimate says that it does not fit, or `n_ctx` is beyond training."""
 
 
 class SamplingParams(Frame):

@@ -43,8 +43,7 @@ static enum llama_pooling_type pooling_from_name(const std::string & name) {
     if (name == "model") {
         return LLAMA_POOLING_TYPE_UNSPECIFIED;
     }
-    const std::pair<const char *, enum llama_pooling_type> known[] = {{"none", LLAMA_POOLING_TYPE_NONE},
-                                                                 {"mean", LLAMA_POOLING_TYPE_MEAN},
+    const std::pair<const char *, enum llama_pooling_type> known[] = {{"mean", LLAMA_POOLING_TYPE_MEAN},
                                                                  {"cls", LLAMA_POOLING_TYPE_CLS},
                                                                  {"last", LLAMA_POOLING_TYPE_LAST},
                                                                  {"rank", LLAMA_POOLING_TYPE_RANK}};
@@ -53,7 +52,7 @@ static enum llama_pooling_type pooling_from_name(const std::string & name) {
             return type;
         }
     }
-    throw RequestError("invalid_request", "'" + name + "' is no pooling; use model, none, mean, cls, last or rank.");
+    throw RequestError("invalid_request", "'" + name + "' is no pooling; use model, mean, cls, last or rank.");
 }
 
 static int32_t context_size(const Model & model, const LoadParams & params) {
@@ -104,9 +103,14 @@ static llama_context_params context_params(const LoadParams & params, int32_t n_
 
 Context::Context(const Model & model, const LoadParams & params) {
     n_ctx = context_size(model, params);
-    const llama_context_params cparams = context_params(params, n_ctx);
+    llama_context_params cparams = context_params(params, n_ctx);
     ErrorCapture errors;
     ctx_.reset(llama_init_from_model(model.get(), cparams));
+    if (ctx_ && params.embedding && llama_pooling_type(ctx_.get()) == LLAMA_POOLING_TYPE_NONE) {
+        // A file that names no pooling is a generative model; one vector per text then means the mean of its tokens.
+        cparams.pooling_type = LLAMA_POOLING_TYPE_MEAN;
+        ctx_.reset(llama_init_from_model(model.get(), cparams));
+    }
     if (!ctx_) {
         throw ContextError("A context of " + std::to_string(n_ctx) + " tokens in " + std::to_string(params.n_slots) +
                            " slots could not be made: " + errors.text("not enough memory") +

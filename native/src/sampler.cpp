@@ -1,9 +1,9 @@
 #include "luci/sampler.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <random>
+#include <unordered_map>
 
 #include "json-schema-to-grammar.h"
 #include "luci/errors.h"
@@ -32,6 +32,48 @@ std::string escape_regex(const std::string & text) {
 std::string anchored(const std::string & pattern) {
     return "^" + pattern.substr(!pattern.empty() && pattern.front() == '^') +
            (!pattern.empty() && pattern.back() == '$' ? "" : "$");
+}
+
+// Tokens whose bytes are exactly `text`. A SentencePiece tokenizer puts a space after each control token; where it does,
+// the characters are taken one by one.
+std::vector<llama_token> exact_tokens(const Model & model, const std::string & text) {
+    std::vector<llama_token> tokens = model.tokenize(text, false, true);
+    std::string bytes;
+    for (const llama_token token : tokens) {
+        bytes += model.piece(token, true);
+    }
+    if (bytes == text) {
+        return tokens;
+    }
+    std::unordered_map<std::string, llama_token> by_text;
+    for (llama_token token = 0; token < model.n_vocab(); token++) {
+        const bool is_control = llama_vocab_is_control(model.vocab(), token);
+        const std::string piece = model.piece(token, true);
+        if (piece.size() == 1 || is_control) {
+            by_text.emplace(piece, token);
+        }
+    }
+    std::vector<llama_token> exact;
+    size_t next_control = 0;
+    for (size_t at = 0; at < text.size();) {
+        // Control tokens come back from the tokenizer in the order of the text.
+        while (next_control < tokens.size() && !llama_vocab_is_control(model.vocab(), tokens[next_control])) {
+            next_control++;
+        }
+        const std::string control = next_control < tokens.size() ? model.piece(tokens[next_control], true) : "";
+        if (!control.empty() && text.compare(at, control.size(), control) == 0) {
+            exact.push_back(tokens[next_control++]);
+            at += control.size();
+            continue;
+        }
+        const auto found = by_text.find(text.substr(at, 1));
+        if (found == by_text.end()) {
+            throw std::runtime_error("no token stands for byte " + std::to_string(static_cast<uint8_t>(text[at])));
+        }
+        exact.push_back(found->second);
+        at++;
+    }
+    return exact;
 }
 
 void check_finite(float value, const char * name) {
@@ -200,16 +242,14 @@ void Sampler::build_grammar(const GrammarSpec & spec) {
     if (spec.is_lazy || spec.generation_prompt.empty()) {
         return;
     }
-    bool is_first = true;
-    for (const llama_token token : model_.tokenize(spec.generation_prompt, false, true)) {
-        // SentencePiece puts a space before the first token that is not in the prompt.
-        const std::string text = model_.piece(token, true);
-        const bool is_added_space = is_first && !text.empty() && std::isspace(static_cast<unsigned char>(text[0])) &&
-                                    !std::isspace(static_cast<unsigned char>(spec.generation_prompt[0]));
-        if (!is_added_space) {
+    try {
+        for (const llama_token token : exact_tokens(model_, spec.generation_prompt)) {
             llama_sampler_accept(grammar_.get(), token);
         }
-        is_first = false;
+    } catch (const std::exception & error) {
+        throw RequestError("invalid_grammar", std::string("The grammar does not fit the start of the answer that the "
+                                                          "chat template writes: ") +
+                                                  error.what() + ". Use another template, or no tools.");
     }
 }
 

@@ -34,7 +34,7 @@ struct LoadParams {
     bool use_mlock = false;
     std::vector<LoraSpec> loras;
     bool embedding = false;
-    std::string pooling = "model";    // "model", "none", "mean", "cls", "last" or "rank"
+    std::string pooling = "model";    // "model", "mean", "cls", "last" or "rank"
     std::string speculation = "none"; // "none", "ngram" or "draft"
     std::string draft_model_path;
     int32_t draft_n_max = 8;
