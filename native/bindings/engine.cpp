@@ -37,7 +37,8 @@ std::vector<std::pair<std::string, float>> get_loras(const luci::LoadParams & pa
     return loras;
 }
 
-void set_loras(luci::LoadParams & params, const std::vector<std::pair<std::string, float>> & loras) {
+void set_loras(luci::LoadParams & params,
+               const std::vector<std::pair<std::string, float>> & loras) {
     params.loras.clear();
     for (const auto & [path, scale] : loras) {
         params.loras.push_back({path, scale});
@@ -47,7 +48,8 @@ void set_loras(luci::LoadParams & params, const std::vector<std::pair<std::strin
 void register_params(py::module_ & m) {
     py::class_<luci::LoadProgress>(m, "LoadProgress")
         .def(py::init<>())
-        .def_property_readonly("fraction", [](const luci::LoadProgress & p) { return p.fraction.load(); })
+        .def_property_readonly("fraction",
+                               [](const luci::LoadProgress & p) { return p.fraction.load(); })
         .def("cancel", [](luci::LoadProgress & p) { p.cancelled.store(true); });
 
     using P = luci::LoadParams;
@@ -199,8 +201,8 @@ void register_engine(py::module_ & m) {
     register_params(m);
     register_results(m);
     py::class_<Engine>(m, "Engine")
-        .def(py::init<const luci::LoadParams &, luci::LoadProgress &>(), py::arg("params"), py::arg("progress"),
-             ReleaseGil())
+        .def(py::init<const luci::LoadParams &, luci::LoadProgress &>(), py::arg("params"),
+             py::arg("progress"), ReleaseGil())
         .def("info", &Engine::info)
         .def("submit", &Engine::submit, py::arg("request"), ReleaseGil())
         .def("cancel", &Engine::cancel, py::arg("request_id"))
@@ -208,16 +210,19 @@ void register_engine(py::module_ & m) {
         .def("interrupt", &Engine::interrupt)
         .def("has_work", &Engine::has_work)
         .def("status", &Engine::status)
-        .def("tokenize", &Engine::tokenize, py::arg("text"), py::arg("add_special"), py::arg("parse_special"),
-             ReleaseGil())
-        .def("detokenize",
-             [](const Engine & engine, const std::vector<llama_token> & tokens) {
-                 return py::bytes(engine.detokenize(tokens));
-             },
-             py::arg("tokens"))
+        .def("tokenize", &Engine::tokenize, py::arg("text"), py::arg("add_special"),
+             py::arg("parse_special"), ReleaseGil())
+        .def(
+            "detokenize",
+            [](const Engine & engine, const std::vector<llama_token> & tokens) {
+                return py::bytes(engine.detokenize(tokens));
+            },
+            py::arg("tokens"))
         .def("embed", &Engine::embed, py::arg("texts"), py::arg("normalize"), ReleaseGil())
         .def("rerank", &Engine::rerank, py::arg("query"), py::arg("documents"), ReleaseGil())
         .def("save_state", &Engine::save_state, py::arg("slot"), py::arg("path"), ReleaseGil())
-        .def("restore_state", &Engine::restore_state, py::arg("slot"), py::arg("path"), ReleaseGil())
-        .def("bench", &Engine::bench, py::arg("n_prompt"), py::arg("n_gen"), py::arg("n_streams"), ReleaseGil());
+        .def("restore_state", &Engine::restore_state, py::arg("slot"), py::arg("path"),
+             ReleaseGil())
+        .def("bench", &Engine::bench, py::arg("n_prompt"), py::arg("n_gen"), py::arg("n_streams"),
+             ReleaseGil());
 }

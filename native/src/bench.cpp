@@ -17,15 +17,19 @@ double rate(int64_t n_tokens, Clock::time_point begin) {
 
 std::pair<double, double> Engine::bench(int32_t n_prompt, int32_t n_gen, int32_t n_streams) {
     if (scheduler_->has_work()) {
-        throw RequestError("slot_busy", "The core can only be measured while no request runs; wait for them to end.");
+        throw RequestError(
+            "slot_busy",
+            "The core can only be measured while no request runs; wait for them to end.");
     }
     const int32_t n_needed = n_prompt > n_gen ? n_prompt : n_gen;
-    if (n_streams < 1 || n_streams > params_.n_slots || n_needed > context_.n_ctx || n_prompt < 0 || n_gen < 0) {
-        throw RequestError("invalid_request",
-                           "Measuring " + std::to_string(n_prompt) + " prompt and " + std::to_string(n_gen) +
-                               " generated tokens in " + std::to_string(n_streams) + " streams does not fit " +
-                               std::to_string(params_.n_slots) + " slots of " + std::to_string(context_.n_ctx) +
-                               " tokens; load the model with more.");
+    if (n_streams < 1 || n_streams > params_.n_slots || n_needed > context_.n_ctx || n_prompt < 0 ||
+        n_gen < 0) {
+        throw RequestError(
+            "invalid_request",
+            "Measuring " + std::to_string(n_prompt) + " prompt and " + std::to_string(n_gen) +
+                " generated tokens in " + std::to_string(n_streams) + " streams does not fit " +
+                std::to_string(params_.n_slots) + " slots of " + std::to_string(context_.n_ctx) +
+                " tokens; load the model with more.");
     }
     Memory & memory = scheduler_->memory();
     for (Slot & slot : scheduler_->slots()) {
@@ -48,7 +52,8 @@ std::pair<double, double> Engine::bench(int32_t n_prompt, int32_t n_gen, int32_t
     };
     const auto decode = [&] {
         if (llama_decode(context_.get(), batch) != 0) {
-            throw RequestError("decode_failed", "llama_decode failed while measuring; try fewer tokens.");
+            throw RequestError("decode_failed",
+                               "llama_decode failed while measuring; try fewer tokens.");
         }
         llama_synchronize(context_.get());
     };

@@ -20,8 +20,8 @@ std::string random_hex(size_t n_digits) {
 }
 
 // Replaces each control token's text in `content` by mark + its number in `literals` + U+E001.
-void protect(std::string & content, const std::vector<std::string> & control_texts, const std::string & mark,
-             std::vector<std::string> & literals) {
+void protect(std::string & content, const std::vector<std::string> & control_texts,
+             const std::string & mark, std::vector<std::string> & literals) {
     for (const std::string & control : control_texts) {
         size_t at = content.find(control);
         while (at != std::string::npos) {
@@ -33,8 +33,8 @@ void protect(std::string & content, const std::vector<std::string> & control_tex
     }
 }
 
-void protect_message(common_json & message, const std::vector<std::string> & control_texts, const std::string & mark,
-                     std::vector<std::string> & literals) {
+void protect_message(common_json & message, const std::vector<std::string> & control_texts,
+                     const std::string & mark, std::vector<std::string> & literals) {
     if (!message.is_object() || !message.contains("role") || !message.contains("content") ||
         !message.at("role").is_string()) {
         return;
@@ -53,7 +53,8 @@ void protect_message(common_json & message, const std::vector<std::string> & con
         protect_value(content);
     } else if (content.is_array()) {
         for (size_t i = 0; i < content.size(); i++) {
-            if (content.at(i).is_object() && content.at(i).contains("text") && content.at(i).at("text").is_string()) {
+            if (content.at(i).is_object() && content.at(i).contains("text") &&
+                content.at(i).at("text").is_string()) {
                 protect_value(content.at(i).at("text"));
             }
         }
@@ -81,7 +82,8 @@ common_chat_msg ChatParser::parse(bool is_last) {
     try {
         return common_chat_parse(raw_, !is_last, params_);
     } catch (const std::exception &) {
-        // A model may break its own format. What was understood so far stays, and nothing of the rest is lost.
+        // A model may break its own format. What was understood so far stays, and nothing of the
+        // rest is lost.
         common_chat_msg message = message_;
         if (is_last && message.empty()) {
             message.content = raw_;
@@ -107,8 +109,9 @@ void ChatParser::feed(const std::string & text, bool is_last, Event & event) {
         event.text += diff.content_delta;
         event.reasoning += diff.reasoning_content_delta;
         if (diff.tool_call_index != std::string::npos) {
-            event.tool_calls.push_back({static_cast<int32_t>(diff.tool_call_index), diff.tool_call_delta.id,
-                                        diff.tool_call_delta.name, diff.tool_call_delta.arguments});
+            event.tool_calls.push_back({static_cast<int32_t>(diff.tool_call_index),
+                                        diff.tool_call_delta.id, diff.tool_call_delta.name,
+                                        diff.tool_call_delta.arguments});
         }
     }
     message_ = std::move(message);
@@ -139,7 +142,8 @@ bool Chat::has_template() const {
     return common_chat_templates_was_explicit(templates_.get());
 }
 
-std::vector<llama_token> Chat::tokenize(const std::string & prompt, const std::vector<std::string> & literals,
+std::vector<llama_token> Chat::tokenize(const std::string & prompt,
+                                        const std::vector<std::string> & literals,
                                         const std::string & mark) const {
     std::vector<llama_token> tokens;
     size_t at = 0;
@@ -156,7 +160,8 @@ std::vector<llama_token> Chat::tokenize(const std::string & prompt, const std::v
         }
         const size_t end = prompt.find("\xEE\x80\x81", begin);
         append(prompt.substr(at, begin - at), true);
-        const size_t number = std::stoul(prompt.substr(begin + mark.size(), end - begin - mark.size()));
+        const size_t number =
+            std::stoul(prompt.substr(begin + mark.size(), end - begin - mark.size()));
         append(literals.at(number), false);
         at = end + 3;
     }
@@ -166,7 +171,8 @@ std::vector<llama_token> Chat::tokenize(const std::string & prompt, const std::v
 
 RenderedChat Chat::render(const Request & request) const {
     std::vector<std::string> literals;
-    // U+E000 is private use: no tokenizer or template gives it a meaning; the random part keeps a user from forging it.
+    // U+E000 is private use: no tokenizer or template gives it a meaning; the random part keeps a
+    // user from forging it.
     const std::string mark = "\xEE\x80\x80" + random_hex(16) + ":";
     common_chat_params params;
     bool has_tools = false;
@@ -178,7 +184,8 @@ RenderedChat Chat::render(const Request & request) const {
         common_chat_templates_inputs inputs;
         inputs.messages = common_chat_msgs_parse_oaicompat(messages);
         if (!request.tools_json.empty()) {
-            inputs.tools = common_chat_tools_parse_oaicompat(common_json::parse(request.tools_json));
+            inputs.tools =
+                common_chat_tools_parse_oaicompat(common_json::parse(request.tools_json));
         }
         has_tools = !inputs.tools.empty();
         inputs.tool_choice = tool_choice(request.tool_choice);
@@ -190,8 +197,9 @@ RenderedChat Chat::render(const Request & request) const {
     } catch (const RequestError &) {
         throw;
     } catch (const std::exception & error) {
-        throw RequestError("invalid_request", std::string("The chat template cannot take these messages: ") +
-                                                  error.what() + ". Check roles, contents and tools.");
+        throw RequestError("invalid_request",
+                           std::string("The chat template cannot take these messages: ") +
+                               error.what() + ". Check roles, contents and tools.");
     }
 
     RenderedChat rendered;
@@ -221,8 +229,10 @@ RenderedChat Chat::render(const Request & request) const {
         }
         rendered.grammar.triggers.push_back(trigger);
     }
-    if (params.format != COMMON_CHAT_FORMAT_CONTENT_ONLY && !(params.parser.empty() && !has_tools)) {
-        rendered.parser = std::make_unique<ChatParser>(params, has_tools && request.tool_choice != "none");
+    if (params.format != COMMON_CHAT_FORMAT_CONTENT_ONLY &&
+        !(params.parser.empty() && !has_tools)) {
+        rendered.parser =
+            std::make_unique<ChatParser>(params, has_tools && request.tool_choice != "none");
     }
     return rendered;
 }

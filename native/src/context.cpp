@@ -28,31 +28,35 @@ int32_t default_threads() {
 }
 
 ggml_type kv_type_from_name(const std::string & name) {
-    for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0,
-                                 GGML_TYPE_Q4_1, GGML_TYPE_IQ4_NL, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1}) {
+    for (const ggml_type type :
+         {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0,
+          GGML_TYPE_Q4_1, GGML_TYPE_IQ4_NL, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1}) {
         if (name == ggml_type_name(type)) {
             return type;
         }
     }
-    throw RequestError("invalid_request", "'" + name +
-                                              "' is no type of a KV cache; use f16, bf16, f32, q8_0, q5_1, q5_0, "
-                                              "q4_1, q4_0 or iq4_nl.");
+    throw RequestError("invalid_request",
+                       "'" + name +
+                           "' is no type of a KV cache; use f16, bf16, f32, q8_0, q5_1, q5_0, "
+                           "q4_1, q4_0 or iq4_nl.");
 }
 
 static enum llama_pooling_type pooling_from_name(const std::string & name) {
     if (name == "model") {
         return LLAMA_POOLING_TYPE_UNSPECIFIED;
     }
-    const std::pair<const char *, enum llama_pooling_type> known[] = {{"mean", LLAMA_POOLING_TYPE_MEAN},
-                                                                 {"cls", LLAMA_POOLING_TYPE_CLS},
-                                                                 {"last", LLAMA_POOLING_TYPE_LAST},
-                                                                 {"rank", LLAMA_POOLING_TYPE_RANK}};
+    const std::pair<const char *, enum llama_pooling_type> known[] = {
+        {"mean", LLAMA_POOLING_TYPE_MEAN},
+        {"cls", LLAMA_POOLING_TYPE_CLS},
+        {"last", LLAMA_POOLING_TYPE_LAST},
+        {"rank", LLAMA_POOLING_TYPE_RANK}};
     for (const auto & [text, type] : known) {
         if (name == text) {
             return type;
         }
     }
-    throw RequestError("invalid_request", "'" + name + "' is no pooling; use model, mean, cls, last or rank.");
+    throw RequestError("invalid_request",
+                       "'" + name + "' is no pooling; use model, mean, cls, last or rank.");
 }
 
 static int32_t context_size(const Model & model, const LoadParams & params) {
@@ -61,10 +65,11 @@ static int32_t context_size(const Model & model, const LoadParams & params) {
         return trained > 0 ? std::min(trained, DEFAULT_N_CTX_MAX) : DEFAULT_N_CTX_MAX;
     }
     if (trained > 0 && params.n_ctx > trained && !params.force) {
-        throw RequestError("n_ctx_beyond_training",
-                           "n_ctx " + std::to_string(params.n_ctx) + " is beyond the " + std::to_string(trained) +
-                               " tokens this model was trained with; answers would turn to noise. Use --n-ctx " +
-                               std::to_string(trained) + " or less, or --force.");
+        throw RequestError(
+            "n_ctx_beyond_training",
+            "n_ctx " + std::to_string(params.n_ctx) + " is beyond the " + std::to_string(trained) +
+                " tokens this model was trained with; answers would turn to noise. Use --n-ctx " +
+                std::to_string(trained) + " or less, or --force.");
     }
     return params.n_ctx;
 }
@@ -93,7 +98,8 @@ static llama_context_params context_params(const LoadParams & params, int32_t n_
         cparams.n_ubatch = cparams.n_batch;
         cparams.kv_unified = true;
     } else {
-        // Only decode tokens and the last prompt token need logits; the default reserves a row for every batch token.
+        // Only decode tokens and the last prompt token need logits; the default reserves a row for
+        // every batch token.
         const int32_t per_slot = 1 + (params.speculation == "none" ? 0 : params.draft_n_max);
         cparams.n_outputs_max = std::min(params.n_batch, params.n_slots * per_slot);
         cparams.n_outputs_max_per_seq = std::min(params.n_batch, per_slot);
@@ -107,12 +113,14 @@ Context::Context(const Model & model, const LoadParams & params) {
     ErrorCapture errors;
     ctx_.reset(llama_init_from_model(model.get(), cparams));
     if (ctx_ && params.embedding && llama_pooling_type(ctx_.get()) == LLAMA_POOLING_TYPE_NONE) {
-        // A file that names no pooling is a generative model; one vector per text then means the mean of its tokens.
+        // A file that names no pooling is a generative model; one vector per text then means the
+        // mean of its tokens.
         cparams.pooling_type = LLAMA_POOLING_TYPE_MEAN;
         ctx_.reset(llama_init_from_model(model.get(), cparams));
     }
     if (!ctx_) {
-        throw ContextError("A context of " + std::to_string(n_ctx) + " tokens in " + std::to_string(params.n_slots) +
+        throw ContextError("A context of " + std::to_string(n_ctx) + " tokens in " +
+                           std::to_string(params.n_slots) +
                            " slots could not be made: " + errors.text("not enough memory") +
                            ". Try a smaller --n-ctx or fewer slots.");
     }
@@ -121,7 +129,8 @@ Context::Context(const Model & model, const LoadParams & params) {
     is_unified = cparams.kv_unified;
     n_swa = llama_model_n_swa(model.get());
     const int32_t n_head = std::max(llama_model_n_head(model.get()), 1);
-    const double kv_width = 1.0 * llama_model_n_embd(model.get()) / n_head * llama_model_n_head_kv(model.get());
+    const double kv_width =
+        1.0 * llama_model_n_embd(model.get()) / n_head * llama_model_n_head_kv(model.get());
     kv_bytes_per_slot = 1.0 * n_ctx * llama_model_n_layer(model.get()) * kv_width *
                         (1.0 * ggml_type_size(cparams.type_k) / ggml_blck_size(cparams.type_k) +
                          1.0 * ggml_type_size(cparams.type_v) / ggml_blck_size(cparams.type_v));
@@ -131,7 +140,9 @@ Context::Context(const Model & model, const LoadParams & params) {
 }
 
 Memory::Memory(llama_context * target, llama_context * draft)
-    : target_(llama_get_memory(target)), draft_(draft != nullptr ? llama_get_memory(draft) : nullptr) {}
+    : target_(llama_get_memory(target)),
+      draft_(draft != nullptr ? llama_get_memory(draft) : nullptr) {
+}
 
 bool Memory::remove(int32_t seq, int32_t begin, int32_t end) {
     if (!llama_memory_seq_rm(target_, seq, begin, end)) {

@@ -10,13 +10,16 @@ namespace luci {
 namespace {
 
 void replace_all(std::string & text, const std::string & from, const std::string & to) {
-    for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
+    for (size_t at = text.find(from); at != std::string::npos;
+         at = text.find(from, at + to.size())) {
         text.replace(at, from.size(), to);
     }
 }
 
-// Query and document as one input. Source: format_prompt_rerank in llama.cpp's tools/server/server-common.cpp.
-std::vector<llama_token> rerank_input(const Model & model, const std::string & query, const std::string & document) {
+// Query and document as one input. Source: format_prompt_rerank in llama.cpp's
+// tools/server/server-common.cpp.
+std::vector<llama_token> rerank_input(const Model & model, const std::string & query,
+                                      const std::string & document) {
     const llama_vocab * vocab = model.vocab();
     const char * own_template = llama_model_chat_template(model.get(), "rerank");
     if (own_template != nullptr) {
@@ -25,7 +28,8 @@ std::vector<llama_token> rerank_input(const Model & model, const std::string & q
         replace_all(text, "{document}", document);
         return model.tokenize(text, false, true);
     }
-    const llama_token end = llama_vocab_eos(vocab) != LLAMA_TOKEN_NULL ? llama_vocab_eos(vocab) : llama_vocab_sep(vocab);
+    const llama_token end = llama_vocab_eos(vocab) != LLAMA_TOKEN_NULL ? llama_vocab_eos(vocab)
+                                                                       : llama_vocab_sep(vocab);
     std::vector<llama_token> input;
     const auto append = [&input](const std::vector<llama_token> & tokens) {
         input.insert(input.end(), tokens.begin(), tokens.end());
@@ -49,20 +53,22 @@ std::vector<llama_token> rerank_input(const Model & model, const std::string & q
 
 }  // namespace
 
-// Runs inputs in batches of as many sequences as the context has; `width` floats are read per input.
-std::vector<std::vector<float>> Engine::embed_tokens(const std::vector<std::vector<llama_token>> & inputs,
-                                                     int32_t width) {
+// Runs inputs in batches of as many sequences as the context has; `width` floats are read per
+// input.
+std::vector<std::vector<float>> Engine::embed_tokens(
+    const std::vector<std::vector<llama_token>> & inputs, int32_t width) {
     const int32_t n_batch = context_.n_batch;
     for (size_t i = 0; i < inputs.size(); i++) {
         const int32_t n = static_cast<int32_t>(inputs[i].size());
         if (n == 0) {
-            throw RequestError("invalid_request", "Text " + std::to_string(i + 1) + " is empty; leave it out.");
+            throw RequestError("invalid_request",
+                               "Text " + std::to_string(i + 1) + " is empty; leave it out.");
         }
         if (n > std::min(n_batch, context_.n_ctx)) {
-            throw RequestError("context_length_exceeded", "Text " + std::to_string(i + 1) + " has " +
-                                                              std::to_string(n) + " tokens and the context " +
-                                                              std::to_string(context_.n_ctx) +
-                                                              "; shorten it or load the model with a larger --n-ctx.");
+            throw RequestError("context_length_exceeded",
+                               "Text " + std::to_string(i + 1) + " has " + std::to_string(n) +
+                                   " tokens and the context " + std::to_string(context_.n_ctx) +
+                                   "; shorten it or load the model with a larger --n-ctx.");
         }
     }
     std::vector<std::vector<float>> rows;
@@ -89,14 +95,17 @@ std::vector<std::vector<float>> Engine::embed_tokens(const std::vector<std::vect
         }
         const int32_t result = llama_decode(context_.get(), batch);
         if (result != 0) {
-            throw RequestError("decode_failed", "The texts could not be computed (llama_decode returned " +
-                                                    std::to_string(result) + "); try fewer or shorter ones.");
+            throw RequestError("decode_failed",
+                               "The texts could not be computed (llama_decode returned " +
+                                   std::to_string(result) + "); try fewer or shorter ones.");
         }
         for (size_t i = first; i < next; i++) {
-            const float * row = llama_get_embeddings_seq(context_.get(), static_cast<int32_t>(i - first));
+            const float * row =
+                llama_get_embeddings_seq(context_.get(), static_cast<int32_t>(i - first));
             if (row == nullptr) {
                 throw RequestError("invalid_request",
-                                   "This model gives no vector per text; load it with --pooling mean, cls or last.");
+                                   "This model gives no vector per text; load it with --pooling "
+                                   "mean, cls or last.");
             }
             rows.emplace_back(row, row + width);
         }
@@ -105,10 +114,11 @@ std::vector<std::vector<float>> Engine::embed_tokens(const std::vector<std::vect
     return rows;
 }
 
-std::pair<std::vector<std::vector<float>>, int32_t> Engine::embed(const std::vector<std::string> & texts,
-                                                                  bool normalize) {
+std::pair<std::vector<std::vector<float>>, int32_t> Engine::embed(
+    const std::vector<std::string> & texts, bool normalize) {
     if (!params_.embedding || llama_pooling_type(context_.get()) == LLAMA_POOLING_TYPE_RANK) {
-        throw RequestError("invalid_request", "This engine was not loaded for embeddings; load it with embedding on.");
+        throw RequestError("invalid_request",
+                           "This engine was not loaded for embeddings; load it with embedding on.");
     }
     std::vector<std::vector<llama_token>> inputs;
     int32_t n_tokens = 0;
@@ -116,14 +126,17 @@ std::pair<std::vector<std::vector<float>>, int32_t> Engine::embed(const std::vec
         inputs.push_back(model_.tokenize(text, true, false));
         n_tokens += static_cast<int32_t>(inputs.back().size());
     }
-    std::vector<std::vector<float>> vectors = embed_tokens(inputs, llama_model_n_embd_out(model_.get()));
+    std::vector<std::vector<float>> vectors =
+        embed_tokens(inputs, llama_model_n_embd_out(model_.get()));
     for (std::vector<float> & vector : vectors) {
         double sum = 0.0;
         for (const float value : vector) {
             sum += static_cast<double>(value) * value;
         }
         if (!std::isfinite(sum)) {
-            throw RequestError("nan_logits", "The model computed a vector with NaN or infinity; its file may be broken.");
+            throw RequestError(
+                "nan_logits",
+                "The model computed a vector with NaN or infinity; its file may be broken.");
         }
         const double scale = normalize && sum > 0.0 ? 1.0 / std::sqrt(sum) : 1.0;
         for (float & value : vector) {
@@ -136,8 +149,9 @@ std::pair<std::vector<std::vector<float>>, int32_t> Engine::embed(const std::vec
 std::pair<std::vector<float>, int32_t> Engine::rerank(const std::string & query,
                                                       const std::vector<std::string> & documents) {
     if (!params_.embedding || llama_pooling_type(context_.get()) != LLAMA_POOLING_TYPE_RANK) {
-        throw RequestError("invalid_request", "This engine was not loaded for reranking; load a reranking model with "
-                                              "embedding on and pooling \"rank\".");
+        throw RequestError("invalid_request",
+                           "This engine was not loaded for reranking; load a reranking model with "
+                           "embedding on and pooling \"rank\".");
     }
     std::vector<std::vector<llama_token>> inputs;
     int32_t n_tokens = 0;

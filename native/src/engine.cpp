@@ -7,7 +7,10 @@
 namespace luci {
 
 Engine::Engine(const LoadParams & params, LoadProgress & progress)
-    : params_(params), model_(params, progress), context_(model_, params), chat_(model_, params.chat_template) {
+    : params_(params),
+      model_(params, progress),
+      context_(model_, params),
+      chat_(model_, params.chat_template) {
     scheduler_ = std::make_unique<Scheduler>(model_, context_, chat_, params_);
     progress.fraction.store(1.0f, std::memory_order_relaxed);
 }
@@ -36,13 +39,16 @@ ModelInfo Engine::info() const {
 uint64_t Engine::submit(const Request & request) {
     if (params_.embedding) {
         throw RequestError("invalid_request",
-                           "This engine was loaded for embeddings and generates no text; load it without --embedding.");
+                           "This engine was loaded for embeddings and generates no text; load it "
+                           "without --embedding.");
     }
     if (!llama_model_has_decoder(model_.get())) {
-        throw RequestError("invalid_request", "A " + model_.metadata("general.architecture") +
-                                                  " model generates no text; use it with `luci embed`.");
+        throw RequestError("invalid_request",
+                           "A " + model_.metadata("general.architecture") +
+                               " model generates no text; use it with `luci embed`.");
     }
-    auto task = std::make_unique<Task>(next_id_, request, model_, chat_, scheduler_->default_lora_scales());
+    auto task =
+        std::make_unique<Task>(next_id_, request, model_, chat_, scheduler_->default_lora_scales());
     scheduler_->submit(std::move(task));
     return next_id_++;
 }
@@ -80,12 +86,14 @@ std::string Engine::detokenize(const std::vector<llama_token> & tokens) const {
 
 Slot & Engine::idle_slot(int32_t slot) {
     if (slot < 0 || slot >= params_.n_slots) {
-        throw RequestError("invalid_request", "There is no slot " + std::to_string(slot) + "; this engine has slots 0 to " +
+        throw RequestError("invalid_request", "There is no slot " + std::to_string(slot) +
+                                                  "; this engine has slots 0 to " +
                                                   std::to_string(params_.n_slots - 1) + ".");
     }
     Slot & found = scheduler_->slots()[slot];
     if (found.state != SlotState::IDLE) {
-        throw RequestError("slot_busy", "Slot " + std::to_string(slot) + " is busy; wait for its request to end.");
+        throw RequestError(
+            "slot_busy", "Slot " + std::to_string(slot) + " is busy; wait for its request to end.");
     }
     return found;
 }

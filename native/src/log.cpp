@@ -54,7 +54,8 @@ void init_backend() {
     static std::once_flag once;
     std::call_once(once, [] {
         llama_log_set(on_log, nullptr);
-        // llama-common has a log of its own that prints from a thread; what matters there comes back as return values.
+        // llama-common has a log of its own that prints from a thread; what matters there comes
+        // back as return values.
         common_log_pause(common_log_main());
         llama_backend_init();
     });

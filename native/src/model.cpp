@@ -13,7 +13,8 @@ static bool on_progress(float fraction, void * user_data) {
     return !progress->cancelled.load(std::memory_order_relaxed);
 }
 
-llama_model_ptr load_model_file(const std::string & path, const LoadParams & params, LoadProgress * progress) {
+llama_model_ptr load_model_file(const std::string & path, const LoadParams & params,
+                                LoadProgress * progress) {
     llama_model_params mparams = llama_model_default_params();
     mparams.n_gpu_layers = params.n_gpu_layers;
     if (params.use_mmap && params.use_mlock) {
@@ -33,7 +34,8 @@ llama_model_ptr load_model_file(const std::string & path, const LoadParams & par
         if (progress != nullptr && progress->cancelled) {
             throw ModelLoadError("Loading " + path + " was cancelled.");
         }
-        throw ModelLoadError(path + " could not be loaded: " + errors.text("llama.cpp gave no reason") +
+        throw ModelLoadError(path +
+                             " could not be loaded: " + errors.text("llama.cpp gave no reason") +
                              ". Check the file, or get it again.");
     }
     return model;
@@ -69,30 +71,36 @@ std::string Model::piece(llama_token token, bool special) const {
         return std::string(buffer, n);
     }
     std::string text(static_cast<size_t>(-n), '\0');
-    n = llama_token_to_piece(vocab_, token, text.data(), static_cast<int32_t>(text.size()), 0, special);
+    n = llama_token_to_piece(vocab_, token, text.data(), static_cast<int32_t>(text.size()), 0,
+                             special);
     text.resize(n > 0 ? n : 0);
     return text;
 }
 
-std::vector<llama_token> Model::tokenize(const std::string & text, bool add_special, bool parse_special) const {
+std::vector<llama_token> Model::tokenize(const std::string & text, bool add_special,
+                                         bool parse_special) const {
     if (llama_vocab_type(vocab_) == LLAMA_VOCAB_TYPE_NONE) {
-        throw RequestError("no_tokenizer", "This model has no tokenizer; send token ids instead of text.");
+        throw RequestError("no_tokenizer",
+                           "This model has no tokenizer; send token ids instead of text.");
     }
     // One token covers at least one byte; the two extra ones are BOS and EOS.
     if (text.size() > INT32_MAX / 4) {
-        throw RequestError("invalid_request", "A text of " + std::to_string(text.size()) +
-                                                  " bytes is too long to tokenize; send less than 512 MiB.");
+        throw RequestError("invalid_request",
+                           "A text of " + std::to_string(text.size()) +
+                               " bytes is too long to tokenize; send less than 512 MiB.");
     }
     std::vector<llama_token> tokens(text.size() + 2);
-    int32_t n = llama_tokenize(vocab_, text.data(), static_cast<int32_t>(text.size()), tokens.data(),
-                               static_cast<int32_t>(tokens.size()), add_special, parse_special);
+    int32_t n =
+        llama_tokenize(vocab_, text.data(), static_cast<int32_t>(text.size()), tokens.data(),
+                       static_cast<int32_t>(tokens.size()), add_special, parse_special);
     if (n < 0 && n != INT32_MIN) {
         tokens.resize(static_cast<size_t>(-n));
         n = llama_tokenize(vocab_, text.data(), static_cast<int32_t>(text.size()), tokens.data(),
                            static_cast<int32_t>(tokens.size()), add_special, parse_special);
     }
     if (n < 0) {
-        throw RequestError("invalid_request", "The text could not be tokenized; send a shorter one.");
+        throw RequestError("invalid_request",
+                           "The text could not be tokenized; send a shorter one.");
     }
     tokens.resize(static_cast<size_t>(n));
     return tokens;

@@ -8,7 +8,8 @@ namespace {
 
 // Below this, finding and copying costs more than computing.
 constexpr int32_t MIN_COPY_TOKENS = 16;
-// Bytes per millisecond that a KV buffer is copied with; a low value for one core of a small machine.
+// Bytes per millisecond that a KV buffer is copied with; a low value for one core of a small
+// machine.
 constexpr double COPY_BYTES_PER_MS = 4e6;
 
 // True when the sequence can be cut after n tokens and continued as if nothing else had been there.
@@ -19,15 +20,18 @@ bool can_cut(const Slot & slot, int32_t n, const Context & context, const Memory
     if (!context.can_rewind) {
         return false;
     }
-    // The window of the last kept token must still be there. Source: the same test in llama-server's slot reuse.
+    // The window of the last kept token must still be there. Source: the same test in
+    // llama-server's slot reuse.
     return context.n_swa == 0 || memory.oldest_position(slot.seq) <= std::max(0, n - context.n_swa);
 }
 
-int32_t matching(const std::vector<llama_token> & tokens, const std::vector<float> & scales, const Task & task) {
+int32_t matching(const std::vector<llama_token> & tokens, const std::vector<float> & scales,
+                 const Task & task) {
     if (!task.cache_prompt || scales != task.lora_scales) {
         return 0;
     }
-    return std::min(common_prefix(tokens, task.prompt), static_cast<int32_t>(task.prompt.size()) - 1);
+    return std::min(common_prefix(tokens, task.prompt),
+                    static_cast<int32_t>(task.prompt.size()) - 1);
 }
 
 // What a busy slot will hold: for prefill the whole prompt, for decode what it has.
@@ -38,8 +42,8 @@ int32_t promised_prefix(const Slot & slot, const Task & task) {
     return matching(slot.cache, slot.cache_scales, task);
 }
 
-Slot * choose_target(std::vector<Slot> & slots, const Task & task, const Context & context, const Memory & memory,
-                     int32_t & n_own) {
+Slot * choose_target(std::vector<Slot> & slots, const Task & task, const Context & context,
+                     const Memory & memory, int32_t & n_own) {
     Slot * best = nullptr;
     Slot * oldest = nullptr;
     for (Slot & slot : slots) {
@@ -55,7 +59,8 @@ Slot * choose_target(std::vector<Slot> & slots, const Task & task, const Context
             oldest = &slot;
         }
     }
-    // A conversation that shares only its beginning with this prompt keeps its cache while another slot is idle.
+    // A conversation that shares only its beginning with this prompt keeps its cache while another
+    // slot is idle.
     if (best != nullptr && n_own > 0 && 2 * n_own < best->n_cached() && oldest != best) {
         best = oldest;
         n_own = reusable_prefix(*oldest, task, context, memory);
@@ -74,21 +79,24 @@ int32_t common_prefix(const std::vector<llama_token> & a, const std::vector<llam
     return static_cast<int32_t>(n);
 }
 
-int32_t reusable_prefix(const Slot & slot, const Task & task, const Context & context, const Memory & memory) {
+int32_t reusable_prefix(const Slot & slot, const Task & task, const Context & context,
+                        const Memory & memory) {
     const int32_t n = matching(slot.cache, slot.cache_scales, task);
     return n > 0 && can_cut(slot, n, context, memory) ? n : 0;
 }
 
-PrefixPlan plan_prefix(std::vector<Slot> & slots, const Task & task, const Context & context, const Memory & memory,
-                       double ms_per_token) {
+PrefixPlan plan_prefix(std::vector<Slot> & slots, const Task & task, const Context & context,
+                       const Memory & memory, double ms_per_token) {
     PrefixPlan plan;
     plan.target = choose_target(slots, task, context, memory, plan.n_tokens);
     if (plan.target == nullptr) {
         return plan;
     }
-    // Within one shared buffer a copy is a note in a table; otherwise the whole buffer of the sequence is copied.
+    // Within one shared buffer a copy is a note in a table; otherwise the whole buffer of the
+    // sequence is copied.
     const double copy_ms = context.is_unified ? 0.0 : context.kv_bytes_per_slot / COPY_BYTES_PER_MS;
-    const int32_t worth = std::max(MIN_COPY_TOKENS, static_cast<int32_t>(copy_ms / std::max(ms_per_token, 1e-3)));
+    const int32_t worth =
+        std::max(MIN_COPY_TOKENS, static_cast<int32_t>(copy_ms / std::max(ms_per_token, 1e-3)));
     const int32_t n_own = plan.n_tokens;
     for (Slot & slot : slots) {
         if (&slot == plan.target || slot.state == SlotState::WAITING) {

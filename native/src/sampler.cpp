@@ -34,8 +34,8 @@ std::string anchored(const std::string & pattern) {
            (!pattern.empty() && pattern.back() == '$' ? "" : "$");
 }
 
-// Tokens whose bytes are exactly `text`. A SentencePiece tokenizer puts a space after each control token; where it does,
-// the characters are taken one by one.
+// Tokens whose bytes are exactly `text`. A SentencePiece tokenizer puts a space after each control
+// token; where it does, the characters are taken one by one.
 std::vector<llama_token> exact_tokens(const Model & model, const std::string & text) {
     std::vector<llama_token> tokens = model.tokenize(text, false, true);
     std::string bytes;
@@ -57,10 +57,12 @@ std::vector<llama_token> exact_tokens(const Model & model, const std::string & t
     size_t next_control = 0;
     for (size_t at = 0; at < text.size();) {
         // Control tokens come back from the tokenizer in the order of the text.
-        while (next_control < tokens.size() && !llama_vocab_is_control(model.vocab(), tokens[next_control])) {
+        while (next_control < tokens.size() &&
+               !llama_vocab_is_control(model.vocab(), tokens[next_control])) {
             next_control++;
         }
-        const std::string control = next_control < tokens.size() ? model.piece(tokens[next_control], true) : "";
+        const std::string control =
+            next_control < tokens.size() ? model.piece(tokens[next_control], true) : "";
         if (!control.empty() && text.compare(at, control.size(), control) == 0) {
             exact.push_back(tokens[next_control++]);
             at += control.size();
@@ -68,7 +70,8 @@ std::vector<llama_token> exact_tokens(const Model & model, const std::string & t
         }
         const auto found = by_text.find(text.substr(at, 1));
         if (found == by_text.end()) {
-            throw std::runtime_error("no token stands for byte " + std::to_string(static_cast<uint8_t>(text[at])));
+            throw std::runtime_error("no token stands for byte " +
+                                     std::to_string(static_cast<uint8_t>(text[at])));
         }
         exact.push_back(found->second);
         at++;
@@ -78,7 +81,8 @@ std::vector<llama_token> exact_tokens(const Model & model, const std::string & t
 
 void check_finite(float value, const char * name) {
     if (!std::isfinite(value)) {
-        throw RequestError("invalid_request", std::string(name) + " is not a finite number; give a plain number.");
+        throw RequestError("invalid_request",
+                           std::string(name) + " is not a finite number; give a plain number.");
     }
 }
 
@@ -87,26 +91,30 @@ void check_finite(float value, const char * name) {
 GrammarSpec user_grammar(const SamplingParams & params) {
     GrammarSpec spec;
     if (!params.grammar.empty() && !params.json_schema.empty()) {
-        throw RequestError("invalid_request", "Both a grammar and a JSON schema were given; give one of them.");
+        throw RequestError("invalid_request",
+                           "Both a grammar and a JSON schema were given; give one of them.");
     }
     spec.gbnf = params.grammar;
     if (!params.json_schema.empty()) {
         try {
             spec.gbnf = json_schema_to_grammar(common_json::parse(params.json_schema));
         } catch (const std::exception & error) {
-            throw RequestError("invalid_schema", std::string("The JSON schema cannot be used: ") + error.what() +
+            throw RequestError("invalid_schema", std::string("The JSON schema cannot be used: ") +
+                                                     error.what() +
                                                      ". Correct it, or use a GBNF grammar.");
         }
     }
     return spec;
 }
 
-Sampler::Sampler(const Model & model, const SamplingParams & params, const GrammarSpec & grammar) : model_(model) {
+Sampler::Sampler(const Model & model, const SamplingParams & params, const GrammarSpec & grammar)
+    : model_(model) {
     check_finite(params.temperature, "temperature");
     check_finite(params.frequency_penalty, "frequency_penalty");
     check_finite(params.presence_penalty, "presence_penalty");
     if (!(params.repeat_penalty > 0.0f) || !std::isfinite(params.repeat_penalty)) {
-        throw RequestError("invalid_request", "repeat_penalty " + std::to_string(params.repeat_penalty) +
+        throw RequestError("invalid_request", "repeat_penalty " +
+                                                  std::to_string(params.repeat_penalty) +
                                                   " is not above 0; 1 switches it off.");
     }
     n_logprobs_ = std::min(params.n_logprobs, model.n_vocab());
@@ -114,7 +122,8 @@ Sampler::Sampler(const Model & model, const SamplingParams & params, const Gramm
 
     for (const auto & [token, value] : params.logit_bias) {
         if (token < 0 || token >= model.n_vocab()) {
-            throw RequestError("invalid_request", "logit_bias names token " + std::to_string(token) +
+            throw RequestError("invalid_request", "logit_bias names token " +
+                                                      std::to_string(token) +
                                                       ", but the vocabulary ends at " +
                                                       std::to_string(model.n_vocab() - 1) + ".");
         }
@@ -136,7 +145,8 @@ Sampler::Sampler(const Model & model, const SamplingParams & params, const Gramm
     build_grammar(grammar);
 }
 
-// The order is llama-common's default: penalties, DRY, top-n-sigma, top-k, typical, top-p, min-p, XTC, temperature.
+// The order is llama-common's default: penalties, DRY, top-n-sigma, top-k, typical, top-p, min-p,
+// XTC, temperature.
 void Sampler::build_chain(const SamplingParams & params) {
     const bool has_penalties = params.repeat_last_n != 0 &&
                                (params.repeat_penalty != 1.0f || params.frequency_penalty != 0.0f ||
@@ -151,15 +161,18 @@ void Sampler::build_chain(const SamplingParams & params) {
     }
 
     chain_.reset(llama_sampler_chain_init(llama_sampler_chain_default_params()));
-    const auto add = [this](llama_sampler * sampler) { llama_sampler_chain_add(chain_.get(), sampler); };
+    const auto add = [this](llama_sampler * sampler) {
+        llama_sampler_chain_add(chain_.get(), sampler);
+    };
     if (has_penalties) {
-        add(llama_sampler_init_penalties(model_.n_vocab(), params.repeat_last_n, params.repeat_penalty,
-                                         params.frequency_penalty, params.presence_penalty));
+        add(llama_sampler_init_penalties(model_.n_vocab(), params.repeat_last_n,
+                                         params.repeat_penalty, params.frequency_penalty,
+                                         params.presence_penalty));
     }
     if (has_dry) {
         static const char * breakers[] = {"\n", ":", "\"", "*"};
-        add(llama_sampler_init_dry(model_.vocab(), params.dry_multiplier, params.dry_base, params.dry_allowed_length,
-                                   params.dry_last_n, breakers, 4));
+        add(llama_sampler_init_dry(model_.vocab(), params.dry_multiplier, params.dry_base,
+                                   params.dry_allowed_length, params.dry_last_n, breakers, 4));
     }
     if (params.temperature <= 0.0f) {
         add(llama_sampler_init_greedy());
@@ -167,7 +180,8 @@ void Sampler::build_chain(const SamplingParams & params) {
     }
     if (params.mirostat == 1) {
         add(llama_sampler_init_temp(params.temperature));
-        add(llama_sampler_init_mirostat(model_.n_vocab(), seed_, params.mirostat_tau, params.mirostat_eta, 100));
+        add(llama_sampler_init_mirostat(model_.n_vocab(), seed_, params.mirostat_tau,
+                                        params.mirostat_eta, 100));
         return;
     }
     if (params.mirostat == 2) {
@@ -194,7 +208,8 @@ void Sampler::build_chain(const SamplingParams & params) {
         add(llama_sampler_init_xtc(params.xtc_probability, params.xtc_threshold, 1, seed_));
     }
     if (params.dynatemp_range > 0.0f) {
-        add(llama_sampler_init_temp_ext(params.temperature, params.dynatemp_range, params.dynatemp_exponent));
+        add(llama_sampler_init_temp_ext(params.temperature, params.dynatemp_range,
+                                        params.dynatemp_exponent));
     } else {
         add(llama_sampler_init_temp(params.temperature));
     }
@@ -229,15 +244,16 @@ void Sampler::build_grammar(const GrammarSpec & spec) {
     }
     ErrorCapture errors;
     if (spec.is_lazy) {
-        grammar_.reset(llama_sampler_init_grammar_lazy_patterns(model_.vocab(), spec.gbnf.c_str(), "root",
-                                                                pattern_pointers.data(), pattern_pointers.size(),
-                                                                tokens.data(), tokens.size()));
+        grammar_.reset(llama_sampler_init_grammar_lazy_patterns(
+            model_.vocab(), spec.gbnf.c_str(), "root", pattern_pointers.data(),
+            pattern_pointers.size(), tokens.data(), tokens.size()));
     } else {
         grammar_.reset(llama_sampler_init_grammar(model_.vocab(), spec.gbnf.c_str(), "root"));
     }
     if (!grammar_) {
-        throw RequestError("invalid_grammar", "The grammar does not parse: " + errors.text("no root rule was found") +
-                                                  ". Correct it; its start rule is root.");
+        throw RequestError("invalid_grammar",
+                           "The grammar does not parse: " + errors.text("no root rule was found") +
+                               ". Correct it; its start rule is root.");
     }
     if (spec.is_lazy || spec.generation_prompt.empty()) {
         return;
@@ -247,9 +263,10 @@ void Sampler::build_grammar(const GrammarSpec & spec) {
             llama_sampler_accept(grammar_.get(), token);
         }
     } catch (const std::exception & error) {
-        throw RequestError("invalid_grammar", std::string("The grammar does not fit the start of the answer that the "
-                                                          "chat template writes: ") +
-                                                  error.what() + ". Use another template, or no tools.");
+        throw RequestError("invalid_grammar",
+                           std::string("The grammar does not fit the start of the answer that the "
+                                       "chat template writes: ") +
+                               error.what() + ". Use another template, or no tools.");
     }
 }
 
@@ -307,7 +324,8 @@ llama_token Sampler::sample(float * logits) {
     }
     llama_token token = pick(logits, false);
     if (grammar_ && token != LLAMA_TOKEN_NULL) {
-        // The grammar is checked on the one chosen token first: applying it to the whole vocabulary is the slow part.
+        // The grammar is checked on the one chosen token first: applying it to the whole vocabulary
+        // is the slow part.
         llama_token_data one = {token, 1.0f, 0.0f};
         llama_token_data_array array = {&one, 1, -1, false};
         llama_sampler_apply(grammar_.get(), &array);
@@ -316,9 +334,11 @@ llama_token Sampler::sample(float * logits) {
         }
     }
     if (token == LLAMA_TOKEN_NULL) {
-        throw RequestError("nan_logits",
-                           "The model computed no usable probabilities (NaN, or no token is allowed); its file or its "
-                           "KV type may be broken. Validate the file, or load it with --kv-type f16.");
+        throw RequestError(
+            "nan_logits",
+            "The model computed no usable probabilities (NaN, or no token is allowed); its file or "
+            "its "
+            "KV type may be broken. Validate the file, or load it with --kv-type f16.");
     }
     return token;
 }

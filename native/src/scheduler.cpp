@@ -1,5 +1,5 @@
-// Who gets a slot, with which part of its prompt already computed, and how a request ends. The step itself is in
-// scheduler_step.cpp.
+// Who gets a slot, with which part of its prompt already computed, and how a request ends. The step
+// itself is in scheduler_step.cpp.
 #include "luci/scheduler.h"
 
 #include <algorithm>
@@ -22,7 +22,8 @@ const char * slot_state_name(SlotState state) {
     return "idle";
 }
 
-Scheduler::Scheduler(const Model & model, Context & context, const Chat & chat, const LoadParams & params)
+Scheduler::Scheduler(const Model & model, Context & context, const Chat & chat,
+                     const LoadParams & params)
     : model_(model), context_(context), chat_(chat) {
     if (params.speculation != "none") {
         speculation_ = std::make_unique<Speculation>(model, context, params);
@@ -52,7 +53,8 @@ void Scheduler::cancel(uint64_t id) {
 
 bool Scheduler::has_work() const {
     return !queue_.empty() || !cancelled_.empty() ||
-           std::any_of(slots_.begin(), slots_.end(), [](const Slot & slot) { return slot.task != nullptr; });
+           std::any_of(slots_.begin(), slots_.end(),
+                       [](const Slot & slot) { return slot.task != nullptr; });
 }
 
 EngineStatus Scheduler::status() const {
@@ -75,7 +77,8 @@ void Scheduler::admit(std::vector<Event> & events) {
             queue_.pop_front();
             continue;
         }
-        const PrefixPlan plan = plan_prefix(slots_, *queue_.front(), context_, memory_, ms_per_prompt_token_);
+        const PrefixPlan plan =
+            plan_prefix(slots_, *queue_.front(), context_, memory_, ms_per_prompt_token_);
         if (plan.target == nullptr) {
             return;
         }
@@ -92,10 +95,11 @@ bool Scheduler::fit_prompt(Task & task, std::vector<Event> & events) {
         return true;
     }
     if (!task.shift_context) {
-        events.push_back(task.failed("context_length_exceeded",
-                                     "The prompt has " + std::to_string(n_prompt) + " tokens and the context " +
-                                         std::to_string(context_.n_ctx) + ", of which one is needed to answer. " +
-                                         "Shorten the prompt or load the model with a larger --n-ctx."));
+        events.push_back(task.failed(
+            "context_length_exceeded",
+            "The prompt has " + std::to_string(n_prompt) + " tokens and the context " +
+                std::to_string(context_.n_ctx) + ", of which one is needed to answer. " +
+                "Shorten the prompt or load the model with a larger --n-ctx."));
         return false;
     }
     // A quarter of the context is left for the answer, less when the answer is limited.
@@ -149,14 +153,17 @@ void Scheduler::wake_waiting() {
         if (slot.state != SlotState::WAITING) {
             continue;
         }
-        const bool is_there = slot.source->n_cached() >= slot.n_awaited &&
-                              slot.source->cache_scales == slot.task->lora_scales &&
-                              common_prefix(slot.source->cache, slot.task->prompt) >= slot.n_awaited;
+        const bool is_there =
+            slot.source->n_cached() >= slot.n_awaited &&
+            slot.source->cache_scales == slot.task->lora_scales &&
+            common_prefix(slot.source->cache, slot.task->prompt) >= slot.n_awaited;
         if (is_there) {
-            const bool is_copied = copy_prefix(*slot.source, slot, slot.n_awaited, context_, memory_);
+            const bool is_copied =
+                copy_prefix(*slot.source, slot, slot.n_awaited, context_, memory_);
             begin_prefill(slot, is_copied ? slot.n_awaited : 0);
         } else if (slot.source->state != SlotState::PREFILL) {
-            // The source ended early. Plan again from the front of the queue, as the request had its turn already.
+            // The source ended early. Plan again from the front of the queue, as the request had
+            // its turn already.
             queue_.push_front(std::move(slot.task));
             slot.source = nullptr;
             slot.state = SlotState::IDLE;
@@ -167,7 +174,8 @@ void Scheduler::wake_waiting() {
 void Scheduler::finish(Slot & slot, const std::string & reason, std::vector<Event> & events) {
     Task & task = *slot.task;
     Event rest = task.take_last_delta();
-    if (!rest.text.empty() || !rest.reasoning.empty() || !rest.tool_calls.empty() || !rest.tokens.empty()) {
+    if (!rest.text.empty() || !rest.reasoning.empty() || !rest.tool_calls.empty() ||
+        !rest.tokens.empty()) {
         events.push_back(std::move(rest));
     }
     events.push_back(task.done(reason == "stop" && task.has_tool_calls() ? "tool_calls" : reason));
@@ -175,7 +183,8 @@ void Scheduler::finish(Slot & slot, const std::string & reason, std::vector<Even
     release(slot);
 }
 
-void Scheduler::fail(Slot & slot, const std::string & code, const std::string & message, std::vector<Event> & events) {
+void Scheduler::fail(Slot & slot, const std::string & code, const std::string & message,
+                     std::vector<Event> & events) {
     Event rest = slot.task->take_last_delta();
     if (!rest.tokens.empty()) {
         events.push_back(std::move(rest));

@@ -21,7 +21,8 @@ constexpr int32_t MIN_PARALLEL_ROWS = 4;
 
 void Scheduler::step(std::vector<Event> & events) {
     for (const uint64_t id : cancelled_) {
-        const auto queued = std::find_if(queue_.begin(), queue_.end(), [id](const auto & task) { return task->id == id; });
+        const auto queued = std::find_if(queue_.begin(), queue_.end(),
+                                         [id](const auto & task) { return task->id == id; });
         if (queued != queue_.end()) {
             events.push_back((*queued)->done("cancelled"));
             queue_.erase(queued);
@@ -64,7 +65,8 @@ void Scheduler::make_room(std::vector<Event> & events) {
     }
 }
 
-// Drops the older half of what follows the first n_keep tokens. Source: the context shift of llama-server.
+// Drops the older half of what follows the first n_keep tokens. Source: the context shift of
+// llama-server.
 void Scheduler::shift_context(Slot & slot) {
     const int32_t n_keep = std::min(slot.task->n_keep, slot.n_cached() - 2);
     const int32_t n_drop = std::max((slot.n_cached() - n_keep) / 2, 1);
@@ -109,7 +111,8 @@ void Scheduler::add(llama_token token, int32_t pos, int32_t seq, bool has_logits
     batch_.logits[i] = has_logits;
 }
 
-// Slots with other LoRA scales cannot share a batch: the slot that was served longest ago decides. Null = nobody.
+// Slots with other LoRA scales cannot share a batch: the slot that was served longest ago decides.
+// Null = nobody.
 const std::vector<float> * Scheduler::choose_scales() const {
     const Slot * first = nullptr;
     for (const Slot & slot : slots_) {
@@ -161,7 +164,8 @@ void Scheduler::fill_batch() {
             waiting.push_back(&slot);
         }
     }
-    std::sort(waiting.begin(), waiting.end(), [](const Slot * a, const Slot * b) { return a->task->id < b->task->id; });
+    std::sort(waiting.begin(), waiting.end(),
+              [](const Slot * a, const Slot * b) { return a->task->id < b->task->id; });
     for (Slot * slot : waiting) {
         add_prompt_chunk(*slot, budget);
     }
@@ -183,7 +187,8 @@ void Scheduler::add_prompt_chunk(Slot & slot, int32_t & budget) {
     int32_t n = std::min(budget, n_prompt - slot.n_cached());
     // Stop exactly where another slot wants to copy: a recurrent state can only be copied there.
     for (const Slot & other : slots_) {
-        if (other.state == SlotState::WAITING && other.source == &slot && other.n_awaited > slot.n_cached()) {
+        if (other.state == SlotState::WAITING && other.source == &slot &&
+            other.n_awaited > slot.n_cached()) {
             n = std::min(n, other.n_awaited - slot.n_cached());
         }
     }
@@ -238,8 +243,9 @@ bool Scheduler::decode(std::vector<Event> & events) {
         if (slot.batch_index >= 0 || slot.n_prompt_added > 0) {
             memory_.clear_sequence(slot.seq);
             slot.cache.clear();
-            fail(slot, "decode_failed", "llama_decode failed (" + reason +
-                                            "). Try again; if it happens again, load the model with a smaller --n-ctx.",
+            fail(slot, "decode_failed",
+                 "llama_decode failed (" + reason +
+                     "). Try again; if it happens again, load the model with a smaller --n-ctx.",
                  events);
         }
     }
@@ -287,7 +293,8 @@ void Scheduler::report_progress(Slot & slot, std::vector<Event> & events) {
 }
 
 // Samples at the slot's row, and at each guess after it while the guesses turn out right.
-void Scheduler::sample_slot(Slot & slot, const std::vector<float *> & rows, std::vector<llama_token> & tokens) const {
+void Scheduler::sample_slot(Slot & slot, const std::vector<float *> & rows,
+                            std::vector<llama_token> & tokens) const {
     Task & task = *slot.task;
     const size_t n_draft = slot.state == SlotState::DECODE ? task.draft.size() : 0;
     for (size_t i = 0; i <= n_draft; i++) {
@@ -321,8 +328,10 @@ void Scheduler::sample_all(std::vector<Event> & events) {
         }
     }
     const int32_t n_rows = static_cast<int32_t>(rows.size());
-    // The same OpenMP threads that just computed the batch are still awake. An exception must not leave the region.
-#pragma omp parallel for schedule(dynamic) num_threads(context_.n_threads) if (n_rows >= MIN_PARALLEL_ROWS)
+    // The same OpenMP threads that just computed the batch are still awake. An exception must not
+    // leave the region.
+#pragma omp parallel for schedule(dynamic) \
+    num_threads(context_.n_threads) if (n_rows >= MIN_PARALLEL_ROWS)
     for (int32_t i = 0; i < n_rows; i++) {
         try {
             sample_slot(*rows[i].slot, rows[i].logits, rows[i].tokens);
@@ -346,8 +355,8 @@ void Scheduler::sample_all(std::vector<Event> & events) {
 }
 
 // Takes sampled tokens in, one by one, until one of them ends the answer.
-void Scheduler::take_tokens(Slot & slot, const std::vector<llama_token> & tokens, const std::vector<float *> & rows,
-                            std::vector<Event> & events) {
+void Scheduler::take_tokens(Slot & slot, const std::vector<llama_token> & tokens,
+                            const std::vector<float *> & rows, std::vector<Event> & events) {
     Task & task = *slot.task;
     if (slot.state == SlotState::PREFILL) {
         slot.state = SlotState::DECODE;

@@ -33,12 +33,14 @@ Speculation::Speculation(const Model & model, const Context & context, const Loa
         cparams.no_perf = true;
         draft_context_.reset(llama_init_from_model(draft_model_.get(), cparams));
         if (!draft_context_) {
-            throw ModelLoadError("The draft model " + params.draft_model_path +
-                                 " got no context; there may be too little memory for both models.");
+            throw ModelLoadError(
+                "The draft model " + params.draft_model_path +
+                " got no context; there may be too little memory for both models.");
         }
         if (common_context_can_seq_rm(draft_context_.get()) != COMMON_CONTEXT_SEQ_RM_TYPE_PART) {
-            throw ModelLoadError("The draft model " + params.draft_model_path +
-                                 " keeps a running state that cannot be rewound; use a transformer as draft.");
+            throw ModelLoadError(
+                "The draft model " + params.draft_model_path +
+                " keeps a running state that cannot be rewound; use a transformer as draft.");
         }
         params_.types = {COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE};
         params_.draft.mparams.path = params.draft_model_path;
@@ -46,19 +48,21 @@ Speculation::Speculation(const Model & model, const Context & context, const Loa
         params_.draft.ctx_dft = draft_context_.get();
         params_.draft.backend_sampling = false;
     } else {
-        throw RequestError("invalid_request",
-                           "'" + params.speculation + "' is no kind of speculation; use none, ngram or draft.");
+        throw RequestError(
+            "invalid_request",
+            "'" + params.speculation + "' is no kind of speculation; use none, ngram or draft.");
     }
     ErrorCapture errors;
     try {
         speculative_.reset(common_speculative_init(params_, llama_n_seq_max(target_)));
     } catch (const std::exception & error) {
-        throw ModelLoadError(std::string("Speculative decoding could not be set up: ") + error.what() +
-                             ". Load the model without it.");
+        throw ModelLoadError(std::string("Speculative decoding could not be set up: ") +
+                             error.what() + ". Load the model without it.");
     }
     if (!speculative_) {
         throw ModelLoadError("Speculative decoding could not be set up: " +
-                             errors.text("the draft model does not fit this model") + ". Load the model without it.");
+                             errors.text("the draft model does not fit this model") +
+                             ". Load the model without it.");
     }
 }
 
@@ -68,7 +72,8 @@ void Speculation::begin(int32_t seq, const std::vector<llama_token> & tokens) {
 
 void Speculation::draft(const std::vector<Wish> & wishes) {
     for (const Wish & wish : wishes) {
-        common_speculative_draft_params & slot = common_speculative_get_draft_params(speculative_.get(), wish.seq);
+        common_speculative_draft_params & slot =
+            common_speculative_get_draft_params(speculative_.get(), wish.seq);
         slot.drafting = true;
         slot.n_max = wish.n_max;
         slot.pos0 = static_cast<llama_pos>(wish.tokens->size());
@@ -82,7 +87,8 @@ void Speculation::draft(const std::vector<Wish> & wishes) {
             wish.result->resize(wish.n_max);
         }
         if (draft_context_) {
-            // The draft model left its guesses in its own cache; `follow` computes what really is decoded.
+            // The draft model left its guesses in its own cache; `follow` computes what really is
+            // decoded.
             llama_memory_seq_rm(llama_get_memory(draft_context_.get()), wish.seq,
                                 static_cast<llama_pos>(wish.tokens->size()), -1);
         }

@@ -1,8 +1,9 @@
 // A slot's cache on disk, so that a long prompt need not be computed again.
 //
-// Layout, little-endian: magic "LUCISTA1", u32 length of the fingerprint and the fingerprint, u32 number of tokens and
-// the tokens, u64 length of llama.cpp's state and the state, u64 FNV-1a of all that comes before it. llama.cpp reads its
-// state without checking it, so a file that is not whole, or of another model, must never reach it.
+// Layout, little-endian: magic "LUCISTA1", u32 length of the fingerprint and the fingerprint, u32
+// number of tokens and the tokens, u64 length of llama.cpp's state and the state, u64 FNV-1a of all
+// that comes before it. llama.cpp reads its state without checking it, so a file that is not whole,
+// or of another model, must never reach it.
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -70,7 +71,8 @@ private:
 std::string read_file(const std::string & path) {
     File file(std::fopen(path.c_str(), "rb"));
     if (!file) {
-        throw RequestError("invalid_state", path + " cannot be opened: " + std::strerror(errno) + ".");
+        throw RequestError("invalid_state",
+                           path + " cannot be opened: " + std::strerror(errno) + ".");
     }
     std::string bytes;
     char buffer[1 << 16];
@@ -85,7 +87,8 @@ std::string read_file(const std::string & path) {
 void write_file(const std::string & path, const std::string & bytes) {
     const std::string part = path + ".part";
     File file(std::fopen(part.c_str(), "wb"));
-    bool ok = file != nullptr && std::fwrite(bytes.data(), 1, bytes.size(), file.get()) == bytes.size() &&
+    bool ok = file != nullptr &&
+              std::fwrite(bytes.data(), 1, bytes.size(), file.get()) == bytes.size() &&
               std::fflush(file.get()) == 0;
 #if defined(__unix__) || defined(__APPLE__)
     ok = ok && fsync(fileno(file.get())) == 0;
@@ -104,25 +107,27 @@ void write_file(const std::string & path, const std::string & bytes) {
 // What must be equal for a saved state to mean the same here.
 std::string Engine::fingerprint() const {
     const ModelInfo model = info();
-    return model.architecture + "|" + model.name + "|" + model.description + "|" + std::to_string(model.size_bytes) +
-           "|" + std::to_string(model.n_params) + "|" + params_.kv_type_k + "|" + params_.kv_type_v + "|" +
-           params_.flash_attention;
+    return model.architecture + "|" + model.name + "|" + model.description + "|" +
+           std::to_string(model.size_bytes) + "|" + std::to_string(model.n_params) + "|" +
+           params_.kv_type_k + "|" + params_.kv_type_v + "|" + params_.flash_attention;
 }
 
 std::pair<int32_t, uint64_t> Engine::save_state(int32_t slot_number, const std::string & path) {
     const Slot & slot = idle_slot(slot_number);
     if (slot.cache.empty()) {
-        throw RequestError("invalid_state", "Slot " + std::to_string(slot_number) + " holds no tokens to save.");
+        throw RequestError("invalid_state",
+                           "Slot " + std::to_string(slot_number) + " holds no tokens to save.");
     }
     std::string state(llama_state_seq_get_size(context_.get(), slot.seq), '\0');
-    state.resize(llama_state_seq_get_data(context_.get(), reinterpret_cast<uint8_t *>(state.data()), state.size(),
-                                          slot.seq));
+    state.resize(llama_state_seq_get_data(context_.get(), reinterpret_cast<uint8_t *>(state.data()),
+                                          state.size(), slot.seq));
     const std::string model = fingerprint();
     std::string bytes(MAGIC, MAGIC_BYTES);
     put<uint32_t>(bytes, static_cast<uint32_t>(model.size()));
     bytes += model;
     put<uint32_t>(bytes, static_cast<uint32_t>(slot.cache.size()));
-    bytes.append(reinterpret_cast<const char *>(slot.cache.data()), slot.cache.size() * sizeof(llama_token));
+    bytes.append(reinterpret_cast<const char *>(slot.cache.data()),
+                 slot.cache.size() * sizeof(llama_token));
     put<uint64_t>(bytes, state.size());
     bytes += state;
     put<uint64_t>(bytes, fnv1a(bytes));
@@ -133,34 +138,41 @@ std::pair<int32_t, uint64_t> Engine::save_state(int32_t slot_number, const std::
 std::pair<int32_t, uint64_t> Engine::restore_state(int32_t slot_number, const std::string & path) {
     Slot & slot = idle_slot(slot_number);
     const std::string bytes = read_file(path);
-    if (bytes.size() < MAGIC_BYTES + sizeof(uint64_t) || bytes.compare(0, MAGIC_BYTES, MAGIC) != 0) {
-        throw RequestError("invalid_state", path + " is no saved state; choose a file that luci wrote.");
+    if (bytes.size() < MAGIC_BYTES + sizeof(uint64_t) ||
+        bytes.compare(0, MAGIC_BYTES, MAGIC) != 0) {
+        throw RequestError("invalid_state",
+                           path + " is no saved state; choose a file that luci wrote.");
     }
     const std::string body = bytes.substr(0, bytes.size() - sizeof(uint64_t));
     uint64_t checksum = 0;
     std::memcpy(&checksum, bytes.data() + body.size(), sizeof(checksum));
     if (checksum != fnv1a(body)) {
-        throw RequestError("invalid_state", path + " is damaged (its checksum is wrong); save the state again.");
+        throw RequestError("invalid_state",
+                           path + " is damaged (its checksum is wrong); save the state again.");
     }
     Reader reader(body, path);
     reader.take(MAGIC_BYTES);
     if (reader.take(reader.number<uint32_t>()) != fingerprint()) {
-        throw RequestError("invalid_state", path + " was saved with another model or other KV types; load those first.");
+        throw RequestError(
+            "invalid_state",
+            path + " was saved with another model or other KV types; load those first.");
     }
     const uint32_t n_tokens = reader.number<uint32_t>();
     if (n_tokens > static_cast<uint32_t>(context_.n_ctx)) {
         throw RequestError("context_length_exceeded", path + " holds " + std::to_string(n_tokens) +
                                                           " tokens and the context is " +
-                                                          std::to_string(context_.n_ctx) + "; use a larger --n-ctx.");
+                                                          std::to_string(context_.n_ctx) +
+                                                          "; use a larger --n-ctx.");
     }
     const std::string tokens = reader.take(static_cast<uint64_t>(n_tokens) * sizeof(llama_token));
     const std::string state = reader.take(reader.number<uint64_t>());
     scheduler_->memory().clear_sequence(slot.seq);
     slot.cache.clear();
-    if (llama_state_seq_set_data(context_.get(), reinterpret_cast<const uint8_t *>(state.data()), state.size(),
-                                 slot.seq) == 0) {
+    if (llama_state_seq_set_data(context_.get(), reinterpret_cast<const uint8_t *>(state.data()),
+                                 state.size(), slot.seq) == 0) {
         scheduler_->memory().clear_sequence(slot.seq);
-        throw RequestError("invalid_state", path + " does not fit this context; load the model as it was saved.");
+        throw RequestError("invalid_state",
+                           path + " does not fit this context; load the model as it was saved.");
     }
     slot.cache.resize(n_tokens);
     std::memcpy(slot.cache.data(), tokens.data(), tokens.size());

@@ -17,14 +17,17 @@ Task::Task(uint64_t id, const Request & request, const Model & model, const Chat
       delivery_ms(request.delivery_ms),
       n_logprobs(request.sampling.n_logprobs),
       model_(model) {
-    const int n_sources = (request.prompt ? 1 : 0) + (request.tokens ? 1 : 0) + (request.messages_json ? 1 : 0);
+    const int n_sources =
+        (request.prompt ? 1 : 0) + (request.tokens ? 1 : 0) + (request.messages_json ? 1 : 0);
     if (n_sources != 1) {
-        throw RequestError("invalid_request", "A request needs exactly one of prompt, tokens and messages; " +
-                                                  std::to_string(n_sources) + " were given.");
+        throw RequestError("invalid_request",
+                           "A request needs exactly one of prompt, tokens and messages; " +
+                               std::to_string(n_sources) + " were given.");
     }
     if (lora_scales.size() != default_lora_scales.size()) {
-        throw RequestError("invalid_request", std::to_string(lora_scales.size()) + " LoRA scales were given for " +
-                                                  std::to_string(default_lora_scales.size()) + " loaded adapters.");
+        throw RequestError("invalid_request",
+                           std::to_string(lora_scales.size()) + " LoRA scales were given for " +
+                               std::to_string(default_lora_scales.size()) + " loaded adapters.");
     }
     std::vector<std::string> stops = request.stop;
     GrammarSpec grammar;
@@ -37,11 +40,13 @@ Task::Task(uint64_t id, const Request & request, const Model & model, const Chat
         stops.insert(stops.end(), rendered.stops.begin(), rendered.stops.end());
     } else {
         grammar = user_grammar(request.sampling);
-        prompt = request.tokens ? *request.tokens : model.tokenize(*request.prompt, request.add_bos, false);
+        prompt = request.tokens ? *request.tokens
+                                : model.tokenize(*request.prompt, request.add_bos, false);
     }
     for (const llama_token token : prompt) {
         if (token < 0 || token >= model.n_vocab()) {
-            throw RequestError("invalid_request", "The prompt holds token " + std::to_string(token) +
+            throw RequestError("invalid_request", "The prompt holds token " +
+                                                      std::to_string(token) +
                                                       ", but the vocabulary ends at " +
                                                       std::to_string(model.n_vocab() - 1) + ".");
         }
@@ -49,7 +54,9 @@ Task::Task(uint64_t id, const Request & request, const Model & model, const Chat
     if (prompt.empty()) {
         const llama_token bos = llama_vocab_bos(model.vocab());
         if (bos == LLAMA_TOKEN_NULL) {
-            throw RequestError("invalid_request", "The prompt is empty and this model has no BOS token; write a prompt.");
+            throw RequestError(
+                "invalid_request",
+                "The prompt is empty and this model has no BOS token; write a prompt.");
         }
         prompt.push_back(bos);
     }
@@ -67,8 +74,8 @@ bool Task::add_token(llama_token token, const float * logits) {
     if (n_logprobs > 0) {
         pending_.logprobs.push_back(sampler_->logprob(logits, token));
     }
-    const bool is_preserved =
-        std::find(preserved_tokens_.begin(), preserved_tokens_.end(), token) != preserved_tokens_.end();
+    const bool is_preserved = std::find(preserved_tokens_.begin(), preserved_tokens_.end(),
+                                        token) != preserved_tokens_.end();
     return stream_.push(model_.piece(token, is_preserved));
 }
 

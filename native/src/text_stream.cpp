@@ -25,7 +25,8 @@ size_t sequence_length(uint8_t first) {
     return 0;
 }
 
-// How many bytes at `at` are a valid beginning of one sequence (all of it when equal to its length).
+// How many bytes at `at` are a valid beginning of one sequence (all of it when equal to its
+// length).
 size_t valid_bytes(std::string_view text, size_t at) {
     const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
     const uint8_t first = byte(at);
@@ -39,7 +40,8 @@ size_t valid_bytes(std::string_view text, size_t at) {
         uint8_t low = 0x80;
         uint8_t high = 0xBF;
         if (n == 1) {
-            // Overlong forms, surrogates and values beyond U+10FFFF are excluded by the second byte.
+            // Overlong forms, surrogates and values beyond U+10FFFF are excluded by the second
+            // byte.
             if (first == 0xE0) {
                 low = 0xA0;
             } else if (first == 0xED) {
@@ -138,7 +140,8 @@ std::string TextStream::take() {
         return finish();
     }
     size_t n = pending_.size() - held_back();
-    // A held-back stop string may begin inside a character whose first bytes must then wait as well.
+    // A held-back stop string may begin inside a character whose first bytes must then wait as
+    // well.
     n -= incomplete_tail(std::string_view(pending_).substr(0, n));
     std::string text = valid_utf8(std::string_view(pending_).substr(0, n));
     pending_.erase(0, n);

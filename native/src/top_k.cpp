@@ -5,12 +5,13 @@
 
 namespace luci {
 
-bool select_top_k(const float * logits, int32_t n_vocab, int32_t k, std::vector<llama_token_data> & out) {
+bool select_top_k(const float * logits, int32_t n_vocab, int32_t k,
+                  std::vector<llama_token_data> & out) {
     const auto better = [](const llama_token_data & a, const llama_token_data & b) {
         return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
     };
-    // A block is looked at one by one only when its maximum beats the worst candidate so far; blocks of this size let
-    // the compiler keep the running maximum in vector registers.
+    // A block is looked at one by one only when its maximum beats the worst candidate so far;
+    // blocks of this size let the compiler keep the running maximum in vector registers.
     constexpr int32_t BLOCK = 64;
     out.clear();
     out.reserve(static_cast<size_t>(k) + 1);

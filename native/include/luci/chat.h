@@ -1,5 +1,5 @@
-// Chat templates: from messages to prompt tokens, and from the answer's text back to content, thinking and tool calls.
-// The one file of luci that knows llama-common's chat code.
+// Chat templates: from messages to prompt tokens, and from the answer's text back to content,
+// thinking and tool calls. The one file of luci that knows llama-common's chat code.
 #pragma once
 
 #include <memory>
@@ -18,7 +18,8 @@ class ChatParser {
 public:
     ChatParser(const common_chat_params & params, bool parse_tool_calls);
 
-    // Appends text of the answer and adds what became visible to `event` (text, reasoning, tool_calls).
+    // Appends text of the answer and adds what became visible to `event` (text, reasoning,
+    // tool_calls).
     void feed(const std::string & text, bool is_last, Event & event);
 
     bool has_tool_calls() const { return !message_.tool_calls.empty(); }
@@ -34,27 +35,28 @@ private:
 
 struct RenderedChat {
     std::vector<llama_token> tokens;
-    GrammarSpec grammar;              // for tool calls or a JSON schema
-    std::vector<std::string> stops;   // that the template asks for
+    GrammarSpec grammar;                        // for tool calls or a JSON schema
+    std::vector<std::string> stops;             // that the template asks for
     std::vector<llama_token> preserved_tokens;  // control tokens that are part of the answer's text
-    std::unique_ptr<ChatParser> parser;  // null = the text is the content
+    std::unique_ptr<ChatParser> parser;         // null = the text is the content
 };
 
 class Chat {
 public:
-    // `template_override` is Jinja source; empty = the model's own template, or ChatML where it has none.
-    // Throws ModelLoadError when the template does not parse.
+    // `template_override` is Jinja source; empty = the model's own template, or ChatML where it has
+    // none. Throws ModelLoadError when the template does not parse.
     Chat(const Model & model, const std::string & template_override);
 
     // True when the template is the model's own or the override, not the ChatML stand-in.
     bool has_template() const;
 
-    // Renders request.messages_json. The text of control tokens inside user and tool messages stays text.
-    // Throws RequestError for JSON, tools or messages that the template cannot take.
+    // Renders request.messages_json. The text of control tokens inside user and tool messages stays
+    // text. Throws RequestError for JSON, tools or messages that the template cannot take.
     RenderedChat render(const Request & request) const;
 
 private:
-    std::vector<llama_token> tokenize(const std::string & prompt, const std::vector<std::string> & literals,
+    std::vector<llama_token> tokenize(const std::string & prompt,
+                                      const std::vector<std::string> & literals,
                                       const std::string & mark) const;
 
     const Model & model_;

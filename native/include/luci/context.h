@@ -1,4 +1,5 @@
-// The llama_context of one engine and its memory (KV cache or recurrent state), with what it can and cannot do.
+// The llama_context of one engine and its memory (KV cache or recurrent state), with what it can
+// and cannot do.
 #pragma once
 
 #include <cstdint>
@@ -12,14 +13,15 @@ namespace luci {
 // Parses "f16", "q8_0", ...; throws RequestError for a name that is no KV type.
 ggml_type kv_type_from_name(const std::string & name);
 
-// The memory of the target and, when a draft model runs beside it, of the draft: both always hold the same tokens.
+// The memory of the target and, when a draft model runs beside it, of the draft: both always hold
+// the same tokens.
 class Memory {
 public:
     Memory() = default;
     Memory(llama_context * target, llama_context * draft);
 
-    // Drops positions [begin, end) of a sequence; end -1 = to the end. False: this memory cannot do that, and the
-    // sequence is unchanged.
+    // Drops positions [begin, end) of a sequence; end -1 = to the end. False: this memory cannot do
+    // that, and the sequence is unchanged.
     bool remove(int32_t seq, int32_t begin, int32_t end);
     void clear_sequence(int32_t seq);
     void clear_all();
@@ -43,13 +45,13 @@ public:
 
     llama_context * get() const { return ctx_.get(); }
 
-    int32_t n_ctx = 0;       // tokens per slot
+    int32_t n_ctx = 0;  // tokens per slot
     int32_t n_batch = 0;
     int32_t n_threads = 0;
     bool is_unified = false;
-    bool can_rewind = false;      // any tail of a sequence can be removed
-    int32_t n_swa = 0;            // sliding window, 0 = none
-    double kv_bytes_per_slot = 0; // estimate, for weighing a copy against computing again
+    bool can_rewind = false;       // any tail of a sequence can be removed
+    int32_t n_swa = 0;             // sliding window, 0 = none
+    double kv_bytes_per_slot = 0;  // estimate, for weighing a copy against computing again
 
 private:
     llama_context_ptr ctx_;

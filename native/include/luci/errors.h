@@ -1,4 +1,5 @@
-// What luci_core throws. Every what() is one plain sentence: what failed, the value, what to do next.
+// What luci_core throws. Every what() is one plain sentence: what failed, the value, what to do
+// next.
 #pragma once
 
 #include <stdexcept>

@@ -25,7 +25,8 @@ public:
     // Bytes of the token's text; control tokens only when `special`.
     std::string piece(llama_token token, bool special) const;
     // Throws RequestError when the text is too long to tokenize.
-    std::vector<llama_token> tokenize(const std::string & text, bool add_special, bool parse_special) const;
+    std::vector<llama_token> tokenize(const std::string & text, bool add_special,
+                                      bool parse_special) const;
 
 private:
     // Adapters are freed before the model: declared after it.
@@ -36,6 +37,7 @@ private:
 };
 
 // Loads one more model with the same rules, e.g. the draft model.
-llama_model_ptr load_model_file(const std::string & path, const LoadParams & params, LoadProgress * progress);
+llama_model_ptr load_model_file(const std::string & path, const LoadParams & params,
+                                LoadProgress * progress);
 
 }  // namespace luci

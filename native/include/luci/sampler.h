@@ -12,15 +12,18 @@
 
 namespace luci {
 
-// What constrains the answer: a grammar of the user's, or the one a chat template needs for tool calls.
+// What constrains the answer: a grammar of the user's, or the one a chat template needs for tool
+// calls.
 struct GrammarSpec {
-    std::string gbnf;  // empty = none
+    std::string gbnf;      // empty = none
     bool is_lazy = false;  // begins with the first trigger
     std::vector<common_grammar_trigger> triggers;
-    std::string generation_prompt;  // part of the answer that stands in the prompt already; the grammar is fed it first
+    std::string generation_prompt;  // part of the answer that stands in the prompt already; the
+                                    // grammar is fed it first
 };
 
-// The user's grammar or JSON schema as GBNF. Throws RequestError("invalid_grammar" | "invalid_schema").
+// The user's grammar or JSON schema as GBNF. Throws RequestError("invalid_grammar" |
+// "invalid_schema").
 GrammarSpec user_grammar(const SamplingParams & params);
 
 class Sampler {
@@ -57,9 +60,10 @@ private:
     std::vector<llama_token_data> candidates_;
     int32_t n_logprobs_ = 0;
     uint32_t seed_ = 0;
-    // With only truncation after top-k in the chain, candidates are chosen straight from the logits; -1 = all are needed.
+    // With only truncation after top-k in the chain, candidates are chosen straight from the
+    // logits; -1 = all are needed.
     int32_t preselect_k_ = -1;
-    bool is_greedy_ = false;   // the chain is nothing but argmax
+    bool is_greedy_ = false;  // the chain is nothing but argmax
     bool needs_history_ = false;
 };
 

@@ -1,8 +1,9 @@
 // Puts all requests of one model through one llama_decode per step.
 //
-// A step: carry out cancels, give idle slots to queued requests, let speculation guess, fill one batch (decode tokens
-// first, then prompt chunks), decode it, sample for every slot that got logits. While somebody decodes, prompt chunks are
-// kept so short that a step stays under a tenth of a second: a long prompt never stalls other streams.
+// A step: carry out cancels, give idle slots to queued requests, let speculation guess, fill one
+// batch (decode tokens first, then prompt chunks), decode it, sample for every slot that got
+// logits. While somebody decodes, prompt chunks are kept so short that a step stays under a tenth
+// of a second: a long prompt never stalls other streams.
 #pragma once
 
 #include <deque>
@@ -30,8 +31,8 @@ public:
     // One step. What ended is in `events` at once; running text waits for deliver().
     void step(std::vector<Event> & events);
 
-    // Deltas of all requests that have something to say; first tokens are always due, others when `now` is past the
-    // interval.
+    // Deltas of all requests that have something to say; first tokens are always due, others when
+    // `now` is past the interval.
     void deliver(std::vector<Event> & events, bool only_first_tokens);
     // Smallest delivery interval of the running requests.
     int32_t delivery_ms() const;
@@ -61,11 +62,13 @@ private:
     void after_decode(double step_ms, std::vector<Event> & events);
     void report_progress(Slot & slot, std::vector<Event> & events);
     void sample_all(std::vector<Event> & events);
-    void sample_slot(Slot & slot, const std::vector<float *> & rows, std::vector<llama_token> & tokens) const;
-    void take_tokens(Slot & slot, const std::vector<llama_token> & tokens, const std::vector<float *> & rows,
-                     std::vector<Event> & events);
+    void sample_slot(Slot & slot, const std::vector<float *> & rows,
+                     std::vector<llama_token> & tokens) const;
+    void take_tokens(Slot & slot, const std::vector<llama_token> & tokens,
+                     const std::vector<float *> & rows, std::vector<Event> & events);
     void finish(Slot & slot, const std::string & reason, std::vector<Event> & events);
-    void fail(Slot & slot, const std::string & code, const std::string & message, std::vector<Event> & events);
+    void fail(Slot & slot, const std::string & code, const std::string & message,
+              std::vector<Event> & events);
     void release(Slot & slot);
 
     const Model & model_;

@@ -1,5 +1,5 @@
-// Guesses tokens ahead of the model through llama-common: n-gram lookup in the text so far, or a small draft model.
-// The one file of luci that knows llama-common's speculative code.
+// Guesses tokens ahead of the model through llama-common: n-gram lookup in the text so far, or a
+// small draft model. The one file of luci that knows llama-common's speculative code.
 #pragma once
 
 #include <vector>
@@ -13,7 +13,8 @@ namespace luci {
 
 class Speculation {
 public:
-    // Throws ModelLoadError for a draft model that cannot be used with this model, RequestError for an unknown kind.
+    // Throws ModelLoadError for a draft model that cannot be used with this model, RequestError for
+    // an unknown kind.
     Speculation(const Model & model, const Context & context, const LoadParams & params);
 
     // Null without a draft model.
@@ -33,7 +34,8 @@ public:
     // Fills each wish's result, maybe with nothing.
     void draft(const std::vector<Wish> & wishes);
 
-    // The batch as it was given to llama_decode, for the draft model to follow. False: the draft model failed.
+    // The batch as it was given to llama_decode, for the draft model to follow. False: the draft
+    // model failed.
     bool follow(const llama_batch & batch);
 
     void accepted(int32_t seq, int32_t n_accepted);

@@ -1,4 +1,5 @@
-// From token bytes to text that may leave the engine: whole UTF-8 characters, nothing of a stop string.
+// From token bytes to text that may leave the engine: whole UTF-8 characters, nothing of a stop
+// string.
 #pragma once
 
 #include <string>
@@ -12,12 +13,12 @@ public:
     // Empty stop strings are ignored.
     explicit TextStream(std::vector<std::string> stops = {});
 
-    // Appends the bytes of one token. Returns true when a stop string is complete: the stop string and what
-    // follows it are then dropped, and nothing more is taken in.
+    // Appends the bytes of one token. Returns true when a stop string is complete: the stop string
+    // and what follows it are then dropped, and nothing more is taken in.
     bool push(std::string_view bytes);
 
-    // The text that is safe to deliver now. Held back: a character whose bytes are not all here, and an end that may
-    // become a stop string. Bytes that are no UTF-8 come out as U+FFFD.
+    // The text that is safe to deliver now. Held back: a character whose bytes are not all here,
+    // and an end that may become a stop string. Bytes that are no UTF-8 come out as U+FFFD.
     std::string take();
 
     // What is left when the answer ends.

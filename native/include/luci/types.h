@@ -1,4 +1,5 @@
-// The plain structs that cross the border of luci_core. Names and meanings are those of luci_tui/engine/frames.py.
+// The plain structs that cross the border of luci_core. Names and meanings are those of
+// luci_tui/engine/frames.py.
 #pragma once
 
 #include <atomic>
@@ -20,12 +21,12 @@ struct LoraSpec {
 
 struct LoadParams {
     std::string model_path;
-    int32_t n_ctx = 0;         // tokens of context per slot; 0 = as trained, at most 8192
+    int32_t n_ctx = 0;  // tokens of context per slot; 0 = as trained, at most 8192
     int32_t n_slots = 1;
-    int32_t n_batch = 2048;    // most tokens in one llama_decode
-    int32_t n_ubatch = 512;    // most tokens computed at once
-    int32_t n_threads = 0;     // 0 = one per physical core
-    int32_t n_gpu_layers = -1; // -1 = all
+    int32_t n_batch = 2048;     // most tokens in one llama_decode
+    int32_t n_ubatch = 512;     // most tokens computed at once
+    int32_t n_threads = 0;      // 0 = one per physical core
+    int32_t n_gpu_layers = -1;  // -1 = all
     std::string kv_type_k = "f16";
     std::string kv_type_v = "f16";
     std::string flash_attention = "auto";  // "auto", "on" or "off"
@@ -34,8 +35,8 @@ struct LoadParams {
     bool use_mlock = false;
     std::vector<LoraSpec> loras;
     bool embedding = false;
-    std::string pooling = "model";    // "model", "mean", "cls", "last" or "rank"
-    std::string speculation = "none"; // "none", "ngram" or "draft"
+    std::string pooling = "model";     // "model", "mean", "cls", "last" or "rank"
+    std::string speculation = "none";  // "none", "ngram" or "draft"
     std::string draft_model_path;
     int32_t draft_n_max = 8;
     std::string chat_template;  // Jinja source; empty = the model's own
@@ -49,12 +50,12 @@ struct LoadProgress {
 };
 
 struct SamplingParams {
-    float temperature = 0.8f;  // 0 = most likely token
-    int32_t top_k = 40;        // 0 = off
-    float top_p = 0.95f;       // 1 = off
-    float min_p = 0.05f;       // 0 = off
-    float typical_p = 1.0f;    // 1 = off
-    float top_n_sigma = -1.0f; // negative = off
+    float temperature = 0.8f;   // 0 = most likely token
+    int32_t top_k = 40;         // 0 = off
+    float top_p = 0.95f;        // 1 = off
+    float min_p = 0.05f;        // 0 = off
+    float typical_p = 1.0f;     // 1 = off
+    float top_n_sigma = -1.0f;  // negative = off
     float xtc_probability = 0.0f;
     float xtc_threshold = 0.1f;
     float repeat_penalty = 1.0f;  // 1 = off
@@ -166,7 +167,8 @@ struct ModelInfo {
 };
 
 struct EngineStatus {
-    std::vector<std::tuple<int32_t, std::string, int32_t>> slots;  // (slot, state, tokens in its KV cache)
+    std::vector<std::tuple<int32_t, std::string, int32_t>>
+        slots;  // (slot, state, tokens in its KV cache)
     int32_t n_queued = 0;
     int32_t n_active = 0;
     uint64_t n_steps = 0;

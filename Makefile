@@ -1,0 +1,86 @@
+# Every command of the project. `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NATIVE_SOURCES := $(shell find native -name '*.cpp' -o -name '*.h' -o -name 'CMakeLists.txt' -o -name '*.cmake' -o -name '*.lock')
+CXX_FILES := $(shell find native -name '*.cpp' -o -name '*.h')
+SANITIZED := build/sanitize
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format build native-test sanitize soak bench bench-peers docs wheel clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: $(VENV)/.installed ## set everything up and open the app on the built-in model
+	$(BIN)/python -m luci_tui
+
+test: $(VENV)/.installed-dev ## set everything up and run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev ## ruff, basedpyright, import-linter, stubtest, clang-format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m mypy.stubtest luci_tui._native --ignore-missing-stub
+	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
+
+format: $(VENV)/.installed-dev ## format Python and C++
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CXX_FILES)
+
+build: $(VENV)/.installed ## build the native core again after a change
+
+native-test: SANITIZED := build/native
+native-test: SANITIZE_FLAGS := -DCMAKE_BUILD_TYPE=Release
+native-test: $(VENV)/.installed-dev ## the C++ tests without sanitizers
+	$(call run_cxx_tests)
+
+# -O1 and no CPU-specific kernels: the sanitizers look at the same code in a third of the build time.
+sanitize: SANITIZE_FLAGS := -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG='-O1 -g1' -DCMAKE_CXX_FLAGS_DEBUG='-O1 -g1' \
+	-DGGML_NATIVE=OFF -DLUCI_SANITIZE=address,undefined
+sanitize: $(VENV)/.installed-dev ## the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(call run_cxx_tests)
+
+soak: $(VENV)/.installed-dev ## the full counts of kill, fault and fuzz tests
+	$(BIN)/python -m pytest -m slow --timeout 3600
+
+bench: $(VENV)/.installed ## measure the built-in model through the worker and in the bare core
+	$(BIN)/python -m luci_tui bench
+
+bench-peers: $(VENV)/.installed ## compare luci with llama.cpp's tools and llama-cpp-python; rewrites docs/benchmarks.md
+	$(BIN)/python -m luci_tui.bench.peers --rounds 5 --table docs/benchmarks.md
+
+docs: $(VENV)/.installed-dev ## write the help of every command into docs/cli.md
+	$(BIN)/python -m luci_tui.cli.docs --write
+
+wheel: $(VENV)/.installed-dev ## build a wheel into dist/
+	$(BIN)/python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+clean: ## remove what was built, not the caches
+	rm -rf build dist $(VENV)
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("luci needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet 'scikit-build-core>=1.1,<2' 'pybind11>=3,<4' 'cmake>=3.25,<4' ninja
+
+# Without build isolation the build folder stays, so that only what changed is compiled again.
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml CMakeLists.txt $(NATIVE_SOURCES)
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+define run_cxx_tests
+	$(BIN)/cmake -S . -B $(SANITIZED) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja \
+		-DPython_EXECUTABLE=$(abspath $(BIN))/python -DLUCI_BUILD_TESTS=ON -DLUCI_ACCELERATOR=cpu $(SANITIZE_FLAGS)
+	$(BIN)/cmake --build $(SANITIZED) --target luci_tests -j $(JOBS)
+	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(BIN)/ctest --test-dir $(SANITIZED) --output-on-failure
+endef
