@@ -472,7 +472,11 @@ class Heartbeat(Frame):
 
     kind: Literal["heartbeat"] = "heartbeat"
     n_steps: int
+    """Steps since the load, as of the last one that ended."""
     n_active: int
+    is_stepping: bool
+    """True = inside a step, so the same `n_steps` for long means that it is stuck; False = at work
+    on a command that counts no steps."""
 
 
 class Acknowledged(Frame):
