@@ -195,7 +195,7 @@ class Core:
         """End a request before the next decode; unknown ids are ignored."""
         self._engine.cancel(native_id)
 
-    def run(self, max_ms: float) -> list[_native.Event]:
+    def run(self, max_ms: float) -> Events:
         """Step until something is due; see `_native.Engine.run`."""
         return self._engine.run(max_ms)
 
