@@ -17,6 +17,7 @@ from typing import cast
 from pydantic import ValidationError
 
 from luci_tui.engine import frames, last_words, wire
+from luci_tui.engine.loop import HEARTBEAT_S
 from luci_tui.engine.mailbox import Mailbox
 from luci_tui.errors import ModelLoadError, RequestError, WorkerLostError
 
@@ -33,7 +34,7 @@ class WorkerOptions:
     """How workers are started and how much patience they get."""
 
     command: tuple[str, ...] = (sys.executable, "-P", "-m", "luci_tui.engine.worker")
-    silent_s: float = 30.0
+    silent_s: float = 60.0
     """A worker with work that is silent for so long is taken for dead; it beats every second."""
     stuck_s: float = 300.0
     """Longest time in which not one step ends. A step of a large model over a long prompt may take
@@ -63,9 +64,12 @@ class Child(asyncio.SubprocessProtocol):
         self._can_write = asyncio.Event()
         self._can_write.set()
         self._heard_s = 0.0
-        self._steps = (-1, 0.0)
-        """(n_steps of the last beat inside a step, when that number was first seen)."""
+        self._n_steps = -1
+        """Of the last beat; -1 = it was not inside a step."""
+        self._n_same_beats = 0
+        """Beats since then that told the same."""
         self._timer: asyncio.TimerHandle | None = None
+        self._check_s = options.silent_s / 4
 
     @classmethod
     async def spawn(cls, model_name: str, log_path: Path, options: WorkerOptions) -> Child:
@@ -145,7 +149,7 @@ class Child(asyncio.SubprocessProtocol):
         self._mailboxes[request_id] = mailbox
         if self._timer is None:
             self._heard_s = self._loop.time()
-            self._steps = (-1, self._heard_s)
+            self._n_steps = -1
             self._start_timer()
         return mailbox
 
@@ -218,11 +222,14 @@ class Child(asyncio.SubprocessProtocol):
             mailbox.put(event)
 
     def _note_beat(self, beat: frames.Heartbeat) -> None:
-        n_steps, since_s = self._steps
-        if not beat.is_stepping or beat.n_steps != n_steps:
-            self._steps = (beat.n_steps if beat.is_stepping else -1, self._heard_s)
-        elif self._heard_s - since_s > self._options.stuck_s:
-            stuck_s = self._heard_s - since_s
+        """Count beats, not seconds: a machine that was suspended in between proves nothing."""
+        n_steps = beat.n_steps if beat.is_stepping else -1
+        if n_steps < 0 or n_steps != self._n_steps:
+            self._n_steps, self._n_same_beats = n_steps, 0
+            return
+        self._n_same_beats += 1
+        stuck_s = self._n_same_beats * HEARTBEAT_S
+        if stuck_s > self._options.stuck_s:
             self.kill(self._lost(f"was stuck in step {n_steps + 1} for {stuck_s:.0f} s and ended"))
 
     def _lost(self, what: str) -> WorkerLostError:
@@ -232,15 +239,19 @@ class Child(asyncio.SubprocessProtocol):
         )
 
     def _start_timer(self) -> None:
-        self._timer = self._loop.call_later(self._options.silent_s / 4, self._check_silence)
+        due_s = self._loop.time() + self._check_s
+        self._timer = self._loop.call_at(due_s, self._check_silence, due_s)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _check_silence(self) -> None:
-        silent_s = self._loop.time() - self._heard_s
+    def _check_silence(self, due_s: float) -> None:
+        now_s = self._loop.time()
+        if now_s - due_s > self._check_s:
+            self._heard_s = now_s  # this process was suspended itself, and so perhaps the worker
+        silent_s = now_s - self._heard_s
         if silent_s > self._options.silent_s:
             self._timer = None
             self.kill(self._lost(f"gave no sign of life for {silent_s:.0f} s and was ended"))

@@ -222,7 +222,8 @@ def _check_request(request: frames.Generate, spec: frames.LoadSpec) -> None:
     sampling = request.sampling
     if sampling.grammar and not re.search(r"^\s*root\s*::=\s*\S", sampling.grammar, re.MULTILINE):
         raise RequestError(
-            f"The grammar of {len(sampling.grammar)} characters has no root rule. Add `root ::= …`.",
+            f"The grammar of {len(sampling.grammar)} characters has no root rule. "
+            "Add a line `root ::= …`.",
             code="invalid_grammar",
         )
     if sampling.json_schema:
