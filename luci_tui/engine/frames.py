@@ -98,7 +98,7 @@ class LoadSpec(Frame):
     chat_template: str = ""
     """Jinja source that replaces the model's own; empty = the model's."""
     force: bool = False
-    """Load even when the memory estimate says that it does not fit, or `n_ctx` is beyond training."""
+    """Load even when the memory estimate says that it does not fit, or n_ctx is beyond training."""
 
 
 class SamplingParams(Frame):
@@ -304,7 +304,7 @@ class Loaded(Frame):
 
 
 class PromptProgress(Frame):
-    """How much of the prompt is in the KV cache; sent for prompts that take longer than a moment."""
+    """How much of the prompt is in the KV cache; sent for prompts that take more than a moment."""
 
     kind: Literal["prompt_progress"] = "prompt_progress"
     request_id: int
@@ -393,7 +393,7 @@ class Failed(Frame):
     kind: Literal["failed"] = "failed"
     request_id: int
     code: str
-    """Stable word: invalid_request, context_length_exceeded, invalid_grammar, nan_logits, model_load, …"""
+    """Stable word: invalid_request, context_length_exceeded, invalid_grammar, nan_logits, …"""
     message: str
 
 
@@ -472,7 +472,11 @@ class Heartbeat(Frame):
 
     kind: Literal["heartbeat"] = "heartbeat"
     n_steps: int
+    """Steps since the load, as of the last one that ended."""
     n_active: int
+    is_stepping: bool
+    """True = inside a step, so the same `n_steps` for long means that it is stuck; False = at work
+    on a command that counts no steps."""
 
 
 class Acknowledged(Frame):

@@ -97,6 +97,7 @@ class EngineLoop:
         """Ids whose Cancel the reader has seen and the main thread has not."""
         self._is_leaving = False
         self._has_work = threading.Event()
+        self._is_stepping = False
         self._beat = (0, 0)
         """(steps, active requests) as the main thread last saw them."""
 
@@ -110,6 +111,7 @@ class EngineLoop:
                     return
             except Exception:
                 logger.exception("the engine loop failed; its requests are given up")
+                self._is_stepping = False
                 self._fail_all()
 
     def _serve_once(self) -> bool:
@@ -134,7 +136,9 @@ class EngineLoop:
 
     def _step(self) -> None:
         core = self._loaded()
+        self._is_stepping = True
         events = core.run(RUN_MS)
+        self._is_stepping = False
         if events:
             self._deliver(core, events)
         elif not core.has_work():
@@ -284,7 +288,11 @@ class EngineLoop:
             time.sleep(HEARTBEAT_S)
             if self._has_work.is_set():
                 n_steps, n_active = self._beat
-                self._events.send_frame(frames.Heartbeat(n_steps=n_steps, n_active=n_active))
+                self._events.send_frame(
+                    frames.Heartbeat(
+                        n_steps=n_steps, n_active=n_active, is_stepping=self._is_stepping
+                    )
+                )
 
     def _read_commands(self) -> None:
         """Take commands off the pipe. When it closes, the host is gone, and so is the worker."""

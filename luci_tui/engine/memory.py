@@ -18,6 +18,9 @@ from luci_tui.gguf.header import GgufHeader
 _GIB = 1024**3
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 
+DEFAULT_N_CTX_MAX = 8192
+"""The most that n_ctx 0 stands for; the same constant as in native/src/context.cpp."""
+
 _KV_BITS = {
     "f32": 32.0,
     "f16": 16.0,
@@ -50,9 +53,14 @@ def estimate(header: GgufHeader, spec: LoadSpec) -> MemoryEstimate:
     return MemoryEstimate(header.size_bytes, _kv_bytes(header, spec))
 
 
+def context_size(header: GgufHeader, spec: LoadSpec) -> int:
+    """Give the tokens of context per slot that the core will make."""
+    return spec.n_ctx or min(header.n_ctx_train or DEFAULT_N_CTX_MAX, DEFAULT_N_CTX_MAX)
+
+
 def _kv_bytes(header: GgufHeader, spec: LoadSpec) -> int:
     """Bytes of the KV cache. Source: llama_hparams::n_embd_k_gqa, llama_kv_cache's constructor."""
-    n_ctx = spec.n_ctx or header.n_ctx_train
+    n_ctx = context_size(header, spec)
     n_heads = header.per_layer("attention.head_count")
     n_heads_kv = header.per_layer("attention.head_count_kv") or n_heads
     default_head = header.number("embedding_length") // max(1, max(n_heads, default=1))
@@ -93,7 +101,7 @@ def check_fits(needed: MemoryEstimate, available: int, spec: LoadSpec, header: G
     """
     if spec.force or needed.total_bytes <= available:
         return
-    n_ctx = spec.n_ctx or header.n_ctx_train
+    n_ctx = context_size(header, spec)
     if needed.weights_bytes > available:
         advice = "Choose a smaller model or quant type, free memory, or load it by force."
     else:

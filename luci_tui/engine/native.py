@@ -195,7 +195,7 @@ class Core:
         """End a request before the next decode; unknown ids are ignored."""
         self._engine.cancel(native_id)
 
-    def run(self, max_ms: float) -> list[_native.Event]:
+    def run(self, max_ms: float) -> Events:
         """Step until something is due; see `_native.Engine.run`."""
         return self._engine.run(max_ms)
 
@@ -323,11 +323,11 @@ def _done_fields(event: _native.Event, n_ctx: int) -> dict[str, object]:
 
 
 def _load_params(spec: frames.LoadSpec) -> _native.LoadParams:
-    """Copy every field but `force`, which was the memory check's."""
+    """Copy every field under its own name."""
     from luci_tui import _native as core
 
     params = core.LoadParams()
-    for name in frames.LoadSpec.model_fields.keys() - {"force", "loras"}:
+    for name in frames.LoadSpec.model_fields.keys() - {"loras"}:
         value: object = getattr(spec, name)
         setattr(params, name, value.value if isinstance(value, StrEnum) else value)
     params.loras = [(lora.path, lora.scale) for lora in spec.loras]

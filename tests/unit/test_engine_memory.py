@@ -38,7 +38,9 @@ LLAMA_8B: dict[str, Value] = {
     ("changes", "spec", "kv_bytes"),
     [
         ({}, LoadSpec(model_path="m", n_ctx=8192), 1024**3),
-        ({}, LoadSpec(model_path="m", n_ctx=0), 16 * 1024**3),
+        ({}, LoadSpec(model_path="m", n_ctx=131072), 16 * 1024**3),
+        ({}, LoadSpec(model_path="m", n_ctx=0), 1024**3),
+        ({"context_length": 4096}, LoadSpec(model_path="m", n_ctx=0), 1024**3 // 2),
         ({}, LoadSpec(model_path="m", n_ctx=8192, n_slots=4), 4 * 1024**3),
         (
             {},

@@ -1,0 +1,209 @@
+"""WorkerEngine: an EngineClient whose engine is a worker process.
+
+Each `load` starts a process of its own, so a model leaves nothing behind in memory, and a worker
+that crashed is replaced the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+
+import psutil
+
+from luci_tui.engine import frames, memory
+from luci_tui.engine.child import Child, WorkerOptions
+from luci_tui.errors import GgufError, ModelLoadError, RequestError, WorkerLostError
+from luci_tui.gguf.header import read_header
+
+__all__ = ["WorkerEngine", "WorkerOptions"]
+
+
+class WorkerEngine:
+    """One worker process at a time; see `EngineClient` for the contract."""
+
+    def __init__(self, log_path: Path, options: WorkerOptions | None = None) -> None:
+        """Make an engine without a model; no process is started before `load`.
+
+        Args:
+            log_path: Where the workers write what llama.cpp logs, and their last words.
+            options: How workers are started and how much patience they get.
+        """
+        self._log_path = log_path
+        self._options = options or WorkerOptions()
+        self._request_ids = itertools.count(1)
+        self._child: Child | None = None
+        """The worker that has a model, or had one until it was lost."""
+        self._loading: Child | None = None
+        self._is_loading = False
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the worker that has the model; None without one."""
+        child = self._child
+        return None if child is None or child.error is not None else child.pid
+
+    async def load(
+        self, spec: frames.LoadSpec
+    ) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
+        """Check the files, replace the worker and load; see `EngineClient.load`.
+
+        A model that cannot be loaded for its file or its size leaves the one before in place.
+        """
+        if self._is_loading:
+            msg = "load was called while another load runs"
+            raise RuntimeError(msg)
+        self._is_loading = True
+        try:
+            await asyncio.to_thread(self._check, spec)
+            await self._stop_child()
+            child = await Child.spawn(Path(spec.model_path).name, self._log_path, self._options)
+            self._loading = child
+            try:
+                load = _follow_load(child, next(self._request_ids), spec)
+                async with aclosing(load) as events:
+                    async for event in events:
+                        if isinstance(event, frames.Loaded):
+                            self._child, self._loading = child, None
+                        yield event
+            finally:
+                if self._loading is not None:
+                    self._loading = None
+                    await child.stop()
+        finally:
+            self._is_loading = False
+
+    async def generate(self, request: frames.Generate) -> AsyncGenerator[frames.GenerateEvent]:
+        """Stream one answer; see `EngineClient.generate`.
+
+        Deltas that wait for a slow consumer are joined into one.
+        """
+        child = self._living()
+        request_id = next(self._request_ids)
+        mailbox = child.open_mailbox(request_id)
+        try:
+            await child.send(request.model_copy(update={"request_id": request_id}))
+            while True:
+                event = await mailbox.take()
+                match event:
+                    case frames.Delta() | frames.PromptProgress():
+                        yield event
+                    case frames.Done():
+                        yield event
+                        return
+                    case _:
+                        raise _request_error(event)
+        finally:
+            child.close_mailbox(request_id)
+
+    async def ask(self, command: frames.Command) -> frames.Event:
+        """Send a command with a single answer; see `EngineClient.ask`.
+
+        Cancel is answered at once; the request it names ends with Done (CANCELLED).
+        """
+        child = self._living()
+        if isinstance(command, frames.Cancel):
+            child.post(command)
+            return frames.Acknowledged(request_id=command.request_id)
+        if isinstance(command, frames.Generate | frames.Load | frames.Shutdown):
+            msg = f"{command.kind} has a method of its own"
+            raise ValueError(msg)
+        request_id = next(self._request_ids)
+        mailbox = child.open_mailbox(request_id)
+        try:
+            await child.send(command.model_copy(update={"request_id": request_id}))
+            event = await mailbox.take()
+        finally:
+            child.close_mailbox(request_id)
+        if isinstance(event, frames.Failed):
+            raise _request_error(event)
+        return event
+
+    async def close(self) -> None:
+        """End the worker, gently if it lets us; see `EngineClient.close`."""
+        if self._loading is not None:
+            await self._loading.stop()
+        await self._stop_child()
+
+    async def _stop_child(self) -> None:
+        if self._child is not None:
+            await self._child.stop()
+            self._child = None
+
+    def _living(self) -> Child:
+        child = self._child
+        if child is None:
+            raise ModelLoadError(
+                f"No model is loaded in this engine (log {self._log_path}). Load one first.",
+                code="not_loaded",
+            )
+        if child.error is not None:
+            raise WorkerLostError(child.error.message, code=child.error.code)
+        return child
+
+    def _check(self, spec: frames.LoadSpec) -> None:
+        """Refuse what can be refused without a worker. Blocks: runs in a thread."""
+        path = Path(spec.model_path)
+        others = [lora.path for lora in spec.loras] + [spec.draft_model_path]
+        try:
+            header = read_header(path)
+            for other in filter(None, others):
+                path = Path(other)
+                read_header(path)
+        except GgufError as error:
+            raise ModelLoadError(error.message, code=error.code) from error
+        except OSError as error:
+            raise ModelLoadError(
+                f"{path} cannot be read ({error.strerror}). Check its permissions and the disk.",
+                code="unreadable_file",
+            ) from error
+        available = memory.available_bytes() + self._replaced_bytes()
+        available += self._options.accelerator_bytes
+        memory.check_fits(memory.estimate(header, spec), available, spec, header)
+
+    def _replaced_bytes(self) -> int:
+        """Give the bytes that become free when the present worker leaves."""
+        pid = self.pid
+        if pid is None:
+            return 0
+        try:
+            used = psutil.Process(pid).memory_info()
+        except psutil.Error:
+            return 0
+        # File pages of a mapped model count as available already.
+        return int(used.rss) - int(getattr(used, "shared", 0))
+
+
+async def _follow_load(
+    child: Child, request_id: int, spec: frames.LoadSpec
+) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
+    mailbox = child.open_mailbox(request_id)
+    try:
+        await child.send(frames.Load(request_id=request_id, spec=spec))
+        while True:
+            event = await mailbox.take()
+            match event:
+                case frames.LoadProgress():
+                    yield event
+                case frames.Loaded():
+                    yield event
+                    return
+                case frames.Failed():
+                    raise ModelLoadError(event.message, code=event.code)
+                case _:
+                    raise _request_error(event)
+    finally:
+        child.close_mailbox(request_id)
+
+
+def _request_error(event: frames.Event) -> RequestError:
+    if isinstance(event, frames.Failed):
+        return RequestError(event.message, code=event.code)
+    return RequestError(
+        f"The worker answered with {event.kind}, which does not belong here. "
+        "Host and worker are of different versions; install luci again.",
+        code="broken_peer",
+    )

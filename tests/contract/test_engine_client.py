@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from luci_tui.engine import frames
+from luci_tui.engine.client import EngineClient
+from luci_tui.engine.echo import EchoEngine
+from luci_tui.engine.process import WorkerEngine
+from luci_tui.errors import ModelLoadError, RequestError
+from tests.support import engines, tiny_models
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ENGINES = ["echo", pytest.param("worker", marks=pytest.mark.native)]
+N_CTX = 1024
+
+
+def make_engine(name: str, folder: Path) -> EngineClient:
+    return EchoEngine() if name == "echo" else WorkerEngine(folder / "worker.log")
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny_models.tiny_llama(tmp_path_factory.mktemp("models") / "tiny.gguf"))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=ENGINES)
+async def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, model_path: str
+) -> AsyncIterator[EngineClient]:
+    client = make_engine(request.param, tmp_path_factory.mktemp("engine"))
+    await engines.load(client, model_path, n_ctx=N_CTX, n_slots=2)
+    yield client
+    await client.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module", params=ENGINES)
+async def empty_engine(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[EngineClient]:
+    client = make_engine(request.param, tmp_path)
+    yield client
+    await client.close()
+
+
+async def test_load_given_a_model_then_progress_rises_and_loaded_is_last(
+    empty_engine: EngineClient, model_path: str
+) -> None:
+    spec = frames.LoadSpec(model_path=model_path, n_ctx=256, n_slots=3, n_threads=1)
+    events = [event async for event in empty_engine.load(spec)]
+    fractions = [event.fraction for event in events[:-1] if event.kind == "load_progress"]
+    assert len(fractions) == len(events) - 1
+    assert fractions == sorted(fractions)
+    assert all(0 <= fraction <= 1 for fraction in fractions)
+    last = events[-1]
+    assert isinstance(last, frames.Loaded)
+    assert (last.info.n_ctx, last.info.n_slots) == (256, 3)
+    assert last.info.model_path == model_path
+
+
+async def test_load_given_a_loaded_engine_then_replaces_the_model(
+    empty_engine: EngineClient, model_path: str
+) -> None:
+    await engines.load(empty_engine, model_path, n_ctx=256)
+    info = await engines.load(empty_engine, model_path, n_ctx=512)
+    assert info.n_ctx == 512
+    answer = await engines.answer(empty_engine, engines.request())
+    assert answer.done.usage.n_ctx == 512
+
+
+async def test_engine_given_no_model_then_refuses(empty_engine: EngineClient) -> None:
+    with pytest.raises(ModelLoadError, match="Load one first") as caught:
+        await engines.answer(empty_engine, engines.request())
+    assert caught.value.code == "not_loaded"
+    with pytest.raises(ModelLoadError):
+        await empty_engine.ask(frames.Status(request_id=0))
+
+
+async def test_close_given_a_second_call_then_nothing_happens(
+    empty_engine: EngineClient, model_path: str
+) -> None:
+    await engines.load(empty_engine, model_path)
+    await empty_engine.close()
+    await empty_engine.close()
+    with pytest.raises(ModelLoadError):
+        await engines.answer(empty_engine, engines.request())
+
+
+async def test_close_given_a_running_request_then_it_ends_as_cancelled(
+    empty_engine: EngineClient, model_path: str
+) -> None:
+    await engines.load(empty_engine, model_path)
+    stream = empty_engine.generate(engines.endless(context_policy="shift"))
+    answer = engines.Answer([await anext(stream)])
+    await empty_engine.close()
+    await answer.collect(stream)
+    assert answer.done.finish_reason is frames.FinishReason.CANCELLED
+
+
+async def test_generate_given_a_prompt_then_deltas_add_up_to_the_usage(
+    engine: EngineClient,
+) -> None:
+    answer = await engines.answer(engine, engines.request(request_id=77))
+    assert answer.text
+    assert len({event.request_id for event in answer.events}) == 1
+    assert len(answer.tokens) == answer.done.usage.completion_tokens
+    assert answer.done.usage.prompt_tokens > 0
+    assert answer.done.usage.n_ctx == N_CTX
+    assert answer.done.timings.ttft_ms >= 0
+
+
+async def test_generate_given_max_tokens_then_ends_with_length(engine: EngineClient) -> None:
+    answer = await engines.answer(engine, engines.request(max_tokens=5))
+    assert answer.done.finish_reason is frames.FinishReason.LENGTH
+    assert 0 < answer.done.usage.completion_tokens <= 5
+
+
+async def test_generate_given_a_stop_string_then_ends_before_it(engine: EngineClient) -> None:
+    whole = (await engines.answer(engine, engines.request(max_tokens=40))).text
+    stop = whole[10:12]
+    answer = await engines.answer(engine, engines.request(max_tokens=40, stop=("#none#", stop)))
+    assert answer.text == whole[: whole.find(stop)]
+    assert answer.done.finish_reason is frames.FinishReason.STOP
+    assert answer.done.stop_text == stop
+
+
+async def test_generate_given_the_same_seed_then_says_the_same(engine: EngineClient) -> None:
+    sampling = frames.SamplingParams(temperature=1.0, seed=123, ignore_eos=True)
+    first = await engines.answer(engine, engines.request(sampling=sampling))
+    second = await engines.answer(engine, engines.request(sampling=sampling))
+    assert first.text == second.text
+    assert first.done.seed == second.done.seed == 123
+
+
+async def test_generate_given_messages_then_answers(engine: EngineClient) -> None:
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Say the letters."},
+    ]
+    wanted = engines.request(prompt=None, messages_json=json.dumps(messages))
+    answer = await engines.answer(engine, wanted)
+    assert answer.text
+    assert answer.done.usage.prompt_tokens > 10
+
+
+async def test_generate_given_tokens_then_counts_them(engine: EngineClient) -> None:
+    tokenized = await engine.ask(frames.Tokenize(request_id=0, text="the letters"))
+    assert isinstance(tokenized, frames.Tokenized)
+    assert tokenized.tokens
+    answer = await engines.answer(engine, engines.request(prompt=None, tokens=tokenized.tokens))
+    assert answer.done.usage.prompt_tokens == len(tokenized.tokens)
+
+
+async def test_generate_given_a_closed_iterator_then_the_slot_is_free(
+    engine: EngineClient,
+) -> None:
+    wanted = engines.endless(context_policy="shift")
+    async with aclosing(engine.generate(wanted)) as stream:
+        assert isinstance(await anext(stream), frames.Delta)
+    async with asyncio.timeout(10):
+        while not await is_idle(engine):
+            pass
+
+
+async def test_generate_given_a_cancel_then_ends_with_cancelled(engine: EngineClient) -> None:
+    stream = engine.generate(engines.endless(context_policy="shift"))
+    first = await anext(stream)
+    asked = await engine.ask(frames.Cancel(request_id=first.request_id))
+    assert isinstance(asked, frames.Acknowledged)
+    answer = await engines.Answer([first]).collect(stream)
+    assert answer.done.finish_reason is frames.FinishReason.CANCELLED
+    assert len(answer.tokens) == answer.done.usage.completion_tokens
+
+
+async def test_generate_given_more_requests_than_slots_then_all_end(engine: EngineClient) -> None:
+    answers = await asyncio.gather(
+        *(engines.answer(engine, engines.request(f"number {n}")) for n in range(7))
+    )
+    assert [answer.done.finish_reason for answer in answers] == [frames.FinishReason.LENGTH] * 7
+    assert len({answer.done.request_id for answer in answers}) == 7
+
+
+async def test_generate_given_a_slow_consumer_then_others_go_on_and_no_text_is_lost(
+    engine: EngineClient,
+) -> None:
+    slow = engine.generate(engines.request(max_tokens=300, delivery_ms=0))
+    answer = engines.Answer([await anext(slow)])
+    for _ in range(5):
+        assert (await engines.answer(engine, engines.request())).text
+    await answer.collect(slow)
+    assert len(answer.tokens) == answer.done.usage.completion_tokens == 300
+
+
+async def test_generate_given_too_long_a_prompt_then_refuses_only_this_one(
+    engine: EngineClient,
+) -> None:
+    with pytest.raises(RequestError, match=str(N_CTX)) as caught:
+        await engines.answer(engine, engines.request("the letters " * N_CTX))
+    assert caught.value.code == "context_length_exceeded"
+    assert (await engines.answer(engine, engines.request())).text
+
+
+async def test_generate_given_too_long_a_prompt_and_shift_then_reports_what_was_dropped(
+    engine: EngineClient,
+) -> None:
+    wanted = engines.request("the letters " * N_CTX, context_policy="shift")
+    answer = await engines.answer(engine, wanted)
+    assert answer.done.usage.dropped_tokens > 0
+    assert answer.done.usage.prompt_tokens < N_CTX
+
+
+async def test_generate_given_no_limit_then_the_context_ends_it(engine: EngineClient) -> None:
+    answer = await engines.answer(engine, engines.endless())
+    assert answer.done.finish_reason is frames.FinishReason.LENGTH
+    usage = answer.done.usage
+    assert N_CTX * 0.9 < usage.prompt_tokens + usage.completion_tokens <= N_CTX + 1
+
+
+@pytest.mark.parametrize(
+    ("sampling", "code"),
+    [
+        ({"grammar": "this is no grammar"}, "invalid_grammar"),
+        ({"json_schema": "{"}, "invalid_schema"),
+    ],
+)
+async def test_generate_given_a_bad_constraint_then_refuses(
+    engine: EngineClient, sampling: dict[str, str], code: str
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        await engines.answer(engine, engines.request(sampling=sampling))
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("sources", [{"prompt": None}, {"tokens": (1, 2)}])
+async def test_generate_given_no_or_two_prompts_then_refuses(
+    engine: EngineClient, sources: dict[str, Any]
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        await engines.answer(engine, engines.request(**sources))
+    assert caught.value.code == "invalid_request"
+
+
+async def test_ask_given_a_text_then_tokenizes_it_the_same_each_time(engine: EngineClient) -> None:
+    command = frames.Tokenize(request_id=0, text="the é 漢字 🙂")
+    first, second = await engine.ask(command), await engine.ask(command)
+    assert isinstance(first, frames.Tokenized)
+    assert isinstance(second, frames.Tokenized)
+    assert first.tokens == second.tokens
+    assert len(first.tokens) > 5
+    assert first.request_id != second.request_id
+
+
+async def test_ask_given_status_then_counts_tokens(engine: EngineClient) -> None:
+    before = await status_of(engine)
+    answer = await engines.answer(engine, engines.request())
+    after = await status_of(engine)
+    assert len(after.slots) == 2
+    new_tokens = after.completion_tokens_total - before.completion_tokens_total
+    assert new_tokens == answer.done.usage.completion_tokens
+    assert after.n_steps > before.n_steps
+
+
+async def test_ask_given_a_bench_then_one_rate_per_repetition(engine: EngineClient) -> None:
+    wanted = frames.Bench(request_id=0, n_prompt=16, n_gen=8, repetitions=2)
+    result = await engine.ask(wanted)
+    assert isinstance(result, frames.BenchResult)
+    assert len(result.prefill_tokens_per_s) == len(result.decode_tokens_per_s) == 2
+    assert min(result.prefill_tokens_per_s + result.decode_tokens_per_s) > 0
+
+
+async def test_ask_given_texts_and_a_generating_model_then_refuses_to_embed(
+    engine: EngineClient,
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        await engine.ask(frames.Embed(request_id=0, texts=("the letters",)))
+    assert caught.value.code == "invalid_request"
+
+
+async def test_ask_given_texts_and_an_embedding_model_then_vectors_of_length_one(
+    empty_engine: EngineClient, model_path: str
+) -> None:
+    info = await engines.load(empty_engine, model_path, embedding=True, pooling="mean")
+    texts = ("the letters", "other words", "the letters")
+    result = await empty_engine.ask(frames.Embed(request_id=0, texts=texts))
+    assert isinstance(result, frames.Embedded)
+    assert [len(vector) for vector in result.vectors] == [info.n_embd] * 3
+    assert result.prompt_tokens > 3
+    for vector in result.vectors:
+        assert math.hypot(*vector) == pytest.approx(1.0, abs=1e-4)
+    assert result.vectors[0] == pytest.approx(result.vectors[2], abs=1e-4)
+    assert result.vectors[0] != pytest.approx(result.vectors[1], abs=1e-3)
+    with pytest.raises(RequestError):
+        await engines.answer(empty_engine, engines.request())
+
+
+async def test_ask_given_a_command_with_its_own_method_then_value_error(
+    engine: EngineClient,
+) -> None:
+    with pytest.raises(ValueError, match="method of its own"):
+        await engine.ask(engines.request())
+
+
+async def status_of(engine: EngineClient) -> frames.StatusReport:
+    report = await engine.ask(frames.Status(request_id=0))
+    assert isinstance(report, frames.StatusReport)
+    return report
+
+
+async def is_idle(engine: EngineClient) -> bool:
+    return all(slot.state == "idle" for slot in (await status_of(engine)).slots)

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from luci_tui.engine import frames
+from luci_tui.engine.process import WorkerEngine, WorkerOptions
+from luci_tui.errors import ModelLoadError, RequestError, WorkerLostError
+from tests.support import bad_worker, engines, tiny_models
+
+pytestmark = pytest.mark.native
+
+MakeEngine = Callable[..., WorkerEngine]
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny_models.tiny_llama(tmp_path_factory.mktemp("models") / "tiny.gguf"))
+
+
+@pytest.fixture
+async def make_engine(tmp_path: Path) -> AsyncIterator[MakeEngine]:
+    made: list[WorkerEngine] = []
+
+    def make(fault: str = "", **options: float) -> WorkerEngine:
+        command = bad_worker.command(fault) if fault else WorkerOptions().command
+        engine = WorkerEngine(tmp_path / "worker.log", WorkerOptions(command, **options))
+        made.append(engine)
+        return engine
+
+    yield make
+    for engine in made:
+        await engine.close()
+    assert [child for child in psutil.Process().children() if is_worker(child)] == []
+
+
+def is_worker(process: psutil.Process) -> bool:
+    words = " ".join(process.cmdline())
+    return "luci_tui.engine.worker" in words or "bad_worker" in words
+
+
+async def test_worker_given_a_failed_assertion_then_the_sentence_quotes_it(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    engine = make_engine("asserts")
+    await engines.load(engine, model_path)
+    with pytest.raises(WorkerLostError, match=r"SIGABRT\): /src.*GGML_ASSERT\(n_tokens") as caught:
+        await engines.answer(engine, engines.request())
+    assert "\x1b" not in caught.value.message
+    with pytest.raises(WorkerLostError, match="GGML_ASSERT"):
+        await engine.ask(frames.Status(request_id=0))
+    assert engine.pid is None
+
+
+async def test_worker_given_an_exit_code_then_the_sentence_has_it_and_the_last_line(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    engine = make_engine("exits")
+    await engines.load(engine, model_path)
+    with pytest.raises(WorkerLostError, match=r"exit code 9: the disk is on fire\."):
+        await engines.answer(engine, engines.request())
+
+
+async def test_worker_given_a_step_that_never_ends_then_it_is_ended(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    engine = make_engine("stuck", stuck_s=0.5)
+    await engines.load(engine, model_path)
+    pid = engine.pid
+    with pytest.raises(WorkerLostError, match="stuck in step 1"):
+        await engines.answer(engine, engines.request())
+    assert pid is not None
+    assert not psutil.pid_exists(pid)
+
+
+async def test_worker_given_no_sign_of_life_then_it_is_ended(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    engine = make_engine(silent_s=1.5)
+    await engines.load(engine, model_path)
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGSTOP)
+    with pytest.raises(WorkerLostError, match="no sign of life"):
+        await engines.answer(engine, engines.request())
+
+
+async def test_worker_given_an_unknown_error_then_its_requests_fail_and_it_goes_on(
+    make_engine: MakeEngine, model_path: str, tmp_path: Path
+) -> None:
+    engine = make_engine("raises")
+    await engines.load(engine, model_path)
+    with pytest.raises(RequestError, match="has the traceback") as caught:
+        await engines.answer(engine, engines.request())
+    assert caught.value.code == "internal"
+    assert "a fault that the test put here" in (tmp_path / "worker.log").read_text()
+    assert (await engines.answer(engine, engines.request())).text
+
+
+async def test_worker_given_native_prints_then_frames_stay_whole(
+    make_engine: MakeEngine, model_path: str, tmp_path: Path
+) -> None:
+    engine = make_engine("babbles")
+    await engines.load(engine, model_path)
+    assert (await engines.answer(engine, engines.request())).text
+    assert "hello from a library" in (tmp_path / "worker.log").read_text()
+
+
+async def test_worker_given_no_frames_from_it_then_it_is_ended(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    with pytest.raises(WorkerLostError, match="no valid message"):
+        await engines.load(make_engine("garbage"), model_path)
+
+
+async def test_worker_given_a_dead_thread_then_it_leaves(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    engine = make_engine("deaf")
+    await engines.load(engine, model_path)
+    with pytest.raises(WorkerLostError, match="lost one of its threads"):
+        await engines.answer(engine, engines.request())
+
+
+async def test_load_given_no_native_core_then_says_how_to_build_it(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    with pytest.raises(ModelLoadError, match="pip install") as caught:
+        await engines.load(make_engine("no_core"), model_path)
+    assert caught.value.code == "no_native_core"
+
+
+async def test_load_given_a_closed_iterator_then_no_worker_is_left(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    engine = make_engine("slow_load")
+    spec = frames.LoadSpec(model_path=model_path, n_ctx=256)
+    async with aclosing(engine.load(spec)) as events:
+        assert isinstance(await anext(events), frames.LoadProgress)
+    assert not [child for child in psutil.Process().children() if is_worker(child)]
+    with pytest.raises(ModelLoadError, match="Load one first"):
+        await engines.answer(engine, engines.request())
+
+
+async def test_load_given_close_from_elsewhere_then_it_fails(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    engine = make_engine("slow_load")
+    events = engine.load(frames.LoadSpec(model_path=model_path, n_ctx=256))
+    assert isinstance(await anext(events), frames.LoadProgress)
+    with pytest.raises(RuntimeError, match="another load"):
+        await engines.load(engine, model_path)
+    await engine.close()
+    with pytest.raises(ModelLoadError) as caught:
+        [event async for event in events]
+    assert caught.value.code == "cancelled"
+
+
+async def test_load_given_a_bad_file_then_the_model_before_stays(
+    make_engine: MakeEngine, model_path: str, tmp_path: Path
+) -> None:
+    engine = make_engine()
+    await engines.load(engine, model_path)
+    pid = engine.pid
+    bad = tmp_path / "bad.gguf"
+    bad.write_text("<html>")
+    for path, code in [(bad, "html_file"), (tmp_path / "none", "missing_file")]:
+        with pytest.raises(ModelLoadError) as caught:
+            await engines.load(engine, str(path))
+        assert caught.value.code == code
+    with pytest.raises(ModelLoadError, match="no file"):
+        await engines.load(engine, model_path, loras=[{"path": str(tmp_path / "none")}])
+    assert engine.pid == pid
+    assert (await engines.answer(engine, engines.request())).text
+
+
+async def test_load_given_more_than_memory_then_refuses_before_a_worker_starts(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    engine = make_engine()
+    with pytest.raises(ModelLoadError, match="GiB is free") as caught:
+        await engines.load(engine, model_path, n_ctx=2**36)
+    assert caught.value.code == "out_of_memory"
+    assert engine.pid is None
+
+
+async def test_load_given_what_the_core_refuses_then_its_sentence_arrives(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    engine = make_engine()
+    with pytest.raises(ModelLoadError, match="2048") as caught:
+        await engines.load(engine, model_path, n_ctx=4096)
+    assert caught.value.code == "n_ctx_beyond_training"
+
+
+async def test_load_given_no_such_program_then_says_so(tmp_path: Path, model_path: str) -> None:
+    options = WorkerOptions(command=(str(tmp_path / "no-such-program"),))
+    engine = WorkerEngine(tmp_path / "worker.log", options)
+    with pytest.raises(ModelLoadError, match="cannot be started") as caught:
+        await engines.load(engine, model_path)
+    assert caught.value.code == "spawn"
+
+
+async def test_ask_given_a_cancelled_bench_then_the_engine_is_free_again(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    engine = make_engine()
+    await engines.load(engine, model_path)
+    bench = frames.Bench(request_id=0, n_prompt=64, n_gen=64, repetitions=100_000)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(engine.ask(bench), timeout=0.3)
+    assert (await engines.answer(engine, engines.request())).text
+
+
+async def test_generate_given_a_message_longer_than_the_pipe_then_it_arrives(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    engine = make_engine()
+    await engines.load(engine, model_path)
+    text = "the letters " * 100_000
+    tokens = await asyncio.gather(
+        *(engine.ask(frames.Tokenize(request_id=0, text=text)) for _ in range(3))
+    )
+    counts = {len(one.tokens) for one in tokens if isinstance(one, frames.Tokenized)}
+    assert len(counts) == 1
+    assert counts.pop() > 300_000
+
+
+async def test_worker_given_a_killed_parent_then_it_leaves(model_path: str, tmp_path: Path) -> None:
+    script = Path(bad_worker.__file__).with_name("orphan_maker.py")
+    parent = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(script), model_path, str(tmp_path / "worker.log")),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert parent.stdout is not None
+    worker = psutil.Process(int(await parent.stdout.readline()))
+    parent.kill()
+    await parent.wait()
+    _, alive = psutil.wait_procs([worker], timeout=10)
+    assert alive == []
