@@ -1,0 +1,119 @@
+"""The one place that joins front ends to engines, models and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from luci_tui import paths
+from luci_tui.errors import ModelLoadError
+
+if TYPE_CHECKING:
+    from luci_tui.chat.model import ModelSpec
+    from luci_tui.engine.client import EngineClient
+
+BUILTIN = "builtin"
+"""The name by which a person asks for the model that ships with luci."""
+
+DEFAULT_N_CTX = 4096
+"""Context when none is asked for; less if the model was trained with less."""
+
+Review = Callable[[str, str], tuple[str, ...]]
+"""(request, answer) -> the arguments of the answer that do not stand in the request."""
+
+
+class EngineKind(StrEnum):
+    """Which engine answers."""
+
+    WORKER = "worker"
+    """The native core in a process of its own."""
+    ECHO = "echo"
+    """No model at all: repeats what it is asked, for trying out the screen and for tests."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Everything that a screen needs to talk to one model."""
+
+    engine: EngineClient
+    """Without a model until `load` is called."""
+    model: ModelSpec
+    review: Review | None
+    """Finds doubtful arguments in an answer; None = not for this model."""
+
+
+def connect(model: str, engine: str) -> Backend:
+    """Return the engine and the model that a screen was opened for.
+
+    It imports much: call it when the first frame is drawn.
+
+    Raises:
+        EngineError: the engine is not there.
+        ModelLoadError: the built-in model is asked for and not part of this installation.
+    """
+    chosen = choose_model(model)
+    return Backend(build_engine(EngineKind(engine)), chosen, reviewer(chosen))
+
+
+def build_engine(kind: EngineKind) -> EngineClient:
+    """Return an engine client without a model in it.
+
+    Raises:
+        EngineError: the native core is asked for and not there.
+    """
+    if kind is EngineKind.ECHO:
+        from luci_tui.engine.echo import EchoEngine
+
+        return EchoEngine()
+    from luci_tui.engine.native import native_available, require_native
+
+    if not native_available():
+        require_native()
+    from luci_tui.engine.process import WorkerEngine
+
+    return WorkerEngine()
+
+
+def choose_model(name: str, *, n_ctx: int | None = None, **load_options: object) -> ModelSpec:
+    """Return the model that a person named: "builtin" or the path of a GGUF file.
+
+    Args:
+        name: "builtin" or a path; `~` is the home folder.
+        n_ctx: Tokens of context; None = a default that fits the model's training.
+        load_options: Other fields of frames.LoadSpec than `model_path`.
+
+    Raises:
+        ModelLoadError: the built-in model is asked for and not part of this installation.
+    """
+    from pathlib import Path
+
+    from luci_tui.chat.model import ModelSpec
+    from luci_tui.engine.frames import LoadSpec, SamplingParams
+
+    load_options["n_ctx"] = DEFAULT_N_CTX if n_ctx is None else n_ctx
+    if name != BUILTIN:
+        path = Path(name).expanduser()
+        load = LoadSpec.model_validate({"model_path": str(path), **load_options})
+        return ModelSpec(label=path.name or name, load=load)
+    builtin = paths.builtin_model_file()
+    if builtin is None:
+        looked_in = paths.builtin_model_candidates()[-1]
+        msg = f"This installation has no built-in model at {looked_in}. Name a GGUF file instead."
+        raise ModelLoadError(msg, code="builtin_missing")
+    return ModelSpec(
+        label=BUILTIN,
+        load=LoadSpec.model_validate({"model_path": str(builtin), **load_options}),
+        sampling=SamplingParams(temperature=0.0),
+        answers_with_command=True,
+    )
+
+
+def reviewer(model: ModelSpec) -> Review | None:
+    """Return the check for doubtful arguments, or None for a model that it does not concern."""
+    if not model.answers_with_command:
+        return None
+    from luci_tui.chat.doubt import doubtful_arguments
+
+    return doubtful_arguments
