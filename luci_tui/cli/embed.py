@@ -42,12 +42,11 @@ def embed(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Turn text into vectors: one line per text, its numbers separated by spaces."""
-    chosen = choose_model(
-        model, n_ctx=n_ctx, n_threads=threads, force=force, embedding=True, pooling=pooling
-    )
+    kind = cast("Invocation", ctx.obj).engine
+    options = {"n_threads": threads, "force": force, "embedding": True, "pooling": pooling}
+    chosen = choose_model(model, kind=kind, n_ctx=n_ctx, **options)
     whole = read_text(text, "text")
     texts = tuple(line for line in whole.splitlines() if line.strip()) if lines else (whole,)
-    kind = cast("Invocation", ctx.obj).engine
     info, result = run_async(_embed(kind, chosen.load, texts, normalize))
     if json_output:
         print_json(

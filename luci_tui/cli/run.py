@@ -97,8 +97,9 @@ def run(
     if grammar and json_schema:
         msg = "--grammar and --json-schema exclude each other: give one of them."
         raise ConfigError(msg)
+    kind = cast("Invocation", ctx.obj).engine
     load_options = {"n_threads": threads, "force": force, "loras": _loras(lora or [])}
-    chosen = choose_model(model, n_ctx=n_ctx, **load_options)
+    chosen = choose_model(model, kind=kind, n_ctx=n_ctx, **load_options)
     asked_sampling: dict[str, object] = {
         "temperature": temperature,
         "top_k": top_k,
@@ -110,7 +111,7 @@ def run(
         "json_schema": _text_or_file(json_schema, "--json-schema"),
     }
     job = Job(
-        engine=cast("Invocation", ctx.obj).engine,
+        engine=kind,
         model=replace(
             chosen,
             sampling=_sampling(chosen.sampling, asked_sampling),

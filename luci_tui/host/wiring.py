@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luci_tui import paths
-from luci_tui.errors import ModelLoadError
+from luci_tui.errors import GgufError, ModelLoadError
 
 if TYPE_CHECKING:
     from luci_tui.chat.model import ModelSpec
@@ -53,8 +55,9 @@ def connect(model: str, engine: str) -> Backend:
         EngineError: the engine is not there.
         ModelLoadError: the built-in model is asked for and not part of this installation.
     """
-    chosen = choose_model(model)
-    return Backend(build_engine(EngineKind(engine)), chosen, reviewer(chosen))
+    kind = EngineKind(engine)
+    chosen = choose_model(model, kind=kind)
+    return Backend(build_engine(kind), chosen, reviewer(chosen))
 
 
 def build_engine(kind: EngineKind) -> EngineClient:
@@ -76,38 +79,57 @@ def build_engine(kind: EngineKind) -> EngineClient:
     return WorkerEngine()
 
 
-def choose_model(name: str, *, n_ctx: int | None = None, **load_options: object) -> ModelSpec:
+def choose_model(
+    name: str,
+    *,
+    kind: EngineKind = EngineKind.WORKER,
+    n_ctx: int | None = None,
+    **load_options: object,
+) -> ModelSpec:
     """Return the model that a person named: "builtin" or the path of a GGUF file.
 
     Args:
         name: "builtin" or a path; `~` is the home folder.
-        n_ctx: Tokens of context; None = a default that fits the model's training.
+        kind: The engine it is for; the echo needs no file.
+        n_ctx: Tokens of context; None = DEFAULT_N_CTX, or less if the model knows less.
         load_options: Other fields of frames.LoadSpec than `model_path`.
 
     Raises:
         ModelLoadError: the built-in model is asked for and not part of this installation.
     """
-    from pathlib import Path
-
     from luci_tui.chat.model import ModelSpec
     from luci_tui.engine.frames import LoadSpec, SamplingParams
 
-    load_options["n_ctx"] = DEFAULT_N_CTX if n_ctx is None else n_ctx
-    if name != BUILTIN:
-        path = Path(name).expanduser()
-        load = LoadSpec.model_validate({"model_path": str(path), **load_options})
+    is_builtin = name == BUILTIN
+    path = _builtin_path(kind) if is_builtin else Path(name).expanduser()
+    load_options["n_ctx"] = _default_n_ctx(path) if n_ctx is None else n_ctx
+    load = LoadSpec.model_validate({"model_path": str(path), **load_options})
+    if not is_builtin:
         return ModelSpec(label=path.name or name, load=load)
-    builtin = paths.builtin_model_file()
-    if builtin is None:
-        looked_in = paths.builtin_model_candidates()[-1]
-        msg = f"This installation has no built-in model at {looked_in}. Name a GGUF file instead."
-        raise ModelLoadError(msg, code="builtin_missing")
     return ModelSpec(
         label=BUILTIN,
-        load=LoadSpec.model_validate({"model_path": str(builtin), **load_options}),
+        load=load,
         sampling=SamplingParams(temperature=0.0),
         answers_with_command=True,
     )
+
+
+def _builtin_path(kind: EngineKind) -> Path:
+    candidates = paths.builtin_model_candidates()
+    builtin = paths.builtin_model_file()
+    if builtin is not None or kind is EngineKind.ECHO:
+        return builtin or candidates[0]
+    msg = f"This installation has no built-in model at {candidates[-1]}. Name a GGUF file instead."
+    raise ModelLoadError(msg, code="builtin_missing")
+
+
+def _default_n_ctx(path: Path) -> int:
+    from luci_tui.gguf.header import read_header
+
+    # A file that cannot be read is the engine's to refuse, in its own words.
+    with suppress(GgufError):
+        return min(DEFAULT_N_CTX, read_header(path).n_ctx_train or DEFAULT_N_CTX)
+    return DEFAULT_N_CTX
 
 
 def reviewer(model: ModelSpec) -> Review | None:
