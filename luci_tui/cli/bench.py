@@ -43,10 +43,11 @@ def bench(
     force: Annotated[bool, typer.Option("--force", help="Load even if memory is short.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure prefill, decode, time to first token, streams at once, and cancel.
+    """Measure how fast a model runs here.
 
-    Each figure is taken through the worker process, as every user of luci gets it, and next to it
-    from the core alone, round by round. The ratio says what the way to the user costs.
+    Prefill (pp), decode (tg), time to first token (TTFT), streams at once and cancel. Each figure
+    is taken through the worker process, as every user of luci gets it, and next to it from the
+    core alone, round by round. The ratio says what the way to the user costs.
     """
     plan = BenchPlan(
         n_prompt=pp, n_gen=tg, streams=_counts(streams), rounds=rounds, temperature=temperature

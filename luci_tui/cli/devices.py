@@ -24,7 +24,7 @@ Examples:
 def devices(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """List the CPU and the GPUs that the native core sees, with their memory."""
+    """List the CPU and the GPUs that luci can use."""
     build = native.system_info()
     found = native.devices()
     if json_output:

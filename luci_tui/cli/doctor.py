@@ -24,9 +24,10 @@ Examples:
 def doctor(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check versions, native core, memory, folders, built-in model and terminal.
+    """Check that this machine has what luci needs.
 
-    Each finding is ok, a warning or a problem; with a problem the exit code is 1.
+    Looks at versions, native core, memory, folders, built-in model and terminal. Each finding is
+    ok, a warning or a problem; with a problem the exit code is 1.
     """
     findings = []
     for finding in examine(terminal_facts()):

@@ -41,7 +41,10 @@ def embed(
     force: Annotated[bool, typer.Option("--force", help="Load even if memory is short.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Turn text into vectors: one line per text, its numbers separated by spaces."""
+    """Turn text into embedding vectors.
+
+    Prints one line per text, its numbers separated by spaces.
+    """
     kind = cast("Invocation", ctx.obj).engine
     options = {"n_threads": threads, "force": force, "embedding": True, "pooling": pooling}
     chosen = choose_model(model, kind=kind, n_ctx=n_ctx, **options)

@@ -16,10 +16,10 @@ from luci_tui.chat.request import build_request
 from luci_tui.chat.sanitize import Sanitizer
 from luci_tui.cli.main import Invocation
 from luci_tui.cli.output import ModelText, Progress, narrate, print_json
-from luci_tui.cli.session import loaded_model, option_error, read_text, run_async
+from luci_tui.cli.session import loaded_model, read_text, run_async
 from luci_tui.engine import frames
 from luci_tui.errors import ConfigError, EngineError
-from luci_tui.host.wiring import EngineKind, choose_model, reviewer
+from luci_tui.host.wiring import EngineKind, choose_model, option_error, reviewer
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 

@@ -8,8 +8,6 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
 from luci_tui.cli.output import Progress
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
@@ -70,10 +68,3 @@ def read_text(argument: str | None, noun: str) -> str:
         msg = f"The {noun} is empty: give it after MODEL, or on standard input."
         raise ConfigError(msg)
     return text
-
-
-def option_error(error: ValidationError) -> ConfigError:
-    """Turn the first complaint about a frame's field into a sentence about the option."""
-    first = error.errors()[0]
-    option = "--" + str(first["loc"][-1]).replace("_", "-") if first["loc"] else "An option"
-    return ConfigError(f"{option} {first['input']} cannot be used: {first['msg'].lower()}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 import shutil
 import signal
@@ -14,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import cast
 
 import psutil
+from pydantic import BaseModel
 
 from luci_tui import paths
 from luci_tui.config import TerminalFacts
@@ -52,6 +51,22 @@ class Finding:
     level: Level
     text: str
     """What was found, and what to do where it is no good."""
+
+
+class DeviceReport(BaseModel):
+    """What is read of one device in `luci devices --json`."""
+
+    name: str
+    description: str
+
+
+class BuildReport(BaseModel):
+    """What is read of `luci devices --json`."""
+
+    accelerator: str
+    llama_commit: str
+    cpu_features: str
+    devices: tuple[DeviceReport, ...]
 
 
 def examine(terminal: TerminalFacts) -> Iterator[Finding]:
@@ -100,13 +115,11 @@ def _core() -> Iterator[Finding]:
     if run.returncode != 0:
         yield Finding("native core", Level.PROBLEM, _why_core_failed(run))
         return
-    build = cast("dict[str, str]", json.loads(run.stdout))
-    devices = cast("list[dict[str, str]]", json.loads(run.stdout)["devices"])
-    commit = build["llama_commit"]
-    yield Finding("native core", Level.OK, f"present, llama.cpp {commit}")
-    names = ", ".join(f"{device['name']} ({device['description']})" for device in devices)
-    yield Finding("accelerator", Level.OK, f"{build['accelerator']}: {names}")
-    yield Finding("CPU features", Level.OK, build["cpu_features"])
+    build = BuildReport.model_validate_json(run.stdout)
+    yield Finding("native core", Level.OK, f"present, llama.cpp {build.llama_commit}")
+    names = ", ".join(f"{device.name} ({device.description})" for device in build.devices)
+    yield Finding("accelerator", Level.OK, f"{build.accelerator}: {names}")
+    yield Finding("CPU features", Level.OK, build.cpu_features)
 
 
 def _why_core_failed(run: subprocess.CompletedProcess[str]) -> str:

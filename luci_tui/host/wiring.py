@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luci_tui import paths
-from luci_tui.errors import GgufError, ModelLoadError
+from luci_tui.errors import ConfigError, GgufError, ModelLoadError
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
+
     from luci_tui.chat.model import ModelSpec
     from luci_tui.engine.client import EngineClient
 
@@ -76,7 +78,7 @@ def build_engine(kind: EngineKind) -> EngineClient:
         require_native()
     from luci_tui.engine.process import WorkerEngine
 
-    return WorkerEngine()
+    return WorkerEngine(paths.logs_folder() / "worker.log")
 
 
 def choose_model(
@@ -95,15 +97,21 @@ def choose_model(
         load_options: Other fields of frames.LoadSpec than `model_path`.
 
     Raises:
+        ConfigError: an option has a value that cannot be used.
         ModelLoadError: the built-in model is asked for and not part of this installation.
     """
+    from pydantic import ValidationError
+
     from luci_tui.chat.model import ModelSpec
     from luci_tui.engine.frames import LoadSpec, SamplingParams
 
     is_builtin = name == BUILTIN
     path = _builtin_path(kind) if is_builtin else Path(name).expanduser()
     load_options["n_ctx"] = _default_n_ctx(path) if n_ctx is None else n_ctx
-    load = LoadSpec.model_validate({"model_path": str(path), **load_options})
+    try:
+        load = LoadSpec.model_validate({"model_path": str(path), **load_options})
+    except ValidationError as error:
+        raise option_error(error) from error
     if not is_builtin:
         return ModelSpec(label=path.name or name, load=load)
     return ModelSpec(
@@ -130,6 +138,13 @@ def _default_n_ctx(path: Path) -> int:
     with suppress(GgufError):
         return min(DEFAULT_N_CTX, read_header(path).n_ctx_train or DEFAULT_N_CTX)
     return DEFAULT_N_CTX
+
+
+def option_error(error: ValidationError) -> ConfigError:
+    """Turn the first complaint about a frame's field into a sentence about the option."""
+    first = error.errors()[0]
+    option = "--" + str(first["loc"][-1]).replace("_", "-") if first["loc"] else "An option"
+    return ConfigError(f"{option} {first['input']} cannot be used: {first['msg'].lower()}.")
 
 
 def reviewer(model: ModelSpec) -> Review | None:

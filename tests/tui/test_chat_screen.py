@@ -1,3 +1,5 @@
+from textual import events
+
 from luci_tui.engine import frames
 from luci_tui.errors import ModelLoadError, RequestError, WorkerLostError
 from luci_tui.tui.screens.chat import State
@@ -312,3 +314,14 @@ async def test_ctrl_o_copies_the_last_reply() -> None:
         await wait_for_text(pilot, "TTFT")
         await pilot.press("ctrl+o")
         await wait_until(pilot, lambda: app.clipboard == "ls -l")
+
+
+async def test_keys_that_arrive_at_once_keep_their_order() -> None:
+    engine = ScriptedEngine([text("ok"), done()])
+    app = chat_app(engine)
+    async with app.run_test(size=SIZE) as pilot:
+        await wait_for_text(pilot, "ready")
+        for key in (*"lisst", "left", "backspace", "end", "ctrl+j", *"src", "enter"):
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await wait_until(pilot, lambda: len(engine.requests) == 1)
+    assert engine.requests[0].messages_json == '[{"role": "user", "content": "list\\nsrc"}]'

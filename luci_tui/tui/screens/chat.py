@@ -36,12 +36,16 @@ MAX_QUEUED = 8
 
 EMPTY_TEXT = """\
 Type a request and press Enter. Nothing leaves this machine.
-
-Try: list the files in src
-     find all pdf files in Documents
-     show the last 20 lines of server.log
-
 F1 shows the keys, Ctrl-Q quits."""
+
+COMMAND_EXAMPLES = """\
+
+
+This model turns a request into one shell command. It runs nothing. Try:
+
+  list the files in src
+  find all pdf files in Documents
+  show the last 20 lines of server.log"""
 
 
 class State(Enum):
@@ -140,6 +144,8 @@ class ChatScreen(Screen[None]):
             self._show_state(State.DOWN, "no model")
             await self._add(Notice(f"{error.message} Ctrl-R tries again.", is_error=True))
             return
+        if self._conversation.backend.model.answers_with_command:
+            self.query_one("#empty", Static).update(EMPTY_TEXT + COMMAND_EXAMPLES)
         self._show_state(State.READY, "ready")
         self._send_next()
 

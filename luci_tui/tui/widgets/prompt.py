@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.actions import SkipAction
+from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import TextArea
 
 MAX_HISTORY = 200
 """Prompts kept in memory; the oldest go first."""
 
+_NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
+"""Not every terminal sends the last two; Ctrl-J always comes."""
+
+_EDITING = {
+    key: binding.action
+    for binding in TextArea.BINDINGS
+    if isinstance(binding, Binding)
+    for key in binding.key.split(",")
+} | dict.fromkeys(_NEWLINE_KEYS, "newline")
+"""Key -> action of all that edits the text or moves in it."""
+
 
 class PromptInput(TextArea):
     """Text to send to the model."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "enter", "send", "Send", id="prompt.send", tooltip="Send the prompt.", priority=True
-        ),
-        Binding(
-            "ctrl+j,alt+enter,shift+enter",
-            "newline",
-            "New line",
-            id="prompt.newline",
-            tooltip="Start another line in the prompt.",
-            key_display="^j",
-            priority=True,
-        ),
-    ]
 
     class Sent(Message):
         """The person sent a prompt."""
@@ -66,6 +61,10 @@ class PromptInput(TextArea):
         self.clear()
         self.post_message(self.Sent(text))
 
+    def action_ask_help(self) -> None:
+        """Ask the app for its help page."""
+        self.post_message(self.HelpAsked())
+
     def action_newline(self) -> None:
         """Insert a line break."""
         self.insert("\n")
@@ -84,12 +83,22 @@ class PromptInput(TextArea):
         elif self._position < len(self._history):
             self._recall(self._position + 1)
 
-    async def on_key(self, event: events.Key) -> None:
-        """Let "?" in an empty prompt ask for help."""
+    async def _on_key(self, event: events.Key) -> None:
+        # Bindings are run after the key has climbed to the app, so letters that are typed on
+        # overtake them; over a slow line many keys come at once. Here each takes its turn.
+        key = event.key
+        action = "send" if key == "enter" else _EDITING.get(key)
         if event.character == "?" and not self.text:
-            event.stop()
-            event.prevent_default()
-            self.post_message(self.HelpAsked())
+            action = "ask_help"
+        if action is None:
+            await super()._on_key(event)
+            return
+        try:
+            await self.run_action(action)
+        except SkipAction:
+            return
+        event.stop()
+        event.prevent_default()
 
     def _recall(self, position: int) -> None:
         if self._position == len(self._history):
