@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
-from luci_tui.bench.report import BenchReport, Spread, TestResult, Via
+from luci_tui.bench.report import BenchReport, Measured, Spread, Via
 from luci_tui.chat.answer import open_answer
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
@@ -90,7 +90,7 @@ async def measure(
         msg = "The bench needs at least --pp 1, --tg 2, one round and one stream."
         raise ConfigError(msg)
     bench = _Bench(engine, plan)
-    results: list[TestResult] = []
+    results: list[Measured] = []
     cancel_ms: list[float] = []
     step_ms = 0.0
     info: frames.ModelInfo | None = None
@@ -141,7 +141,7 @@ class _Bench:
         msg = f"Loading {spec.model_path} ended without an answer. Try again."
         raise EngineError(msg)
 
-    async def prefill(self, info: frames.ModelInfo) -> AsyncGenerator[BenchStep | list[TestResult]]:
+    async def prefill(self, info: frames.ModelInfo) -> AsyncGenerator[BenchStep | list[Measured]]:
         """Measure the prompt alone: n_prompt tokens in, one token out."""
         name = f"pp{self._plan.n_prompt}"
         rounds = _Rounds()
@@ -161,7 +161,7 @@ class _Bench:
 
     async def decode(
         self, info: frames.ModelInfo, n_streams: int
-    ) -> AsyncGenerator[BenchStep | list[TestResult]]:
+    ) -> AsyncGenerator[BenchStep | list[Measured]]:
         """Measure n_gen tokens of n_streams answers at once, each after a prompt of one token."""
         name = f"tg{self._plan.n_gen}"
         rounds = _Rounds()
@@ -258,16 +258,19 @@ def _decode_rate(timings: Sequence[_Timing]) -> float:
     """Tokens after each first delta, over the time from the first delta of all to the last Done."""
     n_tokens = sum(timing.n_tokens - timing.n_first for timing in timings)
     elapsed_s = max(t.last_s for t in timings) - min(t.first_s for t in timings)
-    return n_tokens / elapsed_s if elapsed_s > 0 else 0.0
+    if n_tokens < 1 or elapsed_s <= 0:
+        msg = "The answers came in one piece, so no decode speed is known. Use a larger --tg."
+        raise ConfigError(msg)
+    return n_tokens / elapsed_s
 
 
-def _results(name: str, n_streams: int, rounds: _Rounds) -> list[TestResult]:
-    results: list[TestResult] = []
+def _results(name: str, n_streams: int, rounds: _Rounds) -> list[Measured]:
+    results: list[Measured] = []
     for via in (Via.WORKER, Via.CORE):
         rates = Spread.of(rounds.rates[via])
         assert rates is not None
         ttft_ms = Spread.of(rounds.ttft_ms) if via is Via.WORKER else None
-        results.append(TestResult(name, via, n_streams, rates, ttft_ms))
+        results.append(Measured(name, via, n_streams, rates, ttft_ms))
     return results
 
 

@@ -43,7 +43,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class TestResult:
+class Measured:
     """All rounds of one test through one way."""
 
     test: str
@@ -66,7 +66,7 @@ class BenchReport:
     rounds: int
     temperature: float
     """0 = greedy. Peers like llama-bench do not sample at all."""
-    results: Sequence[TestResult]
+    results: Sequence[Measured]
     cancel_ms: Sequence[float]
     """Closing the answer to all slots idle, as a client sees it, one per cancel."""
     step_ms: float
@@ -141,7 +141,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[int(rank) - 1]
 
 
-def _line(result: TestResult) -> str:
+def _line(result: Measured) -> str:
     rate = result.tokens_per_s
     spread = f"{rate.min:.1f}-{rate.max:.1f}"
     ttft = f"{result.ttft_ms.median:.1f}" if result.ttft_ms else "-"

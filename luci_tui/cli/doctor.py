@@ -9,7 +9,7 @@ import typer
 
 from luci_tui.cli.output import print_json, print_line
 from luci_tui.config import terminal_facts
-from luci_tui.host.doctor import Level, examine
+from luci_tui.host.doctor import Finding, Level, examine
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -29,7 +29,7 @@ def doctor(
     Looks at versions, native core, memory, folders, built-in model and terminal. Each finding is
     ok, a warning or a problem; with a problem the exit code is 1.
     """
-    findings = []
+    findings: list[Finding] = []
     for finding in examine(terminal_facts()):
         findings.append(finding)
         if not json_output:

@@ -291,7 +291,7 @@ async def test_ctrl_c_without_a_selection_says_how_to_quit() -> None:
     app = chat_app(ScriptedEngine())
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await pilot.press("ctrl+c")
-        await wait_for_text(pilot, "Ctrl-Q quits")
+        await wait_for_text(pilot, "Nothing is selected to copy")
         assert app.is_running
 
 

@@ -13,7 +13,7 @@ from textual.widgets import Static
 HELP_TEXT = """\
 Keys
 
-  Enter            send the prompt; while an answer runs, it waits for its turn
+  Enter            send the prompt; it waits while an answer runs
   Ctrl-J           new line (also Alt-Enter)
   Up, Down         earlier prompts, from the first and last line
   Esc              stop the answer; what came so far stays

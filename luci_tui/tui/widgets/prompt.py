@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from textual import events
-from textual.actions import SkipAction
 from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import TextArea
@@ -93,12 +92,10 @@ class PromptInput(TextArea):
         if action is None:
             await super()._on_key(event)
             return
-        try:
-            await self.run_action(action)
-        except SkipAction:
-            return
-        event.stop()
-        event.prevent_default()
+        # An action with nothing to do, like copying without a selection, leaves its key to others.
+        if await self.app.run_action(action, self):  # pyright: ignore[reportUnknownMemberType]
+            event.stop()
+            event.prevent_default()
 
     def _recall(self, position: int) -> None:
         if self._position == len(self._history):
