@@ -1,0 +1,35 @@
+"""The entry point of `luci` and `python -m luci_tui`: join the command line and the screen.
+
+It imports as little as it can before it knows what was asked for: `--version` imports nothing,
+and the screen does not wait for the command line's parser.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from luci_tui.version import VERSION
+
+
+def main() -> int:
+    """Run what the command line asks for and return the exit code."""
+    arguments = sys.argv[1:]
+    if arguments in (["--version"], ["-V"]):
+        sys.stdout.write(f"luci {VERSION}\n")
+        return 0
+    if not arguments:
+        return open_screen("builtin", "worker")
+    from luci_tui.cli.main import run_command_line
+
+    return run_command_line(arguments, open_screen)
+
+
+def open_screen(model: str, engine: str) -> int:
+    """Open the full-screen app on a model and return the exit code when it is left."""
+    from luci_tui.tui.start import run_screen
+
+    return run_screen(model, engine)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

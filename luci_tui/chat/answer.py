@@ -1,0 +1,51 @@
+"""One streamed answer as a context: leaving it ends the request."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from luci_tui.engine import frames
+from luci_tui.engine.client import EngineClient
+
+
+@asynccontextmanager
+async def open_answer(
+    engine: EngineClient, request: frames.Generate
+) -> AsyncGenerator[AsyncIterator[frames.GenerateEvent]]:
+    """Give the events of one answer; leaving the block before Done cancels the request.
+
+    Raises:
+        RequestError: the engine refuses or fails this request.
+        WorkerLostError: the worker ended.
+    """
+    events = engine.generate(request)
+    try:
+        yield events
+    finally:
+        # The Protocol asks for an iterator only; what can be closed is closed at once instead of
+        # when it is collected.
+        close: Callable[[], Awaitable[None]] | None = getattr(events, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def truth_line(done: frames.Done) -> str:
+    """Say in one line what an answer cost: context, rates, time to the first token."""
+    usage, timings = done.usage, done.timings
+    parts = [f"context {usage.prompt_tokens + usage.completion_tokens}/{usage.n_ctx}"]
+    if usage.dropped_tokens:
+        parts.append(f"{usage.dropped_tokens} tokens dropped")
+    rate = decode_rate(done)
+    if rate:
+        parts.append(f"{rate:.1f} tok/s")
+    parts.append(f"TTFT {timings.ttft_ms:.0f} ms")
+    return " · ".join(parts)
+
+
+def decode_rate(done: frames.Done) -> float | None:
+    """Return tokens per second after the first token; None if there were fewer than two."""
+    n_after_first = done.usage.completion_tokens - 1
+    if n_after_first < 1 or done.timings.decode_ms <= 0:
+        return None
+    return n_after_first / done.timings.decode_ms * 1000

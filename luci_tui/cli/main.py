@@ -1,0 +1,125 @@
+"""The command line: one module per command, imported when the command is used."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+import typer
+from typer.core import TyperGroup
+
+from luci_tui.errors import LuciError
+from luci_tui.host.wiring import BUILTIN, EngineKind
+from luci_tui.version import VERSION
+
+COMMANDS = ("run", "embed", "bench", "devices", "doctor")
+"""Each is a module of luci_tui.cli with a Typer app named `app`."""
+
+EXIT_FAILURE = 2
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+"""128 + SIGPIPE, what a program gets from the system that does not catch the signal."""
+
+OpenScreen = Callable[[str, str], int]
+"""(model name, engine kind) -> exit code."""
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What all commands share."""
+
+    engine: EngineKind
+    open_screen: OpenScreen
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are imported by name, and the one place where errors become exits."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the names in the order in which help shows them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride, reportExplicitAny]
+        """Import the module of a command and return the command; None = there is no such one."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"luci_tui.cli.{cmd_name}")
+        return typer.main.get_command(cast("typer.Typer", module.app))
+
+    def invoke(self, ctx: typer.Context) -> object:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Run the command; a failure of the world becomes one sentence and an exit code."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except LuciError as error:
+            typer.echo(f"luci: {error.message}", err=True)
+            raise typer.Exit(EXIT_FAILURE) from error
+        except KeyboardInterrupt as error:
+            raise typer.Exit(EXIT_INTERRUPTED) from error
+        except BrokenPipeError as error:
+            # The interpreter flushes stdout once more at exit; it must not fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(EXIT_BROKEN_PIPE) from error
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    name="luci",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"luci {VERSION}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def luci(
+    ctx: typer.Context,
+    model: Annotated[
+        str, typer.Option("--model", "-m", metavar="MODEL", help="Model for the screen.")
+    ] = BUILTIN,
+    engine: Annotated[EngineKind, typer.Option(hidden=True)] = EngineKind.WORKER,
+    version: Annotated[  # noqa: ARG001
+        bool,
+        typer.Option(
+            "--version", "-V", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Talk to local GGUF models in a terminal.
+
+    Without a command the full-screen app opens. MODEL is the path of a GGUF file, or "builtin"
+    for the small model that comes with luci and turns requests into shell commands.
+
+    Exit codes: 0 ok, 1 a negative result, 2 wrong usage or a failure, 130 interrupted.
+    """
+    shared = cast("Invocation", ctx.obj)
+    ctx.obj = Invocation(engine=engine, open_screen=shared.open_screen)
+    if ctx.invoked_subcommand is None:
+        raise typer.Exit(shared.open_screen(model, engine.value))
+
+
+def run_command_line(arguments: list[str], open_screen: OpenScreen) -> int:
+    """Parse and run a command line and return the exit code."""
+    try:
+        app(
+            args=arguments,
+            prog_name="luci",
+            obj=Invocation(engine=EngineKind.WORKER, open_screen=open_screen),
+        )
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else EXIT_FAILURE
+    return 0

@@ -1,0 +1,72 @@
+"""What the commands print: data to stdout, narration to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+
+from luci_tui.chat.sanitize import Sanitizer
+
+
+def print_json(value: Mapping[str, object] | list[object]) -> None:
+    """Print one JSON document as data."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_line(text: str) -> None:
+    """Print one line of data."""
+    sys.stdout.write(text + "\n")
+
+
+def narrate(text: str) -> None:
+    """Tell the person something that is not data."""
+    sys.stdout.flush()
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+class Progress:
+    """One line on stderr that is written over; silent if stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self.is_shown = sys.stderr.isatty()
+        self._n_columns = 0
+
+    def show(self, text: str) -> None:
+        """Replace the line."""
+        if not self.is_shown:
+            return
+        sys.stderr.write("\r" + text.ljust(self._n_columns))
+        sys.stderr.flush()
+        self._n_columns = len(text)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._n_columns:
+            sys.stderr.write("\r" + " " * self._n_columns + "\r")
+            sys.stderr.flush()
+            self._n_columns = 0
+
+
+class ModelText:
+    """Model text on stdout: as it is into a pipe, without control characters on a terminal."""
+
+    def __init__(self) -> None:
+        self._sanitizer = Sanitizer() if sys.stdout.isatty() else None
+        self._ends_line = True
+
+    def write(self, text: str) -> None:
+        """Print a piece of text at once."""
+        shown = self._sanitizer.feed(text) if self._sanitizer else text
+        if not shown:
+            return
+        # Text is bytes to the reader of a pipe: no character may stop it.
+        sys.stdout.buffer.write(shown.encode("utf-8", "replace"))
+        sys.stdout.buffer.flush()
+        self._ends_line = shown.endswith("\n")
+
+    def end(self) -> None:
+        """End the last line if the model did not."""
+        if not self._ends_line:
+            self.write("\n")

@@ -1,0 +1,156 @@
+"""The one place that joins front ends to engines, models and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from luci_tui import paths
+from luci_tui.errors import ConfigError, GgufError, ModelLoadError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from luci_tui.chat.model import ModelSpec
+    from luci_tui.engine.client import EngineClient
+
+BUILTIN = "builtin"
+"""The name by which a person asks for the model that ships with luci."""
+
+DEFAULT_N_CTX = 4096
+"""Context when none is asked for; less if the model was trained with less."""
+
+Review = Callable[[str, str], tuple[str, ...]]
+"""(request, answer) -> the arguments of the answer that do not stand in the request."""
+
+
+class EngineKind(StrEnum):
+    """Which engine answers."""
+
+    WORKER = "worker"
+    """The native core in a process of its own."""
+    ECHO = "echo"
+    """No model at all: repeats what it is asked, for trying out the screen and for tests."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Everything that a screen needs to talk to one model."""
+
+    engine: EngineClient
+    """Without a model until `load` is called."""
+    model: ModelSpec
+    review: Review | None
+    """Finds doubtful arguments in an answer; None = not for this model."""
+
+
+def connect(model: str, engine: str) -> Backend:
+    """Return the engine and the model that a screen was opened for.
+
+    It imports much: call it when the first frame is drawn.
+
+    Raises:
+        EngineError: the engine is not there.
+        ModelLoadError: the built-in model is asked for and not part of this installation.
+    """
+    kind = EngineKind(engine)
+    chosen = choose_model(model, kind=kind)
+    return Backend(build_engine(kind), chosen, reviewer(chosen))
+
+
+def build_engine(kind: EngineKind) -> EngineClient:
+    """Return an engine client without a model in it.
+
+    Raises:
+        EngineError: the native core is asked for and not there.
+    """
+    if kind is EngineKind.ECHO:
+        from luci_tui.engine.echo import EchoEngine
+
+        return EchoEngine()
+    from luci_tui.engine.native import native_available, require_native
+
+    if not native_available():
+        require_native()
+    from luci_tui.engine.process import WorkerEngine
+
+    return WorkerEngine(paths.logs_folder() / "worker.log")
+
+
+def choose_model(
+    name: str,
+    *,
+    kind: EngineKind = EngineKind.WORKER,
+    n_ctx: int | None = None,
+    **load_options: object,
+) -> ModelSpec:
+    """Return the model that a person named: "builtin" or the path of a GGUF file.
+
+    Args:
+        name: "builtin" or a path; `~` is the home folder.
+        kind: The engine it is for; the echo needs no file.
+        n_ctx: Tokens of context; None = DEFAULT_N_CTX, or less if the model knows less.
+        load_options: Other fields of frames.LoadSpec than `model_path`.
+
+    Raises:
+        ConfigError: an option has a value that cannot be used.
+        ModelLoadError: the built-in model is asked for and not part of this installation.
+    """
+    from pydantic import ValidationError
+
+    from luci_tui.chat.model import ModelSpec
+    from luci_tui.engine.frames import LoadSpec, SamplingParams
+
+    is_builtin = name == BUILTIN
+    path = _builtin_path(kind) if is_builtin else Path(name).expanduser()
+    load_options["n_ctx"] = _default_n_ctx(path) if n_ctx is None else n_ctx
+    try:
+        load = LoadSpec.model_validate({"model_path": str(path), **load_options})
+    except ValidationError as error:
+        raise option_error(error) from error
+    if not is_builtin:
+        return ModelSpec(label=path.name or name, load=load)
+    return ModelSpec(
+        label=BUILTIN,
+        load=load,
+        sampling=SamplingParams(temperature=0.0),
+        answers_with_command=True,
+    )
+
+
+def _builtin_path(kind: EngineKind) -> Path:
+    candidates = paths.builtin_model_candidates()
+    builtin = paths.builtin_model_file()
+    if builtin is not None or kind is EngineKind.ECHO:
+        return builtin or candidates[0]
+    msg = f"This installation has no built-in model at {candidates[-1]}. Name a GGUF file instead."
+    raise ModelLoadError(msg, code="builtin_missing")
+
+
+def _default_n_ctx(path: Path) -> int:
+    from luci_tui.gguf.header import read_header
+
+    # A file that cannot be read is the engine's to refuse, in its own words.
+    with suppress(GgufError):
+        return min(DEFAULT_N_CTX, read_header(path).n_ctx_train or DEFAULT_N_CTX)
+    return DEFAULT_N_CTX
+
+
+def option_error(error: ValidationError) -> ConfigError:
+    """Turn the first complaint about a frame's field into a sentence about the option."""
+    first = error.errors()[0]
+    option = "--" + str(first["loc"][-1]).replace("_", "-") if first["loc"] else "An option"
+    return ConfigError(f"{option} {first['input']} cannot be used: {first['msg'].lower()}.")
+
+
+def reviewer(model: ModelSpec) -> Review | None:
+    """Return the check for doubtful arguments, or None for a model that it does not concern."""
+    if not model.answers_with_command:
+        return None
+    from luci_tui.chat.doubt import doubtful_arguments
+
+    return doubtful_arguments

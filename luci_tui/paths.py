@@ -1,0 +1,40 @@
+"""Where things lie on disk: one home folder, and the models that ship with the package."""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+from pathlib import Path
+
+BUILTIN_MODEL_FILE = "luci-shell.gguf"
+"""File name of the model that this project trains and ships."""
+
+
+def luci_home() -> Path:
+    """Return the home folder: `$LUCI_HOME`, or `~/.luciferai`. It may not exist yet."""
+    configured = os.environ.get("LUCI_HOME", "").strip()
+    return Path(configured).expanduser() if configured else Path.home() / ".luciferai"
+
+
+def logs_folder() -> Path:
+    """Return the folder for log files; it may not exist yet."""
+    return luci_home() / "logs"
+
+
+def models_folder() -> Path:
+    """Return the folder for installed models; it may not exist yet."""
+    return luci_home() / "models"
+
+
+def builtin_model_candidates() -> tuple[Path, ...]:
+    """Return where the built-in model may lie: in an installed package, then in a source tree."""
+    package = Path(str(importlib.resources.files("luci_tui")))
+    return (
+        package / "models" / "builtin" / BUILTIN_MODEL_FILE,
+        package.parent / "models" / "builtin" / BUILTIN_MODEL_FILE,
+    )
+
+
+def builtin_model_file() -> Path | None:
+    """Return the built-in model's file, or None if this installation has none."""
+    return next((path for path in builtin_model_candidates() if path.is_file()), None)

@@ -1,0 +1,137 @@
+"""One chat with one model: what is sent, what is remembered. It knows no widget.
+
+The module imports the engine's messages, which takes longer than the first frame may; the screen
+imports it when it is drawn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
+
+from luci_tui.chat.answer import open_answer, truth_line
+from luci_tui.chat.model import Turn
+from luci_tui.chat.request import build_request
+from luci_tui.engine import frames
+from luci_tui.errors import EngineError
+from luci_tui.host.wiring import Backend
+
+
+@dataclass(frozen=True)
+class LoadingShown:
+    """The model is on its way into memory."""
+
+    fraction: float
+
+
+@dataclass(frozen=True)
+class PromptShown:
+    """The prompt is being computed."""
+
+    n_done: int
+    n_total: int
+
+
+@dataclass(frozen=True)
+class TextAdded:
+    """A piece of the answer came."""
+
+    text: str
+    reasoning: str
+
+
+@dataclass(frozen=True)
+class AnswerDone:
+    """The answer is complete."""
+
+    truth: str
+    marks: list[str]
+    """Sentences that a reader must not miss, e.g. a doubtful argument."""
+
+
+AnswerEvent = PromptShown | TextAdded | AnswerDone
+
+
+@dataclass
+class Conversation:
+    """The turns so far, and the engine that continues them."""
+
+    backend: Backend
+    info: frames.ModelInfo | None = None
+    """None = no model is loaded."""
+    turns: list[Turn] = field(default_factory=list[Turn])
+
+    def describe(self) -> str:
+        """Return the model in one line."""
+        label = self.backend.model.label
+        if self.info is None:
+            return label
+        return f"{label} · {self.info.description} · context {self.info.n_ctx}"
+
+    async def load(self) -> AsyncIterator[LoadingShown]:
+        """Load the model, in place of the one before.
+
+        Raises:
+            EngineError: it could not be loaded.
+        """
+        self.info = None
+        async for event in self.backend.engine.load(self.backend.model.load):
+            if isinstance(event, frames.Loaded):
+                self.info = event.info
+                return
+            yield LoadingShown(event.fraction)
+        msg = "Loading the model ended without an answer."
+        raise EngineError(msg)
+
+    async def answer(self, prompt: str) -> AsyncGenerator[AnswerEvent]:
+        """Stream the answer to a prompt and remember both.
+
+        What came before a failure or a stop is remembered too; a prompt without any answer is
+        forgotten, so that no model sees two of the person's turns in a row.
+
+        Raises:
+            EngineError: the request failed or the worker ended.
+        """
+        if self.info is None:
+            msg = "No model is loaded."
+            raise EngineError(msg)
+        turns = [*self.turns, Turn("user", prompt)]
+        request = build_request(self.backend.model, self.info, turns)
+        text: list[str] = []
+        try:
+            async with open_answer(self.backend.engine, request) as events:
+                async for event in events:
+                    match event:
+                        case frames.PromptProgress():
+                            yield PromptShown(event.n_done, event.n_total)
+                        case frames.Delta():
+                            text.append(event.text)
+                            yield TextAdded(event.text, event.reasoning)
+                        case frames.Done():
+                            yield self._finished(prompt, "".join(text), event)
+        finally:
+            if "".join(text).strip():
+                self.turns = [*turns, Turn("assistant", "".join(text))]
+
+    def forget(self) -> None:
+        """Start a new chat."""
+        self.turns.clear()
+
+    async def close(self) -> None:
+        """Let the engine leave."""
+        with contextlib.suppress(EngineError):
+            await self.backend.engine.close()
+
+    def _finished(self, prompt: str, text: str, done: frames.Done) -> AnswerDone:
+        marks: list[str] = []
+        if self.backend.review is not None:
+            doubtful = self.backend.review(prompt, text)
+            marks += [f"doubtful: '{argument}' is not in your request" for argument in doubtful]
+        if done.usage.dropped_tokens:
+            marks.append(f"{done.usage.dropped_tokens} tokens did not fit and were left out")
+        if done.finish_reason is frames.FinishReason.LENGTH:
+            marks.append("the answer met the end of the context; Ctrl-N starts a new chat")
+        if not text.strip():
+            marks.append("the model answered nothing")
+        return AnswerDone(truth_line(done), marks)

@@ -1,0 +1,330 @@
+"""The chat: a transcript, a prompt, and the model between them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextlib import aclosing
+from enum import Enum, auto
+from typing import TYPE_CHECKING, ClassVar, assert_never, cast
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.css.query import NoMatches
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+from textual.worker import Worker, WorkerState
+
+from luci_tui.chat.sanitize import sanitize
+from luci_tui.errors import LuciError, WorkerLostError
+from luci_tui.tui.widgets.message import Notice, Reply, UserMessage
+from luci_tui.tui.widgets.prompt import PromptInput
+
+if TYPE_CHECKING:
+    from luci_tui.host.wiring import Backend
+    from luci_tui.tui.conversation import AnswerEvent, Conversation
+
+log = logging.getLogger(__name__)
+
+MAX_QUEUED = 8
+"""Prompts that wait for their turn."""
+
+EMPTY_TEXT = """\
+Type a request and press Enter. Nothing leaves this machine.
+F1 shows the keys, Ctrl-Q quits."""
+
+COMMAND_EXAMPLES = """\
+
+
+This model turns a request into one shell command. It runs nothing. Try:
+
+  list the files in src
+  find all pdf files in Documents
+  show the last 20 lines of server.log"""
+
+
+class State(Enum):
+    """What the model is doing."""
+
+    LOADING = auto()
+    READY = auto()
+    ANSWERING = auto()
+    DOWN = auto()
+    """There is no model: loading failed or the worker ended."""
+
+
+class ChatScreen(Screen[None]):
+    """A chat with one model."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop the answer."),
+        Binding("ctrl+n", "new_chat", "New", id="chat.new", tooltip="Forget this chat."),
+        Binding("ctrl+r", "reload", "Reload", id="chat.reload", tooltip="Load the model again."),
+        Binding(
+            "ctrl+t", "thinking", "Thinking", id="chat.thinking", tooltip="Show or hide thinking."
+        ),
+        Binding("ctrl+o", "copy_reply", "Copy", id="chat.copy", tooltip="Copy the last reply."),
+        Binding(
+            "pageup",
+            "page(-1)",
+            "Up",
+            id="chat.up",
+            tooltip="Scroll up.",
+            show=False,
+            priority=True,
+        ),
+        Binding(
+            "pagedown",
+            "page(1)",
+            "Down",
+            id="chat.down",
+            tooltip="Scroll down.",
+            show=False,
+            priority=True,
+        ),
+    ]
+
+    class CopyAsked(Message):
+        """The person wants a text on the clipboard."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(self, connect: Callable[[], Backend]) -> None:
+        super().__init__()
+        self._connect = connect
+        self._conversation: Conversation | None = None
+        self._state = State.LOADING
+        self._words = "starting"
+        self._queue: deque[str] = deque()
+        self._answering: Worker[None] | None = None
+
+    @property
+    def state(self) -> State:
+        """What the model is doing now."""
+        return self._state
+
+    def compose(self) -> ComposeResult:
+        """Lay out status, transcript, prompt and footer."""
+        yield Static("luci", id="status", markup=False)
+        with VerticalScroll(id="transcript", can_focus=False):
+            yield Static(EMPTY_TEXT, id="empty", markup=False)
+        yield PromptInput()
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Follow the transcript, and load the model when the first frame is drawn."""
+        self._transcript.anchor()
+        self.query_one(PromptInput).focus()
+        self.call_after_refresh(self.load_model)
+
+    async def close(self) -> None:
+        """Let the engine leave; for the app, when it ends."""
+        if self._conversation is not None:
+            await self._conversation.close()
+
+    # ---- the model
+
+    @work(exclusive=True, group="model", exit_on_error=False)
+    async def load_model(self) -> None:
+        """Load the model and then answer what was typed meanwhile."""
+        self._show_state(State.LOADING, "starting")
+        try:
+            if self._conversation is None:
+                self._conversation = await asyncio.to_thread(self._open_conversation)
+            async for event in self._conversation.load():
+                self._show_state(State.LOADING, f"loading {event.fraction:.0%}")
+        except LuciError as error:
+            self._show_state(State.DOWN, "no model")
+            await self._add(Notice(f"{error.message} Ctrl-R tries again.", is_error=True))
+            return
+        if self._conversation.backend.model.answers_with_command:
+            self.query_one("#empty", Static).update(EMPTY_TEXT + COMMAND_EXAMPLES)
+        self._show_state(State.READY, "ready")
+        self._send_next()
+
+    def _open_conversation(self) -> Conversation:
+        from luci_tui.tui.conversation import Conversation
+
+        return Conversation(self._connect())
+
+    # ---- one answer
+
+    async def on_prompt_input_sent(self, message: PromptInput.Sent) -> None:
+        """Answer the prompt, or keep it until the model is free."""
+        if self._state is State.DOWN:
+            await self._add(Notice("No model is loaded. Ctrl-R loads it.", is_error=True))
+            self.query_one(PromptInput).text = message.text
+            return
+        if len(self._queue) >= MAX_QUEUED:
+            await self._add(Notice(f"{MAX_QUEUED} prompts wait already. Esc stops the answer."))
+            self.query_one(PromptInput).text = message.text
+            return
+        self._queue.append(message.text)
+        if self._state is State.READY:
+            self._send_next()
+        else:
+            self._show_queue()
+
+    def _send_next(self) -> None:
+        if self._queue and self._state is State.READY:
+            self._state = State.ANSWERING
+            self._answering = self.answer(self._queue.popleft())
+        self._show_queue()
+
+    @work(exclusive=True, group="answer", exit_on_error=False)
+    async def answer(self, prompt: str) -> None:
+        """Show the prompt and the answer as it grows; stopping it keeps what came."""
+        conversation = self._conversation
+        assert conversation is not None
+        self._show_state(State.ANSWERING, "reading the prompt")
+        reply = Reply(is_plain=conversation.backend.model.answers_with_command)
+        await self._add(UserMessage(prompt), reply)
+        self._transcript.anchor()
+        outcome = State.READY
+        try:
+            async with aclosing(conversation.answer(prompt)) as events:
+                async for event in events:
+                    await self._show(reply, event)
+        except asyncio.CancelledError:
+            if self.is_running:
+                await reply.finish("", ["stopped by you; this is not the whole answer"])
+                self._after_answer(State.READY)
+            raise
+        except LuciError as error:
+            outcome = await self._show_failure(reply, error)
+        self._after_answer(outcome)
+
+    async def _show(self, reply: Reply, event: AnswerEvent) -> None:
+        from luci_tui.tui.conversation import AnswerDone, PromptShown, TextAdded
+
+        match event:
+            case PromptShown(n_done, n_total):
+                self._show_state(State.ANSWERING, f"reading the prompt {n_done}/{n_total}")
+            case TextAdded(text, reasoning):
+                self._show_state(State.ANSWERING, "answering")
+                reply.add(text, reasoning)
+            case AnswerDone(truth, marks):
+                await reply.finish(truth, marks)
+            case _:
+                assert_never(event)
+
+    async def _show_failure(self, reply: Reply, error: LuciError) -> State:
+        has_text = bool(reply.text.strip())
+        await reply.finish("", ["the answer broke off here"] if has_text else [])
+        if isinstance(error, WorkerLostError):
+            await self._add(Notice(f"{error.message} Ctrl-R loads the model again.", is_error=True))
+            return State.DOWN
+        hint = " Ctrl-N starts a new chat." if error.code == "context_length_exceeded" else ""
+        await self._add(Notice(f"{error.message}{hint}", is_error=True))
+        return State.READY
+
+    def _after_answer(self, state: State) -> None:
+        self._answering = None
+        self._show_state(state, "ready" if state is State.READY else "no model")
+        self._send_next()
+
+    # ---- keys
+
+    def action_stop(self) -> None:
+        """Stop the answer; prompts that wait go back into the input."""
+        if self._queue:
+            prompt = self.query_one(PromptInput)
+            prompt.text = "\n".join([*self._queue, *([prompt.text] if prompt.text else [])])
+            prompt.move_cursor(prompt.document.end)
+            self._queue.clear()
+            self._show_queue()
+        if self._answering is not None:
+            self._answering.cancel()
+
+    async def action_new_chat(self) -> None:
+        """Forget the chat and clear the transcript."""
+        if self._state is State.ANSWERING:
+            self.notify("Esc stops the answer first.")
+            return
+        if self._conversation is not None:
+            self._conversation.forget()
+        await self._transcript.query("UserMessage, Reply, Notice").remove()
+        self.query_one("#empty").display = True
+
+    def action_reload(self) -> None:
+        """Load the model again, after a failure or to start afresh."""
+        if self._state in (State.LOADING, State.ANSWERING):
+            self.notify("The model is busy. Esc stops the answer.")
+            return
+        self.load_model()
+
+    def action_thinking(self) -> None:
+        """Show or hide the thinking of the last reply."""
+        if (reply := self._last_reply()) is not None:
+            reply.toggle_thinking()
+
+    def action_copy_reply(self) -> None:
+        """Copy the last reply through the terminal."""
+        reply = self._last_reply()
+        if reply is None or not reply.text:
+            self.notify("There is no reply to copy yet.")
+            return
+        self.post_message(self.CopyAsked(reply.text.strip()))
+
+    def action_page(self, direction: int) -> None:
+        """Scroll the transcript by a page; at its end it follows again."""
+        transcript = self._transcript
+        if direction < 0:
+            transcript.scroll_page_up(animate=False)
+        else:
+            transcript.scroll_page_down(animate=False)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Tell of a fault in this program, and write where it is to the log."""
+        if event.state is not WorkerState.ERROR:
+            return
+        # Textual leaves the worker's result type open.
+        worker = cast("Worker[object]", event.worker)  # pyright: ignore[reportUnknownMemberType]
+        error = worker.error
+        log.error("screen worker %s failed", worker.name, exc_info=error)
+        self._answering = None
+        self._show_state(State.DOWN, "no model")
+        self.run_worker(
+            self._add(
+                Notice(
+                    f"Something in luci itself failed: {error!r}. The log has the details. "
+                    "Ctrl-R loads the model again.",
+                    is_error=True,
+                )
+            ),
+            exit_on_error=False,
+        )
+
+    # ---- looks
+
+    @property
+    def _transcript(self) -> VerticalScroll:
+        return self.query_one("#transcript", VerticalScroll)
+
+    def _last_reply(self) -> Reply | None:
+        try:
+            return self.query(Reply).last()
+        except NoMatches:
+            return None
+
+    async def _add(self, *widgets: Static | Reply) -> None:
+        self.query_one("#empty").display = False
+        await self._transcript.mount_all(widgets)
+
+    def _show_state(self, state: State, words: str) -> None:
+        self._state = state
+        self._words = words
+        conversation = self._conversation
+        about = conversation.describe() if conversation is not None else "luci"
+        waiting = f" · {len(self._queue)} waiting" if self._queue else ""
+        self.query_one("#status", Static).update(sanitize(f"{words}{waiting} · {about}"))
+
+    def _show_queue(self) -> None:
+        self._show_state(self._state, self._words)

@@ -1,0 +1,55 @@
+"""Open the screen on a terminal and leave it in order, also when the terminal goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from functools import partial
+
+from luci_tui import paths
+from luci_tui.config import terminal_facts
+from luci_tui.host import wiring
+from luci_tui.tui.app import ChatApp
+from luci_tui.tui.stderr_guard import stderr_guard
+
+HANGUP_S = 0.8
+"""After a hangup the process is gone within this time, whatever hangs."""
+
+EXIT_FAILURE = 2
+
+
+def run_screen(model: str, engine: str) -> int:
+    """Run the app until it is left and return the exit code."""
+    if not terminal_facts().is_terminal:
+        sys.stderr.write(
+            "luci: the screen needs a terminal. For scripts there is `luci run MODEL PROMPT`.\n"
+        )
+        return EXIT_FAILURE
+    with stderr_guard(paths.logs_folder() / "screen.log"):
+        app = ChatApp(partial(wiring.connect, model, engine))
+        return asyncio.run(_run(app))
+
+
+async def _run(app: ChatApp) -> int:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        loop.add_signal_handler(number, _leave, app, number)
+    try:
+        result = await app.run_async(mouse=True)
+    finally:
+        await app.close_engine()
+    return app.return_code or result or 0
+
+
+def _leave(app: ChatApp, number: signal.Signals) -> None:
+    code = 128 + number
+    if number is signal.SIGHUP:
+        # The terminal is gone: what Textual still writes may block for ever, and what it reads
+        # is an end of file that it would read again and again.
+        deadline = threading.Timer(HANGUP_S, os._exit, [code])
+        deadline.daemon = True
+        deadline.start()
+    app.exit(return_code=code)

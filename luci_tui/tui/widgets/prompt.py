@@ -1,0 +1,106 @@
+"""The input line: several lines of text, a history, and Enter that sends."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.binding import Binding
+from textual.message import Message
+from textual.widgets import TextArea
+
+MAX_HISTORY = 200
+"""Prompts kept in memory; the oldest go first."""
+
+_NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
+"""Not every terminal sends the last two; Ctrl-J always comes."""
+
+_EDITING = {
+    key: binding.action
+    for binding in TextArea.BINDINGS
+    if isinstance(binding, Binding)
+    for key in binding.key.split(",")
+} | dict.fromkeys(_NEWLINE_KEYS, "newline")
+"""Key -> action of all that edits the text or moves in it."""
+
+
+class PromptInput(TextArea):
+    """Text to send to the model."""
+
+    class Sent(Message):
+        """The person sent a prompt."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+            """What was typed, without blank lines around it."""
+
+    class HelpAsked(Message):
+        """The person typed "?" into an empty prompt."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            id="prompt",
+            compact=True,
+            highlight_cursor_line=False,
+            placeholder="Ask something. Enter sends, Ctrl-J starts a new line.",
+        )
+        self.cursor_blink = False
+        self._history: list[str] = []
+        self._position = 0
+        self._draft = ""
+
+    def action_send(self) -> None:
+        """Send what was typed, unless it is blank."""
+        text = self.text.strip("\n").rstrip()
+        if not text.strip():
+            return
+        if not self._history or self._history[-1] != text:
+            self._history = [*self._history, text][-MAX_HISTORY:]
+        self._position = len(self._history)
+        self._draft = ""
+        self.clear()
+        self.post_message(self.Sent(text))
+
+    def action_ask_help(self) -> None:
+        """Ask the app for its help page."""
+        self.post_message(self.HelpAsked())
+
+    def action_newline(self) -> None:
+        """Insert a line break."""
+        self.insert("\n")
+
+    def action_cursor_up(self, select: bool = False) -> None:
+        """Move up; from the first line go back in the history."""
+        if select or not self.cursor_at_first_line:
+            super().action_cursor_up(select)
+        elif self._position > 0:
+            self._recall(self._position - 1)
+
+    def action_cursor_down(self, select: bool = False) -> None:
+        """Move down; from the last line go forward in the history."""
+        if select or not self.cursor_at_last_line:
+            super().action_cursor_down(select)
+        elif self._position < len(self._history):
+            self._recall(self._position + 1)
+
+    async def _on_key(self, event: events.Key) -> None:
+        # Bindings are run after the key has climbed to the app, so letters that are typed on
+        # overtake them; over a slow line many keys come at once. Here each takes its turn.
+        key = event.key
+        action = "send" if key == "enter" else _EDITING.get(key)
+        if event.character == "?" and not self.text:
+            action = "ask_help"
+        if action is None:
+            await super()._on_key(event)
+            return
+        # An action with nothing to do, like copying without a selection, leaves its key to others.
+        if await self.app.run_action(action, self):  # pyright: ignore[reportUnknownMemberType]
+            event.stop()
+            event.prevent_default()
+
+    def _recall(self, position: int) -> None:
+        if self._position == len(self._history):
+            self._draft = self.text
+        self._position = position
+        is_draft = position == len(self._history)
+        self.text = self._draft if is_draft else self._history[position]
+        self.move_cursor(self.document.end)

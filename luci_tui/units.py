@@ -1,0 +1,55 @@
+"""Numbers as people read them: bytes, durations, rates, counts."""
+
+from __future__ import annotations
+
+_BINARY_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def format_bytes(size_bytes: int) -> str:
+    """Write a size in binary units with three significant digits, e.g. "7.62 GiB"."""
+    if size_bytes < 0:
+        return "-" + format_bytes(-size_bytes)
+    if size_bytes < 1024:
+        return f"{size_bytes} B"
+    value = size_bytes / 1024
+    n_steps = 0
+    # 1000 and more would be shown with four digits, which the next unit shows better.
+    while value >= 999.5 and n_steps < len(_BINARY_UNITS) - 1:
+        value /= 1024
+        n_steps += 1
+    return f"{_three_digits(value)} {_BINARY_UNITS[n_steps]}"
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration in the unit that fits, e.g. "85 ms", "2.4 s", "3 min 05 s", "2 h 07 min"."""
+    if seconds < 0:
+        return "-" + format_duration(-seconds)
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.1f} ms" if seconds < 0.00995 else f"{seconds * 1000:.0f} ms"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def format_rate(tokens_per_s: float) -> str:
+    """Write a rate in tokens per second, e.g. "61.3 tok/s"."""
+    return f"{_three_digits(tokens_per_s)} tok/s"
+
+
+def format_count(value: int, noun: str) -> str:
+    """Write a count with its noun, e.g. "1 token", "12 tokens"."""
+    return f"{value} {noun}" if value == 1 else f"{value} {noun}s"
+
+
+def _three_digits(value: float) -> str:
+    if value < 9.995:
+        return f"{value:.2f}"
+    if value < 99.95:
+        return f"{value:.1f}"
+    return f"{value:.0f}"

@@ -1,0 +1,6 @@
+"""The version of this program; a test holds it equal to pyproject.toml.
+
+It is a constant so that `luci --version` reads no package metadata.
+"""
+
+VERSION = "0.1.0"

@@ -1,0 +1,129 @@
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.terminal import TerminalProgram
+from tests.support.tiny_models import tiny_llama
+
+pytestmark = pytest.mark.native
+
+Luci = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny_llama(tmp_path_factory.mktemp("models") / "tiny.gguf"))
+
+
+def worker_of(screen: TerminalProgram) -> psutil.Process:
+    (worker,) = psutil.Process(screen.pid).children()
+    return worker
+
+
+def test_run_with_a_seed_gives_the_same_answer_twice(luci: Luci, model: str) -> None:
+    arguments = ("run", model, "hello", "--seed", "3", "--max-tokens", "16")
+    first, second = luci(*arguments), luci(*arguments)
+    assert first.returncode == 0
+    assert first.stdout == second.stdout
+    assert len(first.stdout) > 4
+
+
+def test_grammar_rules_the_answer(luci: Luci, model: str) -> None:
+    run = luci("run", model, "hello", "--grammar", 'root ::= "a" "b"+ "c"', "--max-tokens", "40")
+    assert run.stdout.startswith(b"ab")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "There is no file"),
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><html><body>Not found</body></html>", "web page"),
+        (b"GGUF", "cut off"),
+    ],
+)
+def test_file_that_is_no_model_is_one_sentence(
+    luci: Luci, tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    path = tmp_path / "broken.gguf"
+    if content is not None:
+        path.write_bytes(content)
+    run = luci("run", str(path), "hello")
+    assert (run.returncode, run.stdout) == (2, b"")
+    assert words in run.stderr.decode()
+    assert run.stderr.count(b"\n") == 1
+
+
+def test_context_beyond_training_is_refused(luci: Luci, model: str) -> None:
+    run = luci("run", model, "hello", "--n-ctx", "100000")
+    assert run.returncode == 2
+    assert b"--n-ctx 2048" in run.stderr
+
+
+def test_embed_gives_a_vector_of_the_models_width(luci: Luci, model: str) -> None:
+    result = json.loads(luci("embed", model, "the", "--json").stdout)
+    assert result["n_embd"] == 64
+    assert sum(value**2 for value in result["vectors"][0]) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_bench_reports_every_test_through_both_ways(luci: Luci, model: str) -> None:
+    options = ("--pp", "32", "--tg", "96", "--streams", "1,2", "--rounds", "1", "--json")
+    run = luci("bench", "--model", model, *options)
+    assert run.returncode == 0, run.stderr
+    report = json.loads(run.stdout)
+    rows = {(row["test"], row["via"], row["streams"]) for row in report["results"]}
+    assert rows == {
+        (test, via, streams)
+        for test, streams in (("pp32", 1), ("tg96", 1), ("tg96", 2))
+        for via in ("worker", "core")
+    }
+    assert all(row["tokens_per_s"]["min"] > 0 for row in report["results"])
+    assert report["cancel_ms"]["p99"] > 0
+    assert report["threads"] >= 1
+
+
+def test_devices_lists_the_cpu(luci: Luci) -> None:
+    report = json.loads(luci("devices", "--json").stdout)
+    assert "cpu" in {device["kind"] for device in report["devices"]}
+
+
+def test_ctrl_c_leaves_no_worker_behind(luci_env: dict[str, str], model: str) -> None:
+    arguments = ("-m", "luci_tui", "run", model, "hello", "--grammar", "root ::= [a-z]+")
+    with TerminalProgram(*arguments, env=luci_env) as program:
+        program.wait_for("loading")
+        worker = worker_of(program)
+        os.kill(program.pid, signal.SIGINT)
+        assert program.wait().exit_code == 130
+        worker.wait(timeout=10)
+
+
+def test_screen_survives_its_worker_and_loads_again(luci_env: dict[str, str], model: str) -> None:
+    with TerminalProgram("-m", "luci_tui", "--model", model, env=luci_env) as screen:
+        screen.wait_for("ready")
+        worker_of(screen).send_signal(signal.SIGKILL)
+        screen.send("hello\r")
+        screen.wait_for("Ctrl-R")
+        screen.output = b""
+        screen.send("\x12")
+        screen.wait_for("ready")
+        screen.send("\x11")
+        assert screen.wait().exit_code == 0
+
+
+def test_screen_whose_terminal_goes_away_takes_its_worker_along(
+    luci_env: dict[str, str], model: str
+) -> None:
+    with TerminalProgram("-m", "luci_tui", "--model", model, env=luci_env) as screen:
+        screen.wait_for("ready")
+        worker = worker_of(screen)
+        screen.send("hello\r")
+        screen.wait_for("answering")
+        screen.hang_up()
+        assert screen.wait().exit_code == 128 + signal.SIGHUP
+        worker.wait(timeout=10)

@@ -1,0 +1,67 @@
+"""Drive the screen in tests: build the app on an engine, wait for conditions, read the screen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from textual.pilot import Pilot
+
+from luci_tui.chat.model import ModelSpec
+from luci_tui.engine.client import EngineClient
+from luci_tui.engine.frames import LoadSpec
+from luci_tui.host.wiring import Backend, Review
+from luci_tui.tui.app import ChatApp
+from luci_tui.tui.screens.chat import ChatScreen
+from luci_tui.tui.widgets.prompt import PromptInput
+
+WAIT_S = 10.0
+"""How long a condition may take on a busy machine."""
+
+
+def chat_app(
+    engine: EngineClient, *, is_command_model: bool = False, review: Review | None = None
+) -> ChatApp:
+    model = ModelSpec(
+        label="builtin" if is_command_model else "model.gguf",
+        load=LoadSpec(model_path="model.gguf"),
+        answers_with_command=is_command_model,
+    )
+    return ChatApp(lambda: Backend(engine, model, review))
+
+
+def shown_text(app: ChatApp) -> str:
+    """Return what the terminal shows, line by line."""
+    compositor = app.screen._compositor  # pyright: ignore[reportPrivateUsage]
+    strips = compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
+
+
+def chat_screen(app: ChatApp) -> ChatScreen:
+    return next(screen for screen in app.screen_stack if isinstance(screen, ChatScreen))
+
+
+def prompt_of(app: ChatApp) -> PromptInput:
+    return chat_screen(app).query_one(PromptInput)
+
+
+async def wait_until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:
+    """Let the app run until the condition holds.
+
+    Raises:
+        TimeoutError: it did not hold in time; the message shows the screen.
+    """
+    try:
+        async with asyncio.timeout(WAIT_S):
+            while not condition():
+                await pilot.pause()
+    except TimeoutError as error:
+        assert isinstance(pilot.app, ChatApp)
+        raise TimeoutError(shown_text(pilot.app)) from error
+
+
+async def wait_for_text(pilot: Pilot[int], text: str) -> None:
+    """Let the app run until it shows the text."""
+    app = pilot.app
+    assert isinstance(app, ChatApp)
+    await wait_until(pilot, lambda: text in shown_text(app))
