@@ -1,0 +1,241 @@
+"""One turn of every contender on one model; the rounds are these turns, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from luci_tui.bench.peers import results, server, tools, worker, workload
+from luci_tui.bench.peers.build import Peers
+from luci_tui.bench.peers.results import Collector
+from luci_tui.bench.peers.workload import Stream
+from luci_tui.errors import EngineError
+
+N_CANCELS = 20
+"""Cancels per round."""
+_PYTHON_TIMEOUT_S = 600.0
+_CHILD = Path(__file__).with_name("python_child.py")
+_OURS = "python -m luci_tui.bench.peers --only {}"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One model and what it is measured with."""
+
+    model_name: str
+    model_path: Path
+    peers: Peers
+    n_threads: int
+    root: Path
+    collector: Collector
+
+    def shown(self, command: list[str]) -> str:
+        """Return a command as a reader types it at the root of the checkout, with $MODEL."""
+        parts = ("$MODEL" if part == str(self.model_path) else part for part in command)
+        return " ".join(part.replace(f"{self.root}/", "") for part in parts)
+
+    def add(self, test: str, contender: str, value: float, unit: str, command: str) -> None:
+        """Record one value for this model."""
+        self.collector.add(self.model_name, test, contender, value, unit=unit, command=command)
+
+    def server_command(self, n_slots: int) -> str:
+        """Return llama-server's command as a reader types it."""
+        binary = self.peers.binary("llama-server")
+        command = server.server_command(binary, self.model_path, self.n_threads, n_slots, "PORT")
+        return self.shown(command)
+
+
+Turn = Callable[[Bench, int], None]
+"""Measures one contender once: (bench, index of the round)."""
+
+
+def turn_llama_bench(bench: Bench, _: int) -> None:
+    """Run llama-bench: prefill and decode in its own loop, without a client."""
+    command = tools.bench_command(
+        bench.peers.binary("llama-bench"), bench.model_path, bench.n_threads
+    )
+    prefill, decode = tools.run_bench(command)
+    bench.add("pp512", results.BENCH, prefill, "tok/s", bench.shown(command))
+    bench.add("tg128", results.BENCH, decode, "tok/s", bench.shown(command))
+
+
+def turn_batched_bench(bench: Bench, _: int) -> None:
+    """Run llama-batched-bench: several streams in lockstep, without sampling."""
+    command = tools.batched_command(
+        bench.peers.binary("llama-batched-bench"), bench.model_path, bench.n_threads
+    )
+    for n_streams, rate in tools.run_batched(command).items():
+        bench.add(f"streams{n_streams}", results.BATCHED, rate, "tok/s", bench.shown(command))
+
+
+def turn_server(bench: Bench, round_index: int) -> None:
+    """Stream single answers from llama-server with one slot."""
+    command = bench.server_command(1)
+
+    async def measure(running: server.Server) -> None:
+        prompt = workload.prompt_tokens(workload.N_PREFILL, round_index)
+        prefill = await running.stream(prompt, 1, cache_prompt=False)
+        decode = await running.stream(
+            workload.prompt_tokens(1, seed=0), workload.N_DECODE + 1, cache_prompt=False
+        )
+        bench.add("pp512", results.SERVER, workload.prefill_rate(prefill), "tok/s", command)
+        bench.add("tg128", results.SERVER, workload.decode_rate([decode]), "tok/s", command)
+
+    _with_server(bench, 1, measure)
+
+
+def turn_server_streams(bench: Bench, _: int) -> None:
+    """Stream to as many clients as luci has streams, from a llama-server with as many slots."""
+    n_streams = max(workload.STREAM_COUNTS)
+
+    async def measure(running: server.Server) -> None:
+        prompts = [workload.prompt_tokens(workload.N_STREAM_PROMPT, s) for s in range(n_streams)]
+        jobs = (running.stream(p, workload.N_DECODE + 1, cache_prompt=False) for p in prompts)
+        rate = workload.decode_rate(list(await asyncio.gather(*jobs)))
+        command = bench.server_command(n_streams)
+        bench.add(f"streams{n_streams}", results.SERVER, rate, "tok/s", command)
+
+    _with_server(bench, n_streams, measure)
+
+
+def turn_server_prefix(bench: Bench, round_index: int) -> None:
+    """Send the requests that share a prefix to llama-server at each slot count."""
+    for n_slots in workload.SERVER_SLOT_COUNTS:
+
+        async def measure(running: server.Server, n_slots: int = n_slots) -> None:
+            prompts = workload.prefix_prompts(round_index)
+            jobs = (running.stream(p, workload.N_PREFIX_NEW, cache_prompt=True) for p in prompts)
+            elapsed_s = workload.total_s(list(await asyncio.gather(*jobs)))
+            contender = f"{results.SERVER}, {n_slots} slot{'s' if n_slots > 1 else ''}"
+            bench.add("prefix40", contender, elapsed_s, "s", bench.server_command(n_slots))
+
+        _with_server(bench, n_slots, measure)
+
+
+def turn_python(bench: Bench, round_index: int) -> None:
+    """Stream single answers from llama-cpp-python in a process of its own."""
+    prefill_prompt = workload.prompt_tokens(workload.N_PREFILL, round_index)
+    (prefill,) = _python_streams(bench, [prefill_prompt], 1)
+    (decode,) = _python_streams(bench, [workload.prompt_tokens(1, seed=0)], workload.N_DECODE + 1)
+    command = "Llama.create_completion(tokens, stream=True)"
+    bench.add("pp512", results.PYTHON, workload.prefill_rate(prefill), "tok/s", command)
+    bench.add("tg128", results.PYTHON, workload.decode_rate([decode]), "tok/s", command)
+
+
+def turn_python_prefix(bench: Bench, round_index: int) -> None:
+    """Answer the requests that share a prefix one by one; llama-cpp-python keeps the prefix."""
+    streams = _python_streams(bench, workload.prefix_prompts(round_index), workload.N_PREFIX_NEW)
+    command = "Llama.create_completion(tokens, stream=True), one by one"
+    bench.add("prefix40", results.PYTHON, workload.total_s(streams), "s", command)
+
+
+def turn_worker(bench: Bench, round_index: int) -> None:
+    """Measure the bare core in its process, then single answers through the worker."""
+
+    async def measure() -> None:
+        async with worker.loaded_worker(bench.model_path, bench.n_threads, 1) as client:
+            core_prefill, core_decode = await worker.core_rates(client)
+            prefill = workload.prefill_rate(await worker.prefill(client, round_index))
+            decode = workload.decode_rate([await worker.decode(client)])
+        command = _OURS.format("single")
+        bench.add("pp512", results.CORE, core_prefill, "tok/s", command)
+        bench.add("tg128", results.CORE, core_decode, "tok/s", command)
+        bench.add("pp512", results.WORKER, prefill, "tok/s", command)
+        bench.add("tg128", results.WORKER, decode, "tok/s", command)
+
+    asyncio.run(measure())
+
+
+def turn_worker_streams(bench: Bench, _: int) -> None:
+    """Stream several answers at once through the worker, for each stream count."""
+
+    async def measure() -> None:
+        for n_streams in workload.STREAM_COUNTS:
+            async with worker.loaded_worker(bench.model_path, bench.n_threads, n_streams) as client:
+                rate = workload.decode_rate(await worker.streams(client, n_streams))
+            command = _OURS.format("streams")
+            bench.add(f"streams{n_streams}", results.WORKER, rate, "tok/s", command)
+
+    asyncio.run(measure())
+
+
+def turn_worker_prefix(bench: Bench, round_index: int) -> None:
+    """Send the requests that share a prefix to a worker with as many slots as streams."""
+    n_slots = max(workload.STREAM_COUNTS)
+
+    async def measure() -> None:
+        async with worker.loaded_worker(bench.model_path, bench.n_threads, n_slots) as client:
+            elapsed_s = workload.total_s(await worker.prefix(client, round_index))
+        bench.add("prefix40", results.WORKER, elapsed_s, "s", _OURS.format("prefix"))
+
+    asyncio.run(measure())
+
+
+def turn_worker_cancel(bench: Bench, round_index: int) -> None:
+    """Cancel answers while they stream; each cancel is one value."""
+
+    async def measure() -> None:
+        async with worker.loaded_worker(bench.model_path, bench.n_threads, 1) as client:
+            for index in range(N_CANCELS):
+                seed = 1_000 + round_index * N_CANCELS + index
+                elapsed_ms = 1000 * await worker.cancel_s(client, seed)
+                bench.add("cancel", results.WORKER, elapsed_ms, "ms", _OURS.format("cancel"))
+
+    asyncio.run(measure())
+
+
+PEER_TURNS: dict[str, tuple[Turn, ...]] = {
+    "single": (turn_llama_bench, turn_server, turn_python),
+    "streams": (turn_batched_bench, turn_server_streams),
+    "prefix": (turn_server_prefix, turn_python_prefix),
+    "cancel": (),
+}
+OUR_TURNS: dict[str, tuple[Turn, ...]] = {
+    "single": (turn_worker,),
+    "streams": (turn_worker_streams,),
+    "prefix": (turn_worker_prefix,),
+    "cancel": (turn_worker_cancel,),
+}
+
+
+def _with_server(
+    bench: Bench, n_slots: int, measure: Callable[[server.Server], Awaitable[None]]
+) -> None:
+    """Start llama-server, warm it up, measure, and stop it."""
+
+    async def warmed(running: server.Server) -> None:
+        await running.stream(workload.prompt_tokens(2, seed=0), 2, cache_prompt=False)
+        await measure(running)
+
+    binary = bench.peers.binary("llama-server")
+    with server.running_server(binary, bench.model_path, bench.n_threads, n_slots) as running:
+        asyncio.run(warmed(running))
+
+
+def _python_streams(bench: Bench, prompts: list[list[int]], n_new: int) -> list[Stream]:
+    job = {
+        "model": str(bench.model_path),
+        "n_threads": bench.n_threads,
+        "n_ctx": workload.N_CTX_PER_SLOT,
+        "n_batch": workload.N_BATCH,
+        "n_ubatch": workload.N_UBATCH,
+        "prompts": prompts,
+        "n_new": n_new,
+    }
+    done = subprocess.run(
+        [str(bench.peers.python), str(_CHILD)],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=_PYTHON_TIMEOUT_S,
+    )
+    streams = [Stream(*row) for row in json.loads(done.stdout)]
+    if any(stream.n_tokens != n_new for stream in streams):
+        message = f"llama-cpp-python ended an answer before {n_new} tokens; run it again."
+        raise EngineError(message)
+    return streams

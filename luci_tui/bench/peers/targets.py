@@ -1,0 +1,79 @@
+"""What luci's figures must reach, and whether they do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from luci_tui.bench.peers import results
+from luci_tui.bench.peers.results import Report, Series
+from luci_tui.bench.peers.workload import STREAM_COUNTS
+
+
+@dataclass(frozen=True)
+class RatioTarget:
+    """luci's worker must be at least `at_least` times as good as a contender."""
+
+    test: str
+    contender: str
+    """Start of the contender's name; of several, the best one counts."""
+    at_least: float
+    model: str = ""
+    """Empty = every model."""
+    strict: bool = False
+    """True = ahead of it, not level with it."""
+
+
+RATIO_TARGETS = (
+    RatioTarget("tg128", results.BENCH, 0.95),
+    RatioTarget("pp512", results.BENCH, 0.95),
+    RatioTarget("tg128", results.SERVER, 1.0, strict=True),
+    RatioTarget("tg128", results.PYTHON, 1.0, strict=True),
+    *(RatioTarget(f"streams{count}", results.BATCHED, 0.93) for count in STREAM_COUNTS),
+    RatioTarget(f"streams{max(STREAM_COUNTS)}", results.SERVER, 1.2),
+    RatioTarget("prefix40", "best peer", 2.0),
+)
+
+
+def best_peer(report: Report, model: str, test: str) -> Series | None:
+    """Return the fastest series of a test that is not luci's own."""
+    ours = (results.WORKER, results.CORE)
+    peers = [s for s in _of(report, model, test) if s.contender not in ours]
+    if not peers:
+        return None
+    pick = max if peers[0].higher_is_better else min
+    return pick(peers, key=lambda series: series.median)
+
+
+def worker_series(report: Report, model: str, test: str) -> Series | None:
+    """Return what luci's worker reached in a test."""
+    found = [s for s in _of(report, model, test) if s.contender == results.WORKER]
+    return found[0] if found else None
+
+
+def ratio(ours: Series, theirs: Series) -> float:
+    """Return how many times as good `ours` is, by the medians."""
+    if ours.higher_is_better:
+        return ours.median / theirs.median
+    return theirs.median / ours.median
+
+
+def ratio_target(report: Report, series: Series) -> RatioTarget | None:
+    """Return the target that luci has against this series, if there is one."""
+    for target in RATIO_TARGETS:
+        if target.test != series.test:
+            continue
+        if target.contender == series.contender:
+            return target
+        best = best_peer(report, series.model, series.test)
+        if target.contender == "best peer" and best is series:
+            return target
+    return None
+
+
+def is_met(target: RatioTarget, reached: float) -> bool:
+    """Tell whether a ratio reaches its target."""
+    return reached > target.at_least if target.strict else reached >= target.at_least
+
+
+def _of(report: Report, model: str, test: str) -> list[Series]:
+    return [s for s in report.series if s.model == model and s.test == test]

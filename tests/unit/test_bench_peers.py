@@ -1,0 +1,115 @@
+from pathlib import Path
+
+import pytest
+
+from luci_tui.bench.peers import results, table, targets, workload
+from luci_tui.bench.peers.models import LARGE, SMALL
+from luci_tui.bench.peers.results import Collector, Report
+from luci_tui.errors import ConfigError
+
+MODEL = "56M Q8_0"
+
+
+def _report(values: dict[tuple[str, str, str], tuple[float, ...]]) -> Report:
+    collector = Collector()
+    for (test, contender, unit), series in values.items():
+        for value in series:
+            collector.add(MODEL, test, contender, value, unit=unit, command="run it")
+    return collector.report((("memory", "16 GB"),), rounds=3)
+
+
+def _rows(report: Report) -> dict[str, str]:
+    lines = [line for line in table.render(report) if line.startswith("|")]
+    return {line.split("|")[3].strip(): line for line in lines}
+
+
+def test_render_decode_above_the_target_says_met() -> None:
+    report = _report(
+        {
+            ("tg128", results.WORKER, "tok/s"): (96.0, 97.0, 98.0),
+            ("tg128", results.BENCH, "tok/s"): (100.0, 100.0, 100.0),
+        }
+    )
+    assert "| 0.97 | ≥ 0.95 | met |" in _rows(report)[results.BENCH]
+
+
+def test_render_decode_below_the_target_says_missed() -> None:
+    report = _report(
+        {
+            ("tg128", results.WORKER, "tok/s"): (90.0,),
+            ("tg128", results.BENCH, "tok/s"): (100.0,),
+            ("tg128", results.SERVER, "tok/s"): (90.0,),
+        }
+    )
+    rows = _rows(report)
+    assert "| 0.90 | ≥ 0.95 | **missed** |" in rows[results.BENCH]
+    assert "| 1.00 | > 1.00 | **missed** |" in rows[results.SERVER]
+
+
+def test_render_shared_prefix_puts_the_target_on_the_fastest_peer_only() -> None:
+    report = _report(
+        {
+            ("prefix40", results.WORKER, "s"): (0.5,),
+            ("prefix40", f"{results.SERVER}, 1 slot", "s"): (1.7,),
+            ("prefix40", f"{results.SERVER}, 4 slots", "s"): (2.0,),
+            ("prefix40", results.PYTHON, "s"): (1.5,),
+        }
+    )
+    rows = _rows(report)
+    assert "| 3.00 | ≥ 2.00 | met |" in rows[results.PYTHON]
+    assert "≥" not in rows[f"{results.SERVER}, 1 slot"]
+    assert targets.best_peer(report, MODEL, "prefix40") is not None
+
+
+def test_render_cancel_adds_a_decode_step_to_the_allowance() -> None:
+    report = _report(
+        {
+            ("tg128", results.WORKER, "tok/s"): (100.0,),
+            ("cancel", results.WORKER, "ms"): (5.0, 41.0),
+        }
+    )
+    cancel = next(line for line in table.render(report) if "cancel" in line)
+    assert "≤ 40.0 ms (one decode step + 30 ms) | **missed**" in cancel
+
+
+def test_write_table_keeps_the_prose_around_it(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n", encoding="utf-8")
+    report = _report({("tg128", results.BENCH, "tok/s"): (100.0,)})
+    table.write_table(report, page)
+    table.write_table(report, page)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "old" not in text
+    assert text.count("llama-bench | 100 tok/s") == 1
+
+
+def test_write_table_without_markers_is_an_error(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text("no markers\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="put both lines"):
+        table.write_table(_report({}), page)
+
+
+def test_save_and_load_keep_every_value(tmp_path: Path) -> None:
+    report = _report({("tg128", results.BENCH, "tok/s"): (100.0, 101.5)})
+    results.save(report, tmp_path / "raw" / "peers.json")
+    assert results.load(tmp_path / "raw" / "peers.json") == report
+
+
+def test_decode_rate_leaves_out_the_first_token_of_each_stream() -> None:
+    streams = [workload.Stream(0.0, 1.0, 2.0, 11), workload.Stream(0.0, 1.5, 3.0, 11)]
+    assert workload.decode_rate(streams) == pytest.approx(10.0)
+
+
+def test_prefix_prompts_share_their_start_and_nothing_else() -> None:
+    prompts = workload.prefix_prompts(0)
+    assert len(prompts) == workload.N_PREFIX_REQUESTS
+    assert len({tuple(p[: workload.N_PREFIX]) for p in prompts}) == 1
+    assert len({tuple(p[workload.N_PREFIX :]) for p in prompts}) == workload.N_PREFIX_REQUESTS
+    assert prompts[0][: workload.N_PREFIX] != workload.prefix_prompts(1)[0][: workload.N_PREFIX]
+
+
+def test_models_of_another_shape_have_another_file_name() -> None:
+    assert SMALL.file_name != LARGE.file_name
