@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
@@ -19,15 +19,8 @@ async def open_answer(
         RequestError: the engine refuses or fails this request.
         WorkerLostError: the worker ended.
     """
-    events = engine.generate(request)
-    try:
+    async with aclosing(engine.generate(request)) as events:
         yield events
-    finally:
-        # The Protocol asks for an iterator only; what can be closed is closed at once instead of
-        # when it is collected.
-        close: Callable[[], Awaitable[None]] | None = getattr(events, "aclose", None)
-        if close is not None:
-            await close()
 
 
 def truth_line(done: frames.Done) -> str:

@@ -24,6 +24,8 @@ from luci_tui.errors import ModelLoadError, RequestError, WorkerLostError
 MAX_LOG_BYTES = 4 * 1024 * 1024
 """A longer log is set aside as `<name>.1` before the next worker writes to it."""
 KILL_WAIT_S = 5.0
+START_S = 60.0
+"""Least patience before a worker's first word; a busy machine is slow to start an interpreter."""
 _STDIN, _STDOUT = 0, 1
 
 logger = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ class Child(asyncio.SubprocessProtocol):
         self._can_write = asyncio.Event()
         self._can_write.set()
         self._heard_s = 0.0
+        self._patience_s = max(START_S, options.silent_s)
         self._n_steps = -1
         """Of the last beat; -1 = it was not inside a step."""
         self._n_same_beats = 0
@@ -112,6 +115,7 @@ class Child(asyncio.SubprocessProtocol):
         if fd != _STDOUT or not isinstance(data, bytes):
             return
         self._heard_s = self._loop.time()
+        self._patience_s = self._options.silent_s
         try:
             for payload in self._decoder.feed(data):
                 self._route(frames.event_adapter.validate_json(payload))
@@ -252,7 +256,7 @@ class Child(asyncio.SubprocessProtocol):
         if now_s - due_s > self._check_s:
             self._heard_s = now_s  # this process was suspended itself, and so perhaps the worker
         silent_s = now_s - self._heard_s
-        if silent_s > self._options.silent_s:
+        if silent_s > self._patience_s:
             self._timer = None
             self.kill(self._lost(f"gave no sign of life for {silent_s:.0f} s and was ended"))
         else:

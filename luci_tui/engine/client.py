@@ -7,7 +7,7 @@ Two implementations pass the same contract tests (tests/contract/test_engine_cli
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from luci_tui.engine import frames
@@ -22,11 +22,11 @@ class EngineClient(Protocol):
         WorkerLostError: the worker ended; `load` starts another one.
     """
 
-    def load(self, spec: frames.LoadSpec) -> AsyncIterator[frames.LoadProgress | frames.Loaded]:
+    def load(self, spec: frames.LoadSpec) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
         """Load a model, replacing the one before; the last event is Loaded."""
         ...
 
-    def generate(self, request: frames.Generate) -> AsyncIterator[frames.GenerateEvent]:
+    def generate(self, request: frames.Generate) -> AsyncGenerator[frames.GenerateEvent]:
         """Stream one answer; the last event is Done. Closing the iterator cancels the request.
 
         `request.request_id` is replaced by one of the client's own.

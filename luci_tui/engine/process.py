@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from pathlib import Path
 
 import psutil
@@ -62,19 +61,25 @@ class WorkerEngine:
             await self._stop_child()
             child = await Child.spawn(Path(spec.model_path).name, self._log_path, self._options)
             self._loading = child
+            request_id = next(self._request_ids)
+            mailbox = child.open_mailbox(request_id)
             try:
-                load = _follow_load(child, next(self._request_ids), spec)
-                async with aclosing(load) as events:
-                    async for event in events:
-                        if isinstance(event, frames.Loaded):
-                            self._child, self._loading = child, None
-                        yield event
+                await child.send(frames.Load(request_id=request_id, spec=spec))
+                while not isinstance(event := await mailbox.take(), frames.Loaded):
+                    if not isinstance(event, frames.LoadProgress):
+                        error = _request_error(event)
+                        raise ModelLoadError(error.message, code=error.code)
+                    yield event
+                self._child, self._loading = child, None
             finally:
+                child.close_mailbox(request_id)
                 if self._loading is not None:
                     self._loading = None
                     await child.stop()
         finally:
             self._is_loading = False
+        # Last and outside: the one who stops iterating here leaves nothing open.
+        yield event
 
     async def generate(self, request: frames.Generate) -> AsyncGenerator[frames.GenerateEvent]:
         """Stream one answer; see `EngineClient.generate`.
@@ -86,18 +91,13 @@ class WorkerEngine:
         mailbox = child.open_mailbox(request_id)
         try:
             await child.send(request.model_copy(update={"request_id": request_id}))
-            while True:
-                event = await mailbox.take()
-                match event:
-                    case frames.Delta() | frames.PromptProgress():
-                        yield event
-                    case frames.Done():
-                        yield event
-                        return
-                    case _:
-                        raise _request_error(event)
+            while not isinstance(event := await mailbox.take(), frames.Done):
+                if not isinstance(event, frames.Delta | frames.PromptProgress):
+                    raise _request_error(event)
+                yield event
         finally:
             child.close_mailbox(request_id)
+        yield event
 
     async def ask(self, command: frames.Command) -> frames.Event:
         """Send a command with a single answer; see `EngineClient.ask`.
@@ -175,28 +175,6 @@ class WorkerEngine:
             return 0
         # File pages of a mapped model count as available already.
         return int(used.rss) - int(getattr(used, "shared", 0))
-
-
-async def _follow_load(
-    child: Child, request_id: int, spec: frames.LoadSpec
-) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
-    mailbox = child.open_mailbox(request_id)
-    try:
-        await child.send(frames.Load(request_id=request_id, spec=spec))
-        while True:
-            event = await mailbox.take()
-            match event:
-                case frames.LoadProgress():
-                    yield event
-                case frames.Loaded():
-                    yield event
-                    return
-                case frames.Failed():
-                    raise ModelLoadError(event.message, code=event.code)
-                case _:
-                    raise _request_error(event)
-    finally:
-        child.close_mailbox(request_id)
 
 
 def _request_error(event: frames.Event) -> RequestError:

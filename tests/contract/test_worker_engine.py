@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -12,12 +13,16 @@ import psutil
 import pytest
 
 from luci_tui.engine import frames
+from luci_tui.engine.child import MAX_LOG_BYTES
 from luci_tui.engine.process import WorkerEngine, WorkerOptions
 from luci_tui.errors import ModelLoadError, RequestError, WorkerLostError
 from tests.support import bad_worker, engines, tiny_models
+from tests.support.arch_models import TinyArch, write_arch_model
+from tests.support.lora import write_lora
 
 pytestmark = pytest.mark.native
 
+PROC = Path("/proc")
 MakeEngine = Callable[..., WorkerEngine]
 
 
@@ -45,6 +50,12 @@ async def make_engine(tmp_path: Path) -> AsyncIterator[MakeEngine]:
 def is_worker(process: psutil.Process) -> bool:
     words = " ".join(process.cmdline())
     return "luci_tui.engine.worker" in words or "bad_worker" in words
+
+
+async def status_of(engine: WorkerEngine) -> frames.StatusReport:
+    report = await engine.ask(frames.Status(request_id=0))
+    assert isinstance(report, frames.StatusReport)
+    return report
 
 
 async def test_worker_given_a_failed_assertion_then_the_sentence_quotes_it(
@@ -84,7 +95,7 @@ async def test_worker_given_a_step_that_never_ends_then_it_is_ended(
 async def test_worker_given_no_sign_of_life_then_it_is_ended(
     make_engine: MakeEngine, model_path: str
 ) -> None:
-    engine = make_engine(silent_s=1.5)
+    engine = make_engine(silent_s=3.0)
     await engines.load(engine, model_path)
     assert engine.pid is not None
     os.kill(engine.pid, signal.SIGSTOP)
@@ -216,6 +227,120 @@ async def test_ask_given_a_cancelled_bench_then_the_engine_is_free_again(
     bench = frames.Bench(request_id=0, n_prompt=64, n_gen=64, repetitions=100_000)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(engine.ask(bench), timeout=0.3)
+    assert (await engines.answer(engine, engines.request())).text
+
+
+async def test_generate_given_logprobs_then_each_token_has_them(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    engine = make_engine()
+    await engines.load(engine, model_path)
+    sampling = frames.SamplingParams(temperature=0.0, ignore_eos=True, n_logprobs=3)
+    answer = await engines.answer(engine, engines.request(sampling=sampling))
+    logprobs = [one for delta in answer.deltas for one in delta.logprobs]
+    assert tuple(one.token for one in logprobs) == answer.tokens
+    for one in logprobs:
+        assert len(one.top) == 3
+        assert one.top[0] == (one.token, one.text, one.logprob)
+        assert one.logprob < 0
+
+
+async def test_state_file_given_a_saved_slot_then_its_tokens_are_cached_in_the_next_worker(
+    make_engine: MakeEngine, model_path: str, tmp_path: Path
+) -> None:
+    engine = make_engine()
+    await engines.load(engine, model_path)
+    first = await engines.answer(engine, engines.request())
+    file = tmp_path / "slot.state"
+    path = str(file)
+    saved = await engine.ask(frames.StateFile(request_id=0, action="save", slot=0, path=path))
+    assert isinstance(saved, frames.StateDone)
+    assert saved.size_bytes == file.stat().st_size
+    await engines.load(engine, model_path)
+    restored = await engine.ask(frames.StateFile(request_id=0, action="restore", slot=0, path=path))
+    assert isinstance(restored, frames.StateDone)
+    assert restored.n_tokens == saved.n_tokens
+    second = await engines.answer(engine, engines.request())
+    assert second.text == first.text
+    assert second.done.usage.cached_tokens == second.done.usage.prompt_tokens - 1
+    with pytest.raises(RequestError, match="slot 7") as caught:
+        await engine.ask(frames.StateFile(request_id=0, action="save", slot=7, path=path))
+    assert caught.value.code == "invalid_request"
+
+
+async def test_generate_given_loras_then_scales_by_path_and_refuses_unknown_ones(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
+    base = str(write_arch_model(TinyArch.LLAMA, tmp_path / "base.gguf"))
+    adapter = str(write_lora(tmp_path / "adapter.gguf"))
+    engine = make_engine()
+    await engines.load(engine, base, n_ctx=128, loras=[{"path": adapter, "scale": 0.0}])
+    tokens = tuple(range(20, 40))
+    plain, on, again = [
+        await engines.answer(engine, engines.request(prompt=None, tokens=tokens, loras=loras))
+        for loras in (None, [{"path": adapter, "scale": 1.0}], [])
+    ]
+    assert plain.tokens == again.tokens != on.tokens
+    with pytest.raises(RequestError, match="is not loaded with this model"):
+        await engines.answer(engine, engines.request(loras=[{"path": base}]))
+
+
+async def test_generate_given_many_requests_that_end_in_all_ways_then_the_engine_is_clean(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    engine = make_engine()
+    await engines.load(engine, model_path, n_slots=4)
+    chance = random.Random(4)
+
+    async def one(way: str) -> int:
+        stream = engine.generate(engines.endless("shift" if way != "whole" else "refuse"))
+        async with aclosing(stream):
+            for _ in range(chance.randint(1, 5)):
+                event = await anext(stream)
+            if way == "cancelled":
+                await engine.ask(frames.Cancel(request_id=event.request_id))
+            if way != "closed":
+                return len((await engines.Answer().collect(stream)).events)
+        return 0
+
+    ways = [chance.choice(["whole", "closed", "cancelled"]) for _ in range(60)]
+    n_events = await asyncio.gather(*(one(way) for way in ways))
+    assert [n > 0 for n in n_events] == [way != "closed" for way in ways]
+    async with asyncio.timeout(10):
+        while not all(slot.state == "idle" for slot in (await status_of(engine)).slots):
+            pass
+    assert (await status_of(engine)).n_queued == 0
+
+
+async def test_worker_given_linux_then_dies_first_and_alone(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    engine = make_engine()
+    await engines.load(engine, model_path)
+    assert engine.pid is not None
+    assert os.getsid(engine.pid) == engine.pid
+    adjustment = PROC / str(engine.pid) / "oom_score_adj"
+    assert adjustment.read_text().strip() == "800"
+
+
+async def test_worker_given_a_long_log_then_the_next_one_starts_a_new_file(
+    make_engine: MakeEngine, model_path: str, tmp_path: Path
+) -> None:
+    log_path = tmp_path / "worker.log"
+    log_path.write_bytes(b"x" * (MAX_LOG_BYTES + 1))
+    await engines.load(make_engine(), model_path)
+    assert log_path.with_name("worker.log.1").stat().st_size == MAX_LOG_BYTES + 1
+    assert 0 < log_path.stat().st_size < MAX_LOG_BYTES
+
+
+async def test_load_given_an_iterator_left_at_loaded_then_another_load_may_follow(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    engine = make_engine()
+    left = engine.load(frames.LoadSpec(model_path=model_path, n_ctx=256, n_threads=1))
+    while not isinstance(await anext(left), frames.Loaded):
+        pass
+    await engines.load(engine, model_path)
     assert (await engines.answer(engine, engines.request())).text
 
 

@@ -12,6 +12,4 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def llama(model_dir: Path) -> Path:
-    return write_arch_model(
-        TinyArch.LLAMA, model_dir / "llama.gguf", chat_template=CHATML_TEMPLATE
-    )
+    return write_arch_model(TinyArch.LLAMA, model_dir / "llama.gguf", chat_template=CHATML_TEMPLATE)

@@ -263,7 +263,9 @@ def test_long_prompt_beside_a_stream_then_the_stream_goes_on(llama: Path) -> Non
 
 def test_many_streams_then_each_equals_the_same_request_alone(engine: _native.Engine) -> None:
     source = random.Random(8)
-    prompts = [[source.randrange(10, 290) for _ in range(source.randrange(3, 40))] for _ in range(9)]
+    prompts = [
+        [source.randrange(10, 290) for _ in range(source.randrange(3, 40))] for _ in range(9)
+    ]
     made = [core.request(p, max_tokens=source.randrange(1, 40)) for p in prompts]
     together = core.drain(engine, [engine.submit(r) for r in made])
     alone = [core.answer(engine, r) for r in made]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from luci_tui.engine import frames
@@ -74,7 +74,7 @@ class ScriptedEngine:
 
     async def load(
         self, spec: frames.LoadSpec
-    ) -> AsyncIterator[frames.LoadProgress | frames.Loaded]:
+    ) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
         self.n_loads += 1
         yield frames.LoadProgress(request_id=0, fraction=0.5)
         steps, self.load_steps = self.load_steps, []
@@ -86,7 +86,7 @@ class ScriptedEngine:
             request_id=0, info=MODEL_INFO.model_copy(update={"model_path": spec.model_path})
         )
 
-    async def generate(self, request: frames.Generate) -> AsyncIterator[frames.GenerateEvent]:
+    async def generate(self, request: frames.Generate) -> AsyncGenerator[frames.GenerateEvent]:
         self.requests.append(request)
         is_complete = False
         try:
