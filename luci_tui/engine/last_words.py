@@ -16,6 +16,7 @@ _ABORT_LINE = re.compile(
     r"GGML_ASSERT\(|GGML_ABORT|fatal error|CUDA error|what\(\):|terminate called"
 )
 _OWN_LOG_LINE = re.compile(r"^\d{4}-\d\d-\d\d .*? (?:INFO|DEBUG) ")
+_SOURCE_FOLDER = re.compile(r"^\S*/(?=[^/\s]+:\d+:)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 _SIGNAL_REASONS: dict[int, tuple[str, str]] = {
@@ -76,9 +77,10 @@ def read_tail(path: Path, start: int) -> str:
 
 def _explain(exit_status: int, lines: list[str]) -> tuple[str, str]:
     again = "Load it again; if it happens again, report it with the log."
+    check = "Load it again; if it happens again, check the model file."
     if exit_status == -signal.SIGABRT:
         line = _last_match(lines)
-        return f"stopped itself (SIGABRT){_quoted(line)}", again
+        return f"stopped itself (SIGABRT){_quoted(line)}", check
     if exit_status < 0:
         number = -exit_status
         return _SIGNAL_REASONS.get(number, (f"was ended by signal {number}", again))
@@ -95,8 +97,8 @@ def _last_match(lines: list[str]) -> str:
 
 
 def _quoted(line: str) -> str:
-    """Put a log line into a sentence: no control characters, not endless."""
-    text = _CONTROL.sub(" ", line).strip()
+    """Put a log line into a sentence: no control characters, no build folder, not endless."""
+    text = _SOURCE_FOLDER.sub("", _CONTROL.sub(" ", line).strip())
     if len(text) > MAX_QUOTE:
         text = text[:MAX_QUOTE] + "…"
     return f": {text}" if text else ""

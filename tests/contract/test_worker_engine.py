@@ -63,11 +63,23 @@ async def test_worker_given_a_failed_assertion_then_the_sentence_quotes_it(
 ) -> None:
     engine = make_engine("asserts")
     await engines.load(engine, model_path)
-    with pytest.raises(WorkerLostError, match=r"SIGABRT\): /src.*GGML_ASSERT\(n_tokens") as caught:
+    with pytest.raises(
+        WorkerLostError, match=r"SIGABRT\): ggml.c:1234: GGML_ASSERT\(n_tok"
+    ) as caught:
         await engines.answer(engine, engines.request())
     assert "\x1b" not in caught.value.message
     with pytest.raises(WorkerLostError, match="GGML_ASSERT"):
         await engine.ask(frames.Status(request_id=0))
+    assert engine.pid is None
+
+
+async def test_worker_given_a_model_that_the_core_aborts_on_then_load_says_so(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
+    path = tiny_models.tiny_llama(tmp_path / "twice.gguf", has_duplicate_token=True)
+    engine = make_engine()
+    with pytest.raises(WorkerLostError, match=r"SIGABRT\): llama-vocab\.cpp:\d+: GGML_ASSERT"):
+        await engines.load(engine, str(path))
     assert engine.pid is None
 
 

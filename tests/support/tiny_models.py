@@ -31,11 +31,14 @@ CHAT_TEMPLATE = (
 )
 
 
-def tiny_llama(path: Path, *, seed: int = 1, n_layers: int = N_LAYERS) -> Path:
+def tiny_llama(
+    path: Path, *, seed: int = 1, n_layers: int = N_LAYERS, has_duplicate_token: bool = False
+) -> Path:
     """Write a llama-shaped model of about 130,000 parameters in F32 and return its path.
 
     Almost all it says are the letters and words of its vocabulary; the end-of-text token is
-    about as rare as any other, so a test that needs a long answer sets `ignore_eos`.
+    about as rare as any other, so a test that needs a long answer sets `ignore_eos`. With
+    `has_duplicate_token` it is one of those files that make llama.cpp abort its process.
     """
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny llama")
@@ -49,7 +52,7 @@ def tiny_llama(path: Path, *, seed: int = 1, n_layers: int = N_LAYERS) -> Path:
     writer.add_rope_dimension_count(N_EMBD // N_HEADS)
     writer.add_vocab_size(N_VOCAB)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    add_tiny_vocabulary(writer)
+    add_tiny_vocabulary(writer, has_duplicate_token=has_duplicate_token)
     _add_tensors(writer, np.random.default_rng(seed), n_layers)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -58,9 +61,11 @@ def tiny_llama(path: Path, *, seed: int = 1, n_layers: int = N_LAYERS) -> Path:
     return path
 
 
-def add_tiny_vocabulary(writer: gguf.GGUFWriter) -> None:
+def add_tiny_vocabulary(writer: gguf.GGUFWriter, *, has_duplicate_token: bool = False) -> None:
     """Add a SentencePiece-like vocabulary of N_VOCAB tokens with byte fallback, and a template."""
     tokens = [*_SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256)), *_WORDS]
+    if has_duplicate_token:
+        tokens[-1] = tokens[-2]
     kinds = [gguf.TokenType.UNKNOWN, *[gguf.TokenType.CONTROL] * (len(_SPECIAL) - 1)]
     kinds += [gguf.TokenType.BYTE] * 256 + [gguf.TokenType.NORMAL] * len(_WORDS)
     scores = [0.0] * _FIRST_WORD + [-float(rank) for rank in range(len(_WORDS))]

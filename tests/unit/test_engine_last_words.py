@@ -27,7 +27,7 @@ Fatal Python error: Aborted
         (-4, "", "built for another kind of CPU. Build it again"),
         (-8, "", "division by zero"),
         (-15, "", "asked from outside to end (SIGTERM)"),
-        (-6, ASSERT_TAIL, "(SIGABRT): /src/ggml.c:77: GGML_ASSERT(a->type == b->type) failed. "),
+        (-6, ASSERT_TAIL, "(SIGABRT): ggml.c:77: GGML_ASSERT(a->type == b->type) failed. "),
         (-6, "  what():  bad thing\n", "(SIGABRT): what():  bad thing. "),
         (-6, "nothing of use\n", "stopped itself (SIGABRT). Load it again"),
         (-40, "", "was ended by signal 40. "),
