@@ -80,11 +80,18 @@ def _kv_bytes(header: GgufHeader, spec: LoadSpec) -> int:
     return int(bits / 8) * spec.n_slots
 
 
-def available_bytes(cgroup_root: Path = _CGROUP_ROOT) -> int:
-    """Bytes that a new process can use: what the machine has free, or less if a cgroup says so."""
+def available_bytes(root: Path = _CGROUP_ROOT, membership: str | None = None) -> int:
+    """Bytes that a new process can use: what the machine has free, or less if a cgroup says so.
+
+    Args:
+        root: Where the cgroup file systems are mounted.
+        membership: The lines of /proc/self/cgroup; None = read them.
+    """
+    if membership is None:
+        membership = _read_membership()
+    left = [_cgroup_v2(root, membership), _cgroup_v1(root, membership)]
     free_bytes = int(psutil.virtual_memory().available)
-    limits = [limit for limit in (_cgroup_v2(cgroup_root), _cgroup_v1(cgroup_root)) if limit >= 0]
-    return min([free_bytes, *limits])
+    return min([free_bytes, *(limit for limit in left if limit >= 0)])
 
 
 def check_fits(needed: MemoryEstimate, available: int, spec: LoadSpec, header: GgufHeader) -> None:
@@ -118,10 +125,17 @@ def _gib(size_bytes: int) -> str:
     return f"{size_bytes / _GIB:.2f} GiB"
 
 
-def _cgroup_v2(root: Path) -> int:
+def _read_membership() -> str:
+    try:
+        return Path("/proc/self/cgroup").read_text()
+    except OSError:
+        return ""
+
+
+def _cgroup_v2(root: Path, membership: str) -> int:
     """Bytes left below the tightest limit of this process's cgroup v2 and its parents, or -1."""
     base = root if (root / "cgroup.controllers").exists() else root / "unified"
-    folder = _own_cgroup(base, "0::")
+    folder = _own_cgroup(base, membership, "0::")
     left = -1
     while folder is not None and folder.is_relative_to(base):
         limit, usage = _number(folder / "memory.max"), _number(folder / "memory.current")
@@ -132,10 +146,9 @@ def _cgroup_v2(root: Path) -> int:
     return left
 
 
-def _cgroup_v1(root: Path) -> int:
+def _cgroup_v1(root: Path, membership: str) -> int:
     """Bytes left below this process's cgroup v1 memory limit, or -1."""
-    base = root / "memory"
-    folder = _own_cgroup(base, ":memory:")
+    folder = _own_cgroup(root / "memory", membership, ":memory:")
     if folder is None:
         return -1
     limit = _number(folder / "memory.limit_in_bytes")
@@ -145,13 +158,9 @@ def _cgroup_v1(root: Path) -> int:
     return max(0, limit - usage + _stat(folder, "total_inactive_file"))
 
 
-def _own_cgroup(base: Path, marker: str) -> Path | None:
+def _own_cgroup(base: Path, membership: str, marker: str) -> Path | None:
     """Find this process's folder below `base`; inside a container that is `base` itself."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
+    for line in membership.splitlines():
         if marker in line:
             folder = base / line.split(marker, 1)[1].lstrip("/")
             return folder if folder.is_dir() else base

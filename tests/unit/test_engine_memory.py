@@ -25,6 +25,8 @@ def header_with(values: dict[str, Value], architecture: str = "llama") -> GgufHe
     )
 
 
+CGROUPS_V1 = "9:name=systemd:/\n4:memory:/gone/since\n0::/\n"
+
 LLAMA_8B: dict[str, Value] = {
     "block_count": 32,
     "embedding_length": 4096,
@@ -102,11 +104,33 @@ def test_available_given_a_cgroup_v2_limit_then_takes_the_tightest(tmp_path: Pat
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("600000\n")
     (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 100000\n")
-    assert memory.available_bytes(tmp_path) == 500_000
+    assert memory.available_bytes(tmp_path, "0::/\n") == 500_000
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory.available_bytes(tmp_path) > 500_000
+    assert memory.available_bytes(tmp_path, "0::/\n") > 500_000
+
+
+def test_available_given_a_cgroup_v1_limit_then_takes_it(tmp_path: Path) -> None:
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    (folder / "memory.limit_in_bytes").write_text("900000\n")
+    (folder / "memory.usage_in_bytes").write_text("950000\n")
+    (folder / "memory.stat").write_text("inactive_file 5\ntotal_inactive_file 100000\n")
+    assert memory.available_bytes(tmp_path, CGROUPS_V1) == 50_000
+    (folder / "memory.usage_in_bytes").write_text("2000000\n")
+    assert memory.available_bytes(tmp_path, CGROUPS_V1) == 0
+
+
+def test_available_given_nested_cgroups_then_the_tightest_parent_counts(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").touch()
+    own = tmp_path / "outer" / "inner"
+    own.mkdir(parents=True)
+    for folder, limit in ((own, "max"), (own.parent, "700000")):
+        (folder / "memory.max").write_text(limit)
+        (folder / "memory.current").write_text("100000")
+    assert memory.available_bytes(tmp_path, "0::/outer/inner\n") == 600_000
 
 
 def test_available_given_no_limit_then_is_what_the_machine_has(tmp_path: Path) -> None:
     total = psutil.virtual_memory().total
-    assert 0 < memory.available_bytes(tmp_path) < total
+    assert 0 < memory.available_bytes(tmp_path, CGROUPS_V1) < total
+    assert 0 < memory.available_bytes() < total
