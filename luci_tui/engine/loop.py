@@ -178,6 +178,7 @@ class EngineLoop:
                 case _:
                     self._events.send(self._answer(command))
         except EngineError as error:
+            _drain_native_log()
             self._events.fail(command.request_id, error)
         self._current_id = None
         _drain_native_log()
@@ -228,6 +229,7 @@ class EngineLoop:
             watcher.join()
         info = core.info(time.perf_counter() - started)
         self._core = core
+        _drain_native_log()
         self._events.send_frame(frames.Loaded(request_id=command.request_id, info=info))
 
     def _report_load(

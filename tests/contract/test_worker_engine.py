@@ -186,6 +186,35 @@ async def test_load_given_close_from_elsewhere_then_it_fails(
     assert caught.value.code == "cancelled"
 
 
+async def test_close_given_a_worker_that_does_not_answer_then_it_is_killed(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    engine = make_engine(grace_s=0.2)
+    await engines.load(engine, model_path)
+    stream = engine.generate(engines.endless("shift"))
+    answer = engines.Answer([await anext(stream)])
+    pid = engine.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    await engine.close()
+    assert not psutil.pid_exists(pid)
+    with pytest.raises(WorkerLostError, match="was closed") as caught:
+        await answer.collect(stream)
+    assert caught.value.code == "closed"
+
+
+async def test_ask_given_more_than_a_frame_then_refuses_only_this_one(
+    make_engine: MakeEngine, model_path: str
+) -> None:
+    engine = make_engine()
+    await engines.load(engine, model_path)
+    command = frames.Tokenize(request_id=0, text="a" * frames.MAX_FRAME_BYTES)
+    with pytest.raises(RequestError, match=str(frames.MAX_FRAME_BYTES)) as caught:
+        await engine.ask(command)
+    assert caught.value.code == "too_long"
+    assert (await engines.answer(engine, engines.request())).text
+
+
 async def test_load_given_a_bad_file_then_the_model_before_stays(
     make_engine: MakeEngine, model_path: str, tmp_path: Path
 ) -> None:
@@ -198,6 +227,9 @@ async def test_load_given_a_bad_file_then_the_model_before_stays(
         with pytest.raises(ModelLoadError) as caught:
             await engines.load(engine, str(path))
         assert caught.value.code == code
+    with pytest.raises(ModelLoadError, match="cannot be read") as caught:
+        await engines.load(engine, str(PROC / "self" / "mem"))
+    assert caught.value.code == "unreadable_file"
     with pytest.raises(ModelLoadError, match="no file"):
         await engines.load(engine, model_path, loras=[{"path": str(tmp_path / "none")}])
     assert engine.pid == pid
