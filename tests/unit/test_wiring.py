@@ -1,8 +1,10 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from luci_tui import paths
+from luci_tui.chat.decline import is_decline
 from luci_tui.errors import ConfigError
 from luci_tui.host.wiring import DEFAULT_N_CTX, EngineKind, choose_model, reviewer
 from tests.support.tiny_models import N_CTX_TRAIN, tiny_llama
@@ -44,3 +46,14 @@ def test_home_folder_is_luci_home_or_in_the_users_home(
     assert paths.luci_home() == Path.home() / ".luciferai"
     monkeypatch.setenv("LUCI_HOME", "~/elsewhere")
     assert paths.models_folder() == Path.home() / "elsewhere" / "models"
+
+
+def test_answer_of_the_builtin_model_is_reviewed_but_its_refusal_is_not() -> None:
+    review = reviewer(choose_model("builtin", kind=EngineKind.ECHO))
+    assert review is not None
+    assert review("list the files in src", "ls src") == ()
+    assert review("list the files in src", "ls srcs") == ("srcs",)
+    intents = Path("luci_tui/training/builtin/intents.yaml").read_text(encoding="utf-8")
+    refusal = yaml.safe_load(intents)["decline_sentence"]
+    assert is_decline(refusal)
+    assert review("tell me a joke", refusal) == ()
