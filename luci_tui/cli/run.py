@@ -54,6 +54,7 @@ class Job:
     is_json: bool
 
 
+# The signature is the list of options, which makes this function long.
 @app.command(epilog=EPILOG)
 def run(
     ctx: typer.Context,

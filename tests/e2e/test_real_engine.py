@@ -79,7 +79,7 @@ def test_bench_reports_every_test_through_both_ways(luci: Luci, model: str) -> N
         "--pp",
         "32",
         "--tg",
-        "96",
+        "1000",
         "--streams",
         "1,2",
         "--rounds",
@@ -92,7 +92,7 @@ def test_bench_reports_every_test_through_both_ways(luci: Luci, model: str) -> N
     rows = {(row["test"], row["via"], row["streams"]) for row in report["results"]}
     assert rows == {
         (test, via, streams)
-        for test, streams in (("pp32", 1), ("tg96", 1), ("tg96", 2))
+        for test, streams in (("pp32", 1), ("tg1000", 1), ("tg1000", 2))
         for via in ("worker", "core")
     }
     assert all(row["tokens_per_s"]["min"] > 0 for row in report["results"])
