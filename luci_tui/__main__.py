@@ -13,7 +13,14 @@ from luci_tui.version import VERSION
 
 def main() -> int:
     """Run what the command line asks for and return the exit code."""
-    arguments = sys.argv[1:]
+    try:
+        return _run(sys.argv[1:])
+    except KeyboardInterrupt:
+        # Ctrl-C before a command has begun; once it runs, it ends itself in order.
+        return 130
+
+
+def _run(arguments: list[str]) -> int:
     if arguments in (["--version"], ["-V"]):
         sys.stdout.write(f"luci {VERSION}\n")
         return 0

@@ -19,11 +19,18 @@ from luci_tui.chat.answer import open_answer
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
 from luci_tui.errors import ConfigError, EngineError
+from luci_tui.units import format_count
 
 CANCEL_TOKENS = 4096
 """Length of an answer that is going to be cancelled, where the context is that long."""
 
 CANCEL_TIMEOUT_S = 30.0
+
+MAX_TRIES = 5
+"""On a busy machine a short answer may be over before this process is given a turn."""
+
+SPARE_TOKENS = 8
+"""Context beyond the longest test: its prompt's first token and room for the core's own."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +48,8 @@ class BenchPlan:
 
     @property
     def n_ctx(self) -> int:
-        """Context per slot that holds every test, in steps of 256 as llama.cpp pads it."""
-        return -(-(max(self.n_prompt, self.n_gen) + 16) // 256) * 256
+        """Context per slot that holds every test."""
+        return max(self.n_prompt, self.n_gen) + SPARE_TOKENS
 
 
 @dataclass(frozen=True)
@@ -63,13 +70,26 @@ class _Timing:
     """Tokens in the first delta."""
     n_tokens: int
 
+    @property
+    def ttft_s(self) -> float:
+        """Sent to first delta."""
+        return self.first_s - self.sent_s
+
 
 @dataclass
 class _Rounds:
-    """What the rounds of one test brought."""
+    """What the rounds of one test brought; round 0 is a warm-up and does not count."""
 
     rates: dict[Via, list[float]] = field(default_factory=lambda: {via: [] for via in Via})
     ttft_ms: list[float] = field(default_factory=list[float])
+
+    def add_rate(self, number: int, via: Via, tokens_per_s: float) -> None:
+        if number:
+            self.rates[via].append(tokens_per_s)
+
+    def add_ttft(self, number: int, timings: Sequence[_Timing]) -> None:
+        if number:
+            self.ttft_ms += [timing.ttft_s * 1000 for timing in timings]
 
 
 async def measure(
@@ -89,59 +109,65 @@ async def measure(
     if plan.n_prompt < 1 or plan.n_gen < 2 or plan.rounds < 1 or not plan.streams:
         msg = "The bench needs at least --pp 1, --tg 2, one round and one stream."
         raise ConfigError(msg)
-    bench = _Bench(engine, plan)
-    results: list[Measured] = []
-    cancel_ms: list[float] = []
-    step_ms = 0.0
-    info: frames.ModelInfo | None = None
+    bench = _Bench(engine, load, plan)
     for n_streams in sorted({1, *plan.streams}):
-        yield BenchStep(f"loading for {n_streams} streams")
-        info = await bench.load(load, n_streams)
-        if n_streams == 1:
-            async for item in bench.prefill(info):
-                if isinstance(item, BenchStep):
-                    yield item
-                else:
-                    results += item
-        async for item in bench.decode(info, n_streams):
-            if isinstance(item, BenchStep):
-                yield item
-            else:
-                results += item
-        if n_streams == 1:
-            step_ms = 1000 / results[-1].tokens_per_s.median
-            yield BenchStep(f"{plan.n_cancels} cancels")
-            cancel_ms = [await bench.cancel(info) for _ in range(plan.n_cancels)]
-    assert info is not None
-    yield BenchReport(
-        model=info.name,
-        description=info.description,
-        threads=info.n_threads,
-        rounds=plan.rounds,
-        temperature=plan.temperature,
-        results=results,
-        cancel_ms=cancel_ms,
-        step_ms=step_ms,
-    )
+        async for step in bench.run(n_streams):
+            yield step
+    yield bench.report()
 
 
 class _Bench:
     """The measurements, on one engine."""
 
-    def __init__(self, engine: EngineClient, plan: BenchPlan) -> None:
+    def __init__(self, engine: EngineClient, load: frames.LoadSpec, plan: BenchPlan) -> None:
         self._engine = engine
+        self._load_spec = load
         self._plan = plan
         self._random = random.Random(plan.seed)
+        self._info: frames.ModelInfo | None = None
+        self._results: list[Measured] = []
+        self._cancel_ms: list[float] = []
+        self._step_ms = 0.0
 
-    async def load(self, spec: frames.LoadSpec, n_slots: int) -> frames.ModelInfo:
-        spec = spec.model_copy(update={"n_ctx": self._plan.n_ctx, "n_slots": n_slots})
+    async def run(self, n_streams: int) -> AsyncGenerator[BenchStep]:
+        """Load the model with n_streams slots and take all figures of that number."""
+        yield BenchStep(f"loading for {format_count(n_streams, 'stream')}")
+        self._info = info = await self._load(n_streams)
+        if n_streams == 1:
+            async for step in self._prefill(info):
+                yield step
+        async for step in self._decode(info, n_streams):
+            yield step
+        if n_streams == 1:
+            self._step_ms = 1000 / self._results[-1].tokens_per_s.median
+            yield BenchStep(f"{self._plan.n_cancels} cancels")
+            for _ in range(self._plan.n_cancels):
+                self._cancel_ms.append(await self._cancel(info))
+
+    def report(self) -> BenchReport:
+        """Sum up; there must have been a run."""
+        assert self._info is not None
+        return BenchReport(
+            model=self._info.name,
+            description=self._info.description,
+            threads=self._info.n_threads,
+            rounds=self._plan.rounds,
+            temperature=self._plan.temperature,
+            results=self._results,
+            cancel_ms=self._cancel_ms,
+            step_ms=self._step_ms,
+        )
+
+    async def _load(self, n_slots: int) -> frames.ModelInfo:
+        changes = {"n_ctx": self._plan.n_ctx, "n_slots": n_slots}
+        spec = self._load_spec.model_copy(update=changes)
         async for event in self._engine.load(spec):
             if isinstance(event, frames.Loaded):
                 return event.info
         msg = f"Loading {spec.model_path} ended without an answer. Try again."
         raise EngineError(msg)
 
-    async def prefill(self, info: frames.ModelInfo) -> AsyncGenerator[BenchStep | list[Measured]]:
+    async def _prefill(self, info: frames.ModelInfo) -> AsyncGenerator[BenchStep]:
         """Measure the prompt alone: n_prompt tokens in, one token out."""
         name = f"pp{self._plan.n_prompt}"
         rounds = _Rounds()
@@ -151,17 +177,12 @@ class _Bench:
                 rate = await self._core(self._plan.n_prompt, 0, 1)
             else:
                 timing = await self._stream(info, self._plan.n_prompt, 1)
-                elapsed_s = timing.first_s - timing.sent_s
-                rate = self._plan.n_prompt / elapsed_s
-                if number:
-                    rounds.ttft_ms.append(elapsed_s * 1000)
-            if number:
-                rounds.rates[via].append(rate)
-        yield _results(name, 1, rounds)
+                rate = self._plan.n_prompt / timing.ttft_s
+                rounds.add_ttft(number, [timing])
+            rounds.add_rate(number, via, rate)
+        self._results += _results(name, 1, rounds)
 
-    async def decode(
-        self, info: frames.ModelInfo, n_streams: int
-    ) -> AsyncGenerator[BenchStep | list[Measured]]:
+    async def _decode(self, info: frames.ModelInfo, n_streams: int) -> AsyncGenerator[BenchStep]:
         """Measure n_gen tokens of n_streams answers at once, each after a prompt of one token."""
         name = f"tg{self._plan.n_gen}"
         rounds = _Rounds()
@@ -170,15 +191,24 @@ class _Bench:
             if via is Via.CORE:
                 rate = await self._core(0, self._plan.n_gen, n_streams)
             else:
-                timings = await self._streams(info, n_streams)
-                rate = _decode_rate(timings)
-                if number:
-                    rounds.ttft_ms += [(t.first_s - t.sent_s) * 1000 for t in timings]
-            if number:
-                rounds.rates[via].append(rate)
-        yield _results(name, n_streams, rounds)
+                rate, timings = await self._decode_through_client(info, n_streams)
+                rounds.add_ttft(number, timings)
+            rounds.add_rate(number, via, rate)
+        self._results += _results(name, n_streams, rounds)
 
-    async def cancel(self, info: frames.ModelInfo) -> float:
+    async def _decode_through_client(
+        self, info: frames.ModelInfo, n_streams: int
+    ) -> tuple[float, list[_Timing]]:
+        """Decode once; again where this process slept until the answers came in one piece."""
+        for _ in range(MAX_TRIES):
+            timings = await self._streams(info, n_streams)
+            rate = _decode_rate(timings)
+            if rate is not None:
+                return rate, timings
+        msg = "The answers came in one piece, so no decode speed is known. Use a larger --tg."
+        raise ConfigError(msg)
+
+    async def _cancel(self, info: frames.ModelInfo) -> float:
         """Return the milliseconds from closing an answer until the engine reports idle slots."""
         request = self._request(info, 1, min(CANCEL_TOKENS, info.n_ctx - 2))
         async with open_answer(self._engine, request) as events:
@@ -254,14 +284,14 @@ class _Bench:
         )
 
 
-def _decode_rate(timings: Sequence[_Timing]) -> float:
-    """Tokens after each first delta, over the time from the first delta of all to the last Done."""
+def _decode_rate(timings: Sequence[_Timing]) -> float | None:
+    """Tokens after each first delta, over the time from the first delta of all to the last Done.
+
+    None = all tokens were in the first deltas.
+    """
     n_tokens = sum(timing.n_tokens - timing.n_first for timing in timings)
     elapsed_s = max(t.last_s for t in timings) - min(t.first_s for t in timings)
-    if n_tokens < 1 or elapsed_s <= 0:
-        msg = "The answers came in one piece, so no decode speed is known. Use a larger --tg."
-        raise ConfigError(msg)
-    return n_tokens / elapsed_s
+    return n_tokens / elapsed_s if n_tokens > 0 and elapsed_s > 0 else None
 
 
 def _results(name: str, n_streams: int, rounds: _Rounds) -> list[Measured]:

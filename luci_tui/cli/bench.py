@@ -7,7 +7,7 @@ from typing import Annotated, cast
 
 import typer
 
-from luci_tui.bench.engine import BenchPlan, BenchStep, measure
+from luci_tui.bench.engine import SPARE_TOKENS, BenchPlan, BenchStep, measure
 from luci_tui.bench.report import BenchReport
 from luci_tui.cli.main import Invocation
 from luci_tui.cli.output import Progress, print_json, print_line
@@ -32,8 +32,12 @@ def bench(
     model: Annotated[
         str, typer.Option("--model", "-m", metavar="MODEL", help='A GGUF file, or "builtin".')
     ] = BUILTIN,
-    pp: Annotated[int, typer.Option(min=1, help="Tokens of the prompt to compute.")] = 512,
-    tg: Annotated[int, typer.Option(min=2, help="Tokens to generate.")] = 128,
+    pp: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of the prompt to compute. [512 or what fits]")
+    ] = None,
+    tg: Annotated[
+        int | None, typer.Option(min=2, help="Tokens to generate. [128 or what fits]")
+    ] = None,
     streams: Annotated[
         str, typer.Option(metavar="N,N,...", help="Answers at once, e.g. 1,4,8,16.")
     ] = "1",
@@ -49,11 +53,18 @@ def bench(
     is taken through the worker process, as every user of luci gets it, and next to it from the
     core alone, round by round. The ratio says what the way to the user costs.
     """
-    plan = BenchPlan(
-        n_prompt=pp, n_gen=tg, streams=_counts(streams), rounds=rounds, temperature=temperature
-    )
     kind = cast("Invocation", ctx.obj).engine
+    n_streams = _counts(streams)
     spec = choose_model(model, kind=kind, n_threads=threads, force=force).load
+    # A small model may know less context than the usual tests need; the test's name says so.
+    n_fitting = spec.n_ctx - SPARE_TOKENS
+    plan = BenchPlan(
+        n_prompt=pp or min(512, n_fitting),
+        n_gen=tg or min(128, n_fitting),
+        streams=n_streams,
+        rounds=rounds,
+        temperature=temperature,
+    )
     report = run_async(_bench(kind, spec, plan))
     if json_output:
         print_json(report.as_json())

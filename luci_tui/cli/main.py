@@ -12,6 +12,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
+from luci_tui.chat.sanitize import sanitize
 from luci_tui.errors import LuciError
 from luci_tui.host.wiring import BUILTIN, EngineKind
 from luci_tui.version import VERSION
@@ -59,7 +60,9 @@ class LazyGroup(TyperGroup):
             sys.stdout.flush()
             return result
         except LuciError as error:
-            typer.echo(f"luci: {error.message}", err=True)
+            # Names of files and words of a model stand in messages; one sentence is one line.
+            sentence = " ".join(sanitize(error.message).split())
+            typer.echo(f"luci: {sentence}", err=True)
             raise typer.Exit(EXIT_FAILURE) from error
         except KeyboardInterrupt as error:
             raise typer.Exit(EXIT_INTERRUPTED) from error

@@ -6,23 +6,24 @@ import json
 import sys
 from collections.abc import Mapping
 
-from luci_tui.chat.sanitize import Sanitizer
+from luci_tui.chat.sanitize import Sanitizer, sanitize
 
 
 def print_json(value: Mapping[str, object] | list[object]) -> None:
-    """Print one JSON document as data."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    """Print one JSON document as data; on a terminal in ASCII, which no terminal acts on."""
+    is_terminal = sys.stdout.isatty()
+    sys.stdout.write(json.dumps(value, ensure_ascii=is_terminal, indent=2) + "\n")
 
 
 def print_line(text: str) -> None:
-    """Print one line of data."""
-    sys.stdout.write(text + "\n")
+    """Print one line of data, without control characters that a file may have put into it."""
+    sys.stdout.write(sanitize(text) + "\n")
 
 
 def narrate(text: str) -> None:
     """Tell the person something that is not data."""
     sys.stdout.flush()
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(sanitize(text) + "\n")
     sys.stderr.flush()
 
 

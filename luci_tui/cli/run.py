@@ -11,6 +11,7 @@ import typer
 from pydantic import ValidationError
 
 from luci_tui.chat.answer import open_answer, truth_line
+from luci_tui.chat.decline import is_decline
 from luci_tui.chat.model import ModelSpec, Turn
 from luci_tui.chat.request import build_request
 from luci_tui.chat.sanitize import Sanitizer
@@ -53,6 +54,7 @@ class Job:
     is_json: bool
 
 
+# The signature is the list of options, which makes this function long.
 @app.command(epilog=EPILOG)
 def run(
     ctx: typer.Context,
@@ -92,7 +94,9 @@ def run(
 ) -> None:
     """Ask MODEL once and stream its answer to stdout.
 
-    Into a pipe the text is what the model wrote; on a terminal control characters are removed.
+    The built-in model answers with the bare command and nothing else; where it has none, it says
+    so and the exit code is 1. Into a pipe the text is what the model wrote; on a terminal control
+    characters are removed.
     """
     if grammar and json_schema:
         msg = "--grammar and --json-schema exclude each other: give one of them."
@@ -123,10 +127,12 @@ def run(
         enable_thinking=think,
         is_json=json_output,
     )
-    run_async(_run(job))
+    if run_async(_run(job)):
+        raise typer.Exit(1)
 
 
-async def _run(job: Job) -> None:
+async def _run(job: Job) -> bool:
+    """Do the job; True = the model has no command for the request."""
     async with loaded_model(job.engine, job.model.load) as (engine, info):
         if not (info.has_chat_template or job.is_raw):
             narrate("luci: this model has no chat template; the prompt is sent as it is.")
@@ -145,7 +151,8 @@ async def _run(job: Job) -> None:
                     sink.show(event, answer)
             finally:
                 sink.end()
-        _report(job, info, answer)
+    _report(job, info, answer)
+    return job.model.answers_with_command and is_decline("".join(answer.text))
 
 
 class _Sink:
@@ -215,6 +222,7 @@ def _report(job: Job, info: frames.ModelInfo, answer: Answer) -> None:
                 "text": text,
                 "reasoning": "".join(answer.reasoning),
                 "doubtful": list(doubtful),
+                "declined": job.model.answers_with_command and is_decline(text),
                 "finish_reason": done.finish_reason.value,
                 "seed": done.seed,
                 "usage": done.usage.model_dump(),

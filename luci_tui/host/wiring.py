@@ -151,6 +151,11 @@ def reviewer(model: ModelSpec) -> Review | None:
     """Return the check for doubtful arguments, or None for a model that it does not concern."""
     if not model.answers_with_command:
         return None
+    from luci_tui.chat.decline import is_decline
     from luci_tui.chat.doubt import doubtful_arguments
 
-    return doubtful_arguments
+    def review(request: str, answer: str) -> tuple[str, ...]:
+        # The words of the refusal are no arguments.
+        return () if is_decline(answer) else doubtful_arguments(request, answer)
+
+    return review

@@ -99,6 +99,7 @@ class Conversation:
         turns = [*self.turns, Turn("user", prompt)]
         request = build_request(self.backend.model, self.info, turns)
         text: list[str] = []
+        is_complete = False
         try:
             async with open_answer(self.backend.engine, request) as events:
                 async for event in events:
@@ -109,7 +110,11 @@ class Conversation:
                             text.append(event.text)
                             yield TextAdded(event.text, event.reasoning)
                         case frames.Done():
+                            is_complete = True
                             yield self._finished(prompt, "".join(text), event)
+            if not is_complete:
+                msg = "The engine ended the answer without saying why; it may be incomplete."
+                raise EngineError(msg)
         finally:
             if "".join(text).strip():
                 self.turns = [*turns, Turn("assistant", "".join(text))]

@@ -210,3 +210,16 @@ def test_version_imports_no_parser_and_no_data_library(luci_env: dict[str, str])
     )
     imported = {line.rpartition(b"|")[2].strip() for line in run.stderr.splitlines()}
     assert imported.isdisjoint({b"typer", b"pydantic", b"textual", b"asyncio", b"numpy"})
+
+
+def test_builtin_model_that_has_no_command_exits_with_1(luci: Luci) -> None:
+    refusal = "I can't do that yet. I turn requests into commands."
+    run = luci(*ECHO, "run", "builtin", refusal)
+    assert (run.returncode, run.stdout, run.stderr) == (1, refusal.encode() + b"\n", b"")
+    assert json.loads(luci(*ECHO, "run", "builtin", refusal, "--json").stdout)["declined"]
+
+
+def test_doubtful_argument_is_told_beside_the_command(luci: Luci) -> None:
+    run = luci(*ECHO, "run", "builtin", 'ls "open')
+    assert (run.returncode, run.stdout) == (0, b'ls "open\n')
+    assert run.stderr == b"doubtful: 'ls \"open' is not in your request\n"

@@ -27,7 +27,7 @@ def worker_of(screen: TerminalProgram) -> psutil.Process:
 
 
 def test_run_with_a_seed_gives_the_same_answer_twice(luci: Luci, model: str) -> None:
-    arguments = ("run", model, "hello", "--seed", "3", "--max-tokens", "16")
+    arguments = ("run", model, "hello", "--seed", "3", "--max-tokens", "16", "--threads", "1")
     first, second = luci(*arguments), luci(*arguments)
     assert first.returncode == 0
     assert first.stdout == second.stdout
@@ -73,14 +73,26 @@ def test_embed_gives_a_vector_of_the_models_width(luci: Luci, model: str) -> Non
 
 
 def test_bench_reports_every_test_through_both_ways(luci: Luci, model: str) -> None:
-    options = ("--pp", "32", "--tg", "96", "--streams", "1,2", "--rounds", "1", "--json")
+    options = (
+        "--threads",
+        "1",
+        "--pp",
+        "32",
+        "--tg",
+        "1000",
+        "--streams",
+        "1,2",
+        "--rounds",
+        "1",
+        "--json",
+    )
     run = luci("bench", "--model", model, *options)
     assert run.returncode == 0, run.stderr
     report = json.loads(run.stdout)
     rows = {(row["test"], row["via"], row["streams"]) for row in report["results"]}
     assert rows == {
         (test, via, streams)
-        for test, streams in (("pp32", 1), ("tg96", 1), ("tg96", 2))
+        for test, streams in (("pp32", 1), ("tg1000", 1), ("tg1000", 2))
         for via in ("worker", "core")
     }
     assert all(row["tokens_per_s"]["min"] > 0 for row in report["results"])

@@ -325,3 +325,32 @@ async def test_keys_that_arrive_at_once_keep_their_order() -> None:
             app.post_message(events.Key(key, key if len(key) == 1 else None))
         await wait_until(pilot, lambda: len(engine.requests) == 1)
     assert engine.requests[0].messages_json == '[{"role": "user", "content": "list\\nsrc"}]'
+
+
+async def test_code_fence_that_comes_in_pieces_is_shown_whole() -> None:
+    answer = "Do this:\n\n```sh\nls -l | wc\necho [a]\n```\n\n1. one\n2. two\n"
+    engine = ScriptedEngine([*(text(char) for char in answer), done()])
+    app = chat_app(engine)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("a", "enter")
+        await wait_for_text(pilot, "TTFT")
+        shown = shown_text(app)
+        for line in ("Do this:", "ls -l | wc", "echo [a]", "1. one", "2. two"):
+            assert line in shown
+
+
+async def test_answer_without_an_end_is_told() -> None:
+    app = chat_app(ScriptedEngine([text("half")]))
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("a", "enter")
+        await wait_for_text(pilot, "ended the answer without saying why")
+        assert "the answer broke off here" in shown_text(app)
+
+
+async def test_fault_of_the_app_itself_is_told_and_the_screen_stays() -> None:
+    app = chat_app(ScriptedEngine())
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("a", "enter")
+        await wait_for_text(pilot, "Something in luci itself failed")
+        await pilot.press("ctrl+r")
+        await wait_for_text(pilot, "ready")

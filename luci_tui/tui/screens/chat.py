@@ -20,10 +20,10 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 from textual.worker import Worker, WorkerState
 
-from luci_tui.chat.sanitize import sanitize
 from luci_tui.errors import LuciError, WorkerLostError
 from luci_tui.tui.widgets.message import Notice, Reply, UserMessage
 from luci_tui.tui.widgets.prompt import PromptInput
+from luci_tui.tui.widgets.status import EmptyState, StatusLine
 
 if TYPE_CHECKING:
     from luci_tui.host.wiring import Backend
@@ -33,19 +33,6 @@ log = logging.getLogger(__name__)
 
 MAX_QUEUED = 8
 """Prompts that wait for their turn."""
-
-EMPTY_TEXT = """\
-Type a request and press Enter. Nothing leaves this machine.
-F1 shows the keys, Ctrl-Q quits."""
-
-COMMAND_EXAMPLES = """\
-
-
-This model turns a request into one shell command. It runs nothing. Try:
-
-  list the files in src
-  find all pdf files in Documents
-  show the last 20 lines of server.log"""
 
 
 class State(Enum):
@@ -112,9 +99,9 @@ class ChatScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Lay out status, transcript, prompt and footer."""
-        yield Static("luci", id="status", markup=False)
+        yield StatusLine()
         with VerticalScroll(id="transcript", can_focus=False):
-            yield Static(EMPTY_TEXT, id="empty", markup=False)
+            yield EmptyState()
         yield PromptInput()
         yield Footer(show_command_palette=False)
 
@@ -145,7 +132,7 @@ class ChatScreen(Screen[None]):
             await self._add(Notice(f"{error.message} Ctrl-R tries again.", is_error=True))
             return
         if self._conversation.backend.model.answers_with_command:
-            self.query_one("#empty", Static).update(EMPTY_TEXT + COMMAND_EXAMPLES)
+            self.query_one(EmptyState).show_examples()
         self._show_state(State.READY, "ready")
         self._send_next()
 
@@ -251,7 +238,7 @@ class ChatScreen(Screen[None]):
         if self._conversation is not None:
             self._conversation.forget()
         await self._transcript.query("UserMessage, Reply, Notice").remove()
-        self.query_one("#empty").display = True
+        self.query_one(EmptyState).display = True
 
     def action_reload(self) -> None:
         """Load the model again, after a failure or to start afresh."""
@@ -315,7 +302,7 @@ class ChatScreen(Screen[None]):
             return None
 
     async def _add(self, *widgets: Static | Reply) -> None:
-        self.query_one("#empty").display = False
+        self.query_one(EmptyState).display = False
         await self._transcript.mount_all(widgets)
 
     def _show_state(self, state: State, words: str) -> None:
@@ -323,8 +310,7 @@ class ChatScreen(Screen[None]):
         self._words = words
         conversation = self._conversation
         about = conversation.describe() if conversation is not None else "luci"
-        waiting = f" · {len(self._queue)} waiting" if self._queue else ""
-        self.query_one("#status", Static).update(sanitize(f"{words}{waiting} · {about}"))
+        self.query_one(StatusLine).show(words, len(self._queue), about)
 
     def _show_queue(self) -> None:
         self._show_state(self._state, self._words)

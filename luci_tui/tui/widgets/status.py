@@ -1,0 +1,43 @@
+"""The first line of the screen, and the words that stand in an empty transcript."""
+
+from __future__ import annotations
+
+from textual.widgets import Static
+
+from luci_tui.chat.sanitize import sanitize
+
+EMPTY_TEXT = """\
+Type a request and press Enter. Nothing leaves this machine.
+F1 shows the keys, Ctrl-Q quits."""
+
+COMMAND_EXAMPLES = """\
+
+
+This model turns a request into one shell command. It runs nothing. Try:
+
+  list the files in src
+  find all pdf files in Documents
+  show the last 20 lines of server.log"""
+
+
+class StatusLine(Static):
+    """What the model does now, how many prompts wait, and which model it is."""
+
+    def __init__(self) -> None:
+        super().__init__("luci", id="status", markup=False)
+
+    def show(self, words: str, n_waiting: int, about: str) -> None:
+        """Replace the line; names out of a file are sanitised here."""
+        waiting = f" · {n_waiting} waiting" if n_waiting else ""
+        self.update(sanitize(f"{words}{waiting} · {about}"))
+
+
+class EmptyState(Static):
+    """What to do in a chat that has not begun."""
+
+    def __init__(self) -> None:
+        super().__init__(EMPTY_TEXT, id="empty", markup=False)
+
+    def show_examples(self) -> None:
+        """Add what a model for commands can be asked."""
+        self.update(EMPTY_TEXT + COMMAND_EXAMPLES)
