@@ -1,4 +1,4 @@
-"""The compiled core. Only luci_tui/engine/native.py imports it; shapes and units are documented here."""
+"""The compiled core, with shapes and units. Only luci_tui/engine/native.py imports it."""
 
 from collections.abc import Sequence
 
@@ -97,7 +97,7 @@ class SamplingParams:
     n_logprobs: int
 
 class Request:
-    """Field names and meanings are those of frames.Generate; exactly one source of the prompt is set."""
+    """Fields are those of frames.Generate; exactly one source of the prompt is set."""
 
     def __init__(self) -> None: ...
     prompt: str | None
@@ -246,14 +246,14 @@ class Engine:
     """One model, one context, n slots. One thread calls everything but `interrupt` and `tokenize`."""
 
     def __init__(self, params: LoadParams, progress: LoadProgress) -> None:
-        """Load. Releases the GIL. Raises ModelLoadError, ContextError, or RequestError (bad value)."""
+        """Load without the GIL. Raises ModelLoadError, ContextError, RequestError (bad value)."""
     def info(self) -> ModelInfo: ...
     def submit(self, request: Request) -> int:
-        """Queue a request and return its id. Raises RequestError at once for what can be seen at once."""
+        """Queue a request and return its id. Raises RequestError for what can be seen at once."""
     def cancel(self, request_id: int) -> None:
-        """End a request before the next decode; its "done" event says cancelled. Unknown ids are ignored."""
+        """End a request before the next decode; its "done" says cancelled. Unknown ids: ignored."""
     def run(self, max_ms: float) -> list[Event]:
-        """Step until events are due, max_ms have passed, interrupt() was called or nothing is left to do.
+        """Step until events are due, max_ms passed, interrupt() was called or no work is left.
 
         Releases the GIL. Returns at once with [] when there is no request.
         """
@@ -271,7 +271,7 @@ class Engine:
     def save_state(self, slot: int, path: str) -> tuple[int, int]:
         """Write an idle slot's KV cache and tokens; returns (n_tokens, size_bytes)."""
     def restore_state(self, slot: int, path: str) -> tuple[int, int]:
-        """Read what save_state wrote for the same model and KV types; returns (n_tokens, size_bytes)."""
+        """Read what save_state wrote for the same model; returns (n_tokens, size_bytes)."""
     def bench(self, n_prompt: int, n_gen: int, n_streams: int) -> tuple[float, float]:
         """One repetition like llama-bench: (prefill tokens/s, decode tokens/s over all streams).
 

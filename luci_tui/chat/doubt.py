@@ -10,19 +10,64 @@ import shlex
 _NUMBER_WORDS = {
     word: str(number)
     for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen twenty".split()
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+            "twenty",
+        ]
     )
 } | {
-    "thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "seventy": "70", "eighty": "80",
-    "ninety": "90", "hundred": "100", "twenty five": "25", "twenty-five": "25", "a": "1", "an": "1",
-    "first": "1", "second": "2", "third": "3", "fourth": "4", "fifth": "5", "sixth": "6",
-    "seventh": "7", "eighth": "8", "ninth": "9", "tenth": "10", "eleventh": "11", "twelfth": "12",
-}  # fmt: skip
+    "thirty": "30",
+    "forty": "40",
+    "fifty": "50",
+    "sixty": "60",
+    "seventy": "70",
+    "eighty": "80",
+    "ninety": "90",
+    "hundred": "100",
+    "twenty five": "25",
+    "twenty-five": "25",
+    "a": "1",
+    "an": "1",
+    "first": "1",
+    "second": "2",
+    "third": "3",
+    "fourth": "4",
+    "fifth": "5",
+    "sixth": "6",
+    "seventh": "7",
+    "eighth": "8",
+    "ninth": "9",
+    "tenth": "10",
+    "eleventh": "11",
+    "twelfth": "12",
+}
 _UNIT_DAYS = {"day": 1, "week": 7, "fortnight": 14, "month": 30, "year": 365}
 _DAY_WORDS = {"today": "1", "last day": "1", "week": "7", "month": "30", "year": "365"}
 _SIZE = re.compile(r"\+?(\d+)([kMG])")
-_SIZE_UNITS = {"k": r"k(?:i?b|ilobytes?)?", "M": r"m(?:i?b|egs?|egabytes?)?", "G": r"g(?:i?b|igs?|igabytes?)?"}
+_SIZE_UNITS = {
+    "k": r"k(?:i?b|ilobytes?)?",
+    "M": r"m(?:i?b|egs?|egabytes?)?",
+    "G": r"g(?:i?b|igs?|igabytes?)?",
+}
 _NAME_ENDS = {"cp": (".bak",), "tar": (".tar.gz",), "zip": (".zip",)}
 """Endings that a command adds to a copied name."""
 
@@ -35,13 +80,35 @@ _FLAG_WITH_VALUE = re.compile(r"-f?\d+")
 _SED_REPLACE = re.compile(r"s/([^/]*)/([^/]*)/g?")
 _SED_RANGE = re.compile(r"(\d+),(\d+)p")
 _FIXED = {
-    ("find", "f"), ("git", "status"), ("git", "log"), ("git", "diff"), ("git", "branch"), ("git", "checkout"),
-    ("git", "merge"), ("git", "add"), ("git", "commit"), ("git", "push"), ("git", "pull"), ("git", "clone"),
-    ("git", "restore"), ("systemctl", "status"), ("systemctl", "start"), ("systemctl", "stop"),
-    ("systemctl", "restart"), ("apt", "install"), ("pip", "install"), ("docker", "ps"), ("docker", "logs"),
-    ("ip", "addr"), ("python3", "venv"), ("ps", "aux"), ("cat", "/etc/os-release"), ("chmod", "+x"), ("ping", "4"),
+    ("find", "f"),
+    ("git", "status"),
+    ("git", "log"),
+    ("git", "diff"),
+    ("git", "branch"),
+    ("git", "checkout"),
+    ("git", "merge"),
+    ("git", "add"),
+    ("git", "commit"),
+    ("git", "push"),
+    ("git", "pull"),
+    ("git", "clone"),
+    ("git", "restore"),
+    ("systemctl", "status"),
+    ("systemctl", "start"),
+    ("systemctl", "stop"),
+    ("systemctl", "restart"),
+    ("apt", "install"),
+    ("pip", "install"),
+    ("docker", "ps"),
+    ("docker", "logs"),
+    ("ip", "addr"),
+    ("python3", "venv"),
+    ("ps", "aux"),
+    ("cat", "/etc/os-release"),
+    ("chmod", "+x"),
+    ("ping", "4"),
     ("head", "10"),
-}  # fmt: skip
+}
 """Words of the canonical commands that are no arguments, with the program they belong to."""
 
 

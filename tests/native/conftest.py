@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.tiny_vocab import CHATML_TEMPLATE
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from luci_tui import _native
 from tests.support import core
 

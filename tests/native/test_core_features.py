@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
+
 from luci_tui import _native
 from tests.support import core
 from tests.support.arch_models import RECURRENT_ARCHS, TinyArch, write_arch_model

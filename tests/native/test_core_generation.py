@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
+
 from luci_tui import _native
 from tests.support import core
 
@@ -75,7 +76,7 @@ def test_preselected_candidates_then_the_choice_equals_the_whole_vocabulary(
         {"temperature": 0.8, "dynatemp_range": 0.3},
         {"temperature": 0.0, "repeat_penalty": 1.3},
     ],
-    ids=lambda s: "-".join(s),
+    ids="-".join,
 )
 def test_each_sampler_then_an_answer_comes_and_repeats(
     engine: _native.Engine, sampling: dict[str, float]

@@ -4,13 +4,14 @@ import random
 from pathlib import Path
 
 import pytest
+
 from tests.support import core
 from tests.support.arch_models import GENERATING_ARCHS, RECURRENT_ARCHS, TinyArch, write_arch_model
 
 pytestmark = pytest.mark.native
 
 EXACT = {"kv_type_k": "f32", "kv_type_v": "f32", "flash_attention": "off"}
-"""An f16 cache rounds, so the same tokens in other batches would give logits that differ a little."""
+"""An f16 cache rounds: the same tokens in other batches would give slightly different logits."""
 
 
 @pytest.fixture(scope="module", params=GENERATING_ARCHS, ids=str)
