@@ -243,8 +243,6 @@ class EngineStatus:
     def completion_tokens_total(self) -> int: ...
 
 class Engine:
-    """One model, one context, n slots. One thread calls everything but `interrupt` and `tokenize`."""
-
     def __init__(self, params: LoadParams, progress: LoadProgress) -> None:
         """Load without the GIL. Raises ModelLoadError, ContextError, RequestError (bad value)."""
     def info(self) -> ModelInfo: ...
