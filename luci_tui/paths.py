@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import os
 from pathlib import Path
 
@@ -28,7 +27,7 @@ def models_folder() -> Path:
 
 def builtin_model_candidates() -> tuple[Path, ...]:
     """Return where the built-in model may lie: in an installed package, then in a source tree."""
-    package = Path(str(importlib.resources.files("luci_tui")))
+    package = Path(__file__).resolve().parent
     return (
         package / "models" / "builtin" / BUILTIN_MODEL_FILE,
         package.parent / "models" / "builtin" / BUILTIN_MODEL_FILE,
