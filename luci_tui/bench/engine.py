@@ -12,10 +12,10 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from luci_tui.bench.report import BenchReport, Measured, Spread, Via
-from luci_tui.chat.answer import open_answer
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
 from luci_tui.errors import ConfigError, EngineError
@@ -161,9 +161,10 @@ class _Bench:
     async def _load(self, n_slots: int) -> frames.ModelInfo:
         changes = {"n_ctx": self._plan.n_ctx, "n_slots": n_slots}
         spec = self._load_spec.model_copy(update=changes)
-        async for event in self._engine.load(spec):
-            if isinstance(event, frames.Loaded):
-                return event.info
+        async with aclosing(self._engine.load(spec)) as events:
+            async for event in events:
+                if isinstance(event, frames.Loaded):
+                    return event.info
         msg = f"Loading {spec.model_path} ended without an answer. Try again."
         raise EngineError(msg)
 
@@ -211,7 +212,7 @@ class _Bench:
     async def _cancel(self, info: frames.ModelInfo) -> float:
         """Return the milliseconds from closing an answer until the engine reports idle slots."""
         request = self._request(info, 1, min(CANCEL_TOKENS, info.n_ctx - 2))
-        async with open_answer(self._engine, request) as events:
+        async with aclosing(self._engine.generate(request)) as events:
             async for event in events:
                 if isinstance(event, frames.Delta):
                     break
@@ -258,7 +259,7 @@ class _Bench:
         request = self._request(info, n_prompt, n_gen)
         first_s, n_first = 0.0, 0
         sent_s = time.perf_counter()
-        async with open_answer(self._engine, request) as events:
+        async with aclosing(self._engine.generate(request)) as events:
             async for event in events:
                 now_s = time.perf_counter()
                 if isinstance(event, frames.Delta) and not n_first:

@@ -1,26 +1,8 @@
-"""One streamed answer as a context: leaving it ends the request."""
+"""What a finished answer says about itself."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-
 from luci_tui.engine import frames
-from luci_tui.engine.client import EngineClient
-
-
-@asynccontextmanager
-async def open_answer(
-    engine: EngineClient, request: frames.Generate
-) -> AsyncGenerator[AsyncIterator[frames.GenerateEvent]]:
-    """Give the events of one answer; leaving the block before Done cancels the request.
-
-    Raises:
-        RequestError: the engine refuses or fails this request.
-        WorkerLostError: the worker ended.
-    """
-    async with aclosing(engine.generate(request)) as events:
-        yield events
 
 
 def truth_line(done: frames.Done) -> str:

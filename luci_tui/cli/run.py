@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, cast
@@ -10,7 +11,7 @@ from typing import Annotated, cast
 import typer
 from pydantic import ValidationError
 
-from luci_tui.chat.answer import open_answer, truth_line
+from luci_tui.chat.answer import truth_line
 from luci_tui.chat.decline import is_decline
 from luci_tui.chat.model import ModelSpec, Turn
 from luci_tui.chat.request import build_request
@@ -144,7 +145,7 @@ async def _run(job: Job) -> bool:
             enable_thinking=job.enable_thinking,
         )
         answer = Answer()
-        async with open_answer(engine, request) as events:
+        async with aclosing(engine.generate(request)) as events:
             sink = _Sink(job.is_json)
             try:
                 async for event in events:

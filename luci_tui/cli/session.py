@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
 from luci_tui.cli.output import Progress
@@ -41,10 +41,11 @@ async def loaded_model(
 async def _load(engine: EngineClient, spec: frames.LoadSpec) -> frames.ModelInfo:
     progress = Progress()
     try:
-        async for event in engine.load(spec):
-            if isinstance(event, frames.Loaded):
-                return event.info
-            progress.show(f"loading {event.fraction:.0%}")
+        async with aclosing(engine.load(spec)) as events:
+            async for event in events:
+                if isinstance(event, frames.Loaded):
+                    return event.info
+                progress.show(f"loading {event.fraction:.0%}")
     finally:
         progress.clear()
     msg = f"Loading {spec.model_path} ended without an answer. Try again."

@@ -6,11 +6,11 @@ imports it when it is drawn.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
-from luci_tui.chat.answer import open_answer, truth_line
+from luci_tui.chat.answer import truth_line
 from luci_tui.chat.model import Turn
 from luci_tui.chat.request import build_request
 from luci_tui.engine import frames
@@ -69,18 +69,19 @@ class Conversation:
             return label
         return f"{label} · {self.info.description} · context {self.info.n_ctx}"
 
-    async def load(self) -> AsyncIterator[LoadingShown]:
+    async def load(self) -> AsyncGenerator[LoadingShown]:
         """Load the model, in place of the one before.
 
         Raises:
             EngineError: it could not be loaded.
         """
         self.info = None
-        async for event in self.backend.engine.load(self.backend.model.load):
-            if isinstance(event, frames.Loaded):
-                self.info = event.info
-                return
-            yield LoadingShown(event.fraction)
+        async with aclosing(self.backend.engine.load(self.backend.model.load)) as events:
+            async for event in events:
+                if isinstance(event, frames.Loaded):
+                    self.info = event.info
+                    return
+                yield LoadingShown(event.fraction)
         msg = "Loading the model ended without an answer."
         raise EngineError(msg)
 
@@ -101,7 +102,7 @@ class Conversation:
         text: list[str] = []
         is_complete = False
         try:
-            async with open_answer(self.backend.engine, request) as events:
+            async with aclosing(self.backend.engine.generate(request)) as events:
                 async for event in events:
                     match event:
                         case frames.PromptProgress():
@@ -125,7 +126,7 @@ class Conversation:
 
     async def close(self) -> None:
         """Let the engine leave."""
-        with contextlib.suppress(EngineError):
+        with suppress(EngineError):
             await self.backend.engine.close()
 
     def _finished(self, prompt: str, text: str, done: frames.Done) -> AnswerDone:

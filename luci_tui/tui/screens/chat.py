@@ -125,8 +125,9 @@ class ChatScreen(Screen[None]):
         try:
             if self._conversation is None:
                 self._conversation = await asyncio.to_thread(self._open_conversation)
-            async for event in self._conversation.load():
-                self._show_state(State.LOADING, f"loading {event.fraction:.0%}")
+            async with aclosing(self._conversation.load()) as events:
+                async for event in events:
+                    self._show_state(State.LOADING, f"loading {event.fraction:.0%}")
         except LuciError as error:
             self._show_state(State.DOWN, "no model")
             await self._add(Notice(f"{error.message} Ctrl-R tries again.", is_error=True))
