@@ -1,11 +1,12 @@
+import sys
 from pathlib import Path
 
 import pytest
 
-from luci_tui.bench.peers import results, table, targets, workload
+from luci_tui.bench.peers import own, results, table, targets, workload
 from luci_tui.bench.peers.models import LARGE, SMALL
 from luci_tui.bench.peers.results import Collector, Report
-from luci_tui.errors import ConfigError
+from luci_tui.errors import ConfigError, EngineError
 
 MODEL = "56M Q8_0"
 
@@ -113,3 +114,17 @@ def test_prefix_prompts_share_their_start_and_nothing_else() -> None:
 
 def test_models_of_another_shape_have_another_file_name() -> None:
     assert SMALL.file_name != LARGE.file_name
+
+
+def test_first_frame_ms_ignores_what_is_not_drawn() -> None:
+    # Control sequences before the text, then text on stderr, where Textual draws.
+    script = (
+        "import sys, time\n"
+        "sys.stderr.write('\\x1b[?1049h\\x1b[?2026$p\\x1b]22;default\\x07\\x1b[1;1H')\n"
+        "sys.stderr.flush()\n"
+        "sys.stdin.readline()\n"
+    )
+    drawn = script.replace("\\x1b[1;1H", "\\x1b[1;1H" + 20 * "x")
+    assert own.first_frame_ms([sys.executable, "-c", drawn], timeout_s=20) > 0
+    with pytest.raises(EngineError, match="drew no frame"):
+        own.first_frame_ms([sys.executable, "-c", script], timeout_s=1)

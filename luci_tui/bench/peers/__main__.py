@@ -46,7 +46,11 @@ def main() -> None:
             own.measure_buffers(bench)
             own.measure_idle_and_memory(bench)
         own.measure_start(collector, options.rounds)
-    report = collector.report(_machine(peers, options.threads), options.rounds)
+    machine = (
+        *_machine(peers, options.threads),
+        *((b.model_name, str(b.model_path.relative_to(_ROOT))) for b in benches),
+    )
+    report = collector.report(machine, options.rounds)
     results.save(report, options.raw)
     if options.table:
         table.write_table(report, options.table)
