@@ -120,6 +120,10 @@ void Scheduler::start(Slot & slot, std::unique_ptr<Task> task, const PrefixPlan 
     slot.source = plan.source;
     slot.n_awaited = plan.n_tokens;
     if (plan.source != nullptr && plan.must_wait) {
+        // Its old tokens go now: in a shared buffer the prefix then takes their place instead of
+        // one behind them.
+        memory_.clear_sequence(slot.seq);
+        slot.cache.clear();
         slot.state = SlotState::WAITING;
         return;
     }

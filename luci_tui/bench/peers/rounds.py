@@ -164,11 +164,13 @@ def turn_worker_streams(bench: Bench, _: int) -> None:
 
 
 def turn_worker_prefix(bench: Bench, round_index: int) -> None:
-    """Send the requests that share a prefix to a worker with as many slots as streams."""
-    n_slots = max(workload.STREAM_COUNTS)
+    """Send the requests that share a prefix to a worker whose slots share one KV buffer."""
+    n_slots = workload.OWN_PREFIX_SLOTS
 
     async def measure() -> None:
-        async with worker.loaded_worker(bench.model_path, bench.n_threads, n_slots) as client:
+        async with worker.loaded_worker(
+            bench.model_path, bench.n_threads, n_slots, kv_unified=True
+        ) as client:
             elapsed_s = workload.total_s(await worker.prefix(client, round_index))
         bench.add("prefix40", results.WORKER, elapsed_s, "s", _OURS.format("prefix"))
 

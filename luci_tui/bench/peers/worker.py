@@ -23,7 +23,12 @@ _TOKENS_BEFORE_CANCEL = 8
 
 @asynccontextmanager
 async def loaded_worker(
-    model: Path, n_threads: int, n_slots: int, n_ctx: int = workload.N_CTX_PER_SLOT
+    model: Path,
+    n_threads: int,
+    n_slots: int,
+    n_ctx: int = workload.N_CTX_PER_SLOT,
+    *,
+    kv_unified: bool = False,
 ) -> AsyncGenerator[WorkerEngine]:
     """Run a worker with `model` until the block ends; it has answered once by then."""
     spec = frames.LoadSpec(
@@ -33,6 +38,7 @@ async def loaded_worker(
         n_batch=workload.N_BATCH,
         n_ubatch=workload.N_UBATCH,
         n_threads=n_threads,
+        kv_unified=kv_unified,
     )
     with tempfile.TemporaryDirectory() as folder:
         engine = WorkerEngine(Path(folder) / "worker.log")

@@ -14,6 +14,8 @@ N_PREFIX = 500
 N_SUFFIX = 24
 N_PREFIX_NEW = 16
 SERVER_SLOT_COUNTS = (1, 4, 8, 16)
+OWN_PREFIX_SLOTS = 20
+"""luci's slots for the shared prefix: 40 requests in two full waves, one KV buffer for all."""
 
 N_CTX_PER_SLOT = 1024
 N_BATCH = 2048
