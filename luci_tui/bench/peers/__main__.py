@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import logging
 import platform
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from luci_tui.bench.peers import build, models, own, results, rounds, table
+from luci_tui.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def _machine(peers: build.Peers, n_threads: int) -> tuple[tuple[str, str], ...]:
         ("compiler", compiler.stdout.splitlines()[0]),
         ("llama.cpp", _llama_version()),
         ("llama-cpp-python", peer.stdout.strip()),
-        ("luci", importlib.metadata.version("luci-tui")),
+        ("luci", VERSION),
         ("Python", platform.python_version()),
     )
 

@@ -7,6 +7,7 @@ own core is compiled with. Nothing but the package index is reached.
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -52,11 +53,14 @@ def build_tools(root: Path, n_jobs: int) -> None:
     """Build llama-bench, llama-batched-bench, llama-server and llama-quantize."""
     folder = root / "build" / "peers"
     logger.info("building llama.cpp's tools in %s", folder)
-    configure = ["cmake", "-S", str(root), "-B", str(folder), "-DLUCI_BUILD_PEERS=ON"]
+    cmake = _tool("cmake") or "cmake"
+    configure = [cmake, "-S", str(root), "-B", str(folder), "-DLUCI_BUILD_PEERS=ON"]
     if not (folder / "CMakeCache.txt").exists():
-        configure += ["-G", "Ninja", f"-DPython_EXECUTABLE={sys.executable}"]
+        configure.append(f"-DPython_EXECUTABLE={sys.executable}")
+        ninja = _tool("ninja")
+        configure += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"] if ninja else []
     _run(configure)
-    _run(["cmake", "--build", str(folder), "--target", "luci_peers", "-j", str(n_jobs)])
+    _run([cmake, "--build", str(folder), "--target", "luci_peers", "-j", str(n_jobs)])
 
 
 def install_python_peer(root: Path) -> None:
@@ -75,6 +79,11 @@ def install_python_peer(root: Path) -> None:
     # A wheel of an earlier build may have had other options.
     _run([*pip, "--no-cache-dir", *source, *options])
     done.write_text(lock.read_text())
+
+
+def _tool(name: str) -> str | None:
+    """Find a build tool beside this interpreter, where pip puts it, or else on the PATH."""
+    return shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
 
 
 def _run(command: list[str]) -> None:
