@@ -108,7 +108,7 @@ def test_devices_lists_the_cpu(luci: Luci) -> None:
 def test_ctrl_c_leaves_no_worker_behind(luci_env: dict[str, str], model: str) -> None:
     arguments = ("-m", "luci_tui", "run", model, "hello", "--grammar", "root ::= [a-z]+")
     with TerminalProgram(*arguments, env=luci_env) as program:
-        program.wait_for("loading")
+        program.wait_until(lambda: bool(psutil.Process(program.pid).children()))
         worker = worker_of(program)
         os.kill(program.pid, signal.SIGINT)
         assert program.wait().exit_code == 130

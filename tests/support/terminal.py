@@ -7,18 +7,25 @@ import os
 import pty
 import resource
 import select
-import signal
 import struct
+import subprocess
 import sys
 import termios
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 WAIT_S = 30.0
 """How long something may take on a busy machine."""
+
+_TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+"""Makes stdin the controlling terminal of the new session and becomes the program."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +44,19 @@ class TerminalProgram:
 
     def __init__(self, *arguments: str, env: Mapping[str, str]) -> None:
         self.output = b""
-        self._is_reaped = False
-        self.pid, self._fd = pty.fork()
-        if self.pid == 0:
-            os.execve(sys.executable, [sys.executable, *arguments], {**env, "TERM": "xterm"})
+        self._fd, program_fd = pty.openpty()
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        # Not pty.fork(): Python code between fork and exec can hang where other tests left threads.
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _TAKE_TERMINAL, *arguments],
+            stdin=program_fd,
+            stdout=program_fd,
+            stderr=program_fd,
+            env={**env, "TERM": "xterm"},
+            start_new_session=True,
+        )
+        os.close(program_fd)
+        self.pid = self._process.pid
 
     def __enter__(self) -> Self:
         return self
@@ -54,22 +69,26 @@ class TerminalProgram:
     ) -> None:
         if self._fd >= 0:
             os.close(self._fd)
-        if not self._is_reaped:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.wait()
 
     def send(self, text: str) -> None:
         os.write(self._fd, text.encode())
 
     def wait_for(self, text: str) -> None:
-        """Read until the program has written the text.
+        """Read until the program has written the text; raises as `wait_until` does."""
+        self.wait_until(lambda: text.encode() in self.output)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Read until the condition holds.
 
         Raises:
-            TimeoutError: it did not; the message is what it wrote.
+            TimeoutError: it did not, or the program ended; the message is what it wrote.
         """
         deadline = time.monotonic() + WAIT_S
-        while text.encode() not in self.output:
-            if time.monotonic() > deadline or not self._read():
+        while not condition():
+            if time.monotonic() > deadline or not self._read(wait_s=0.05):
                 raise TimeoutError(self.output.decode("utf-8", "replace"))
 
     def hang_up(self) -> None:
@@ -83,15 +102,14 @@ class TerminalProgram:
         while time.monotonic() < started + WAIT_S:
             pid, status, usage = os.wait4(self.pid, os.WNOHANG)
             if pid:
-                self._is_reaped = True
-                return Ended(
-                    os.waitstatus_to_exitcode(status), time.monotonic() - started, _cpu_s(usage)
-                )
+                exit_code = os.waitstatus_to_exitcode(status)
+                self._process.returncode = exit_code
+                return Ended(exit_code, time.monotonic() - started, _cpu_s(usage))
             self._read(wait_s=0.01)
         msg = f"process {self.pid} did not end"
         raise TimeoutError(msg)
 
-    def _read(self, wait_s: float = 1.0) -> bool:
+    def _read(self, wait_s: float) -> bool:
         """Read what is there; False = the program has closed its end."""
         watched = [self._fd] if self._fd >= 0 else []
         if not select.select(watched, [], [], wait_s)[0]:
