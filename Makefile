@@ -54,8 +54,9 @@ bench: $(VENV)/.installed ## measure the built-in model through the worker and i
 bench-peers: $(VENV)/.installed ## compare luci with llama.cpp's tools and llama-cpp-python; rewrites docs/benchmarks.md
 	$(BIN)/python -m luci_tui.bench.peers --rounds 5 --table docs/benchmarks.md
 
-docs: $(VENV)/.installed-dev ## write the help of every command into docs/cli.md
+docs: $(VENV)/.installed-dev ## write the help of every command into docs/cli.md and draw the README's picture
 	$(BIN)/python -m luci_tui.cli.docs --write
+	$(BIN)/python -m tests.support.picture docs/images/screen.svg
 
 wheel: $(VENV)/.installed-dev ## build a wheel into dist/
 	$(BIN)/python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .

@@ -1,0 +1,39 @@
+"""Draw the README's picture: `python -m tests.support.picture docs/images/screen.svg`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from functools import partial
+from pathlib import Path
+
+from luci_tui.host import wiring
+from luci_tui.tui.app import ChatApp
+from tests.support.screen import prompt_of, shown_text, wait_until
+
+PROMPTS = (
+    "list the files in src",
+    "find all python files bigger than 2 megabytes",
+    "which process is listening on port 8080",
+    "write me a poem about the sea",
+)
+SIZE = (96, 26)
+"""Columns and lines."""
+
+
+async def draw(target: Path) -> None:
+    """Ask the built-in model the prompts and save what the screen shows as SVG."""
+    app = ChatApp(partial(wiring.connect, wiring.BUILTIN, wiring.EngineKind.WORKER))
+    async with app.run_test(size=SIZE) as pilot:
+        await wait_until(pilot, lambda: "ready" in shown_text(app))
+        for n_answered, prompt in enumerate(PROMPTS, start=1):
+            prompt_of(app).text = prompt
+            await pilot.press("enter")
+            await wait_until(pilot, lambda n=n_answered: shown_text(app).count("TTFT") >= n)
+        target.write_text(app.export_screenshot(title="luci"), encoding="utf-8")
+        await app.close_engine()
+        app.exit()
+
+
+if __name__ == "__main__":
+    asyncio.run(draw(Path(sys.argv[1])))
