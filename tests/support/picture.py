@@ -21,8 +21,8 @@ SIZE = (96, 26)
 """Columns and lines."""
 
 
-async def draw(target: Path) -> None:
-    """Ask the built-in model the prompts and save what the screen shows as SVG."""
+async def draw() -> str:
+    """Ask the built-in model the prompts and return what the screen shows as SVG."""
     app = ChatApp(partial(wiring.connect, wiring.BUILTIN, wiring.EngineKind.WORKER))
     async with app.run_test(size=SIZE) as pilot:
         await wait_until(pilot, lambda: "ready" in shown_text(app))
@@ -30,10 +30,11 @@ async def draw(target: Path) -> None:
             prompt_of(app).text = prompt
             await pilot.press("enter")
             await wait_until(pilot, lambda n=n_answered: shown_text(app).count("TTFT") >= n)
-        target.write_text(app.export_screenshot(title="luci"), encoding="utf-8")
+        picture = app.export_screenshot(title="luci")
         await app.close_engine()
         app.exit()
+    return picture
 
 
 if __name__ == "__main__":
-    asyncio.run(draw(Path(sys.argv[1])))
+    Path(sys.argv[1]).write_text(asyncio.run(draw()), encoding="utf-8")
