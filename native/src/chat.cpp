@@ -170,6 +170,9 @@ std::vector<llama_token> Chat::tokenize(const std::string & prompt,
 }
 
 RenderedChat Chat::render(const Request & request) const {
+    // A broken schema or grammar is named as such; below, everything that fails is about the
+    // template.
+    const GrammarSpec own_grammar = user_grammar(request.sampling);
     std::vector<std::string> literals;
     // U+E000 is private use: no tokenizer or template gives it a meaning; the random part keeps a
     // user from forging it.
@@ -206,7 +209,7 @@ RenderedChat Chat::render(const Request & request) const {
     rendered.tokens = tokenize(params.prompt, literals, mark);
     rendered.stops = params.additional_stops;
     if (!request.sampling.grammar.empty()) {
-        rendered.grammar = user_grammar(request.sampling);
+        rendered.grammar = own_grammar;
     } else {
         rendered.grammar.gbnf = params.grammar;
         rendered.grammar.is_lazy = params.grammar_lazy;

@@ -138,3 +138,30 @@ def test_thinking_then_it_is_apart_from_the_content(llama: Path) -> None:
 def test_template_that_does_not_parse_then_the_load_says_so(llama: Path) -> None:
     with pytest.raises(_native.ModelLoadError, match="chat template"):
         core.load(llama, chat_template="{% for %}")
+
+
+@pytest.mark.parametrize("schema", ["{not json", '{"type": "nonsense"}'])
+def test_broken_schema_in_a_chat_then_the_schema_is_named(
+    engine: _native.Engine, schema: str
+) -> None:
+    made = _chat([{"role": "user", "content": "x"}], sampling={"json_schema": schema})
+    with pytest.raises(_native.RequestError, match=r"^invalid_schema: The JSON schema"):
+        engine.submit(made)
+
+
+def test_schema_in_a_chat_then_the_answer_fits(engine: _native.Engine) -> None:
+    schema = {"type": "array", "items": {"type": "boolean"}, "minItems": 2, "maxItems": 2}
+    outcome = core.answer(
+        engine,
+        _chat(
+            [{"role": "user", "content": "x"}],
+            max_tokens=100,
+            sampling={
+                "json_schema": json.dumps(schema),
+                "ignore_eos": False,
+                "temperature": 0.5,
+                "seed": 1,
+            },
+        ),
+    )
+    assert len(json.loads(outcome.text)) == 2
