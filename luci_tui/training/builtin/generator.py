@@ -124,11 +124,11 @@ class Generator:
             return self._decline()
         intent = self._rng.choices(self._intents, self._weights)[0]
         template = self._rng.choice(self._templates[intent])
-        parts, values, form_text = self._fill(self._contract.intents[intent], template)
+        parts, values, form_text = self.fill(self._contract.intents[intent], template)
         request = dress(parts, template.mood, self._rng, load_banks())
         return Sample(request, form_text, intent, values, template.text)
 
-    def _fill(
+    def fill(
         self, intent: Intent, template: Template
     ) -> tuple[list[list[Part]], dict[str, str], str]:
         """Expand a template and its slots; gives groups of parts, the values and the command."""
@@ -192,7 +192,7 @@ class Generator:
             intent = self._contract.intents[self._rng.choice(self._intents or list(self._contract.intents))]
             lines = [t for t in load_templates()[intent.id] if what in {"command", t.mood}]
             if lines:
-                groups, _, command = self._fill(intent, self._rng.choice(lines))
+                groups, _, command = self.fill(intent, self._rng.choice(lines))
                 return [[(command, True)]] if what == "command" else groups
 
 
