@@ -24,13 +24,18 @@ CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
     "{%- if message['role'] == 'user' -%}"
     "{{- '" + USER_MARK + "' + message['content'] -}}"
+    "{%- elif message['role'] == 'system' and not message['content'] is defined -%}"
     "{%- elif message['role'] == 'assistant' -%}"
     "{{- '" + ASSISTANT_MARK + "' + message['content'] + eos_token -}}"
     "{%- endif -%}"
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '" + ASSISTANT_MARK + "' -}}{%- endif -%}"
 )
-"""Renders a chat as the model was trained; system messages are left out."""
+"""Renders a chat as the model was trained; system messages are left out.
+
+The empty branch touches a system message's content without printing it: an engine that sees no
+use of it at all would put it in front of the user's request instead.
+"""
 
 MODEL_NAME = "luci builtin shell"
 _DESCRIPTION = "Turns one request in English into one shell command, or declines."
