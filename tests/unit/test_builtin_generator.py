@@ -50,7 +50,9 @@ def test_samples_with_a_command_equal_a_form_of_their_intent(samples):
     contract = load_contract()
     for sample in in_scope(samples):
         intent = contract.intents[sample.intent]
-        filled = [form.fill(sample.values) for form in intent.forms if form.slots == set(sample.values)]
+        filled = [
+            form.fill(sample.values) for form in intent.forms if form.slots == set(sample.values)
+        ]
         assert filled == [sample.command]
 
 

@@ -184,7 +184,11 @@ def _measure_all(args: argparse.Namespace) -> dict[str, object]:
     if args.against:
         others = gguf_answerer(args.against, args.log)(requests)
         n_equal = sum(one == two for one, two in zip(answers, others, strict=True))
-        report["agreement"] = {"n": len(requests), "equal": n_equal, "share": n_equal / len(requests)}
+        report["agreement"] = {
+            "n": len(requests),
+            "equal": n_equal,
+            "share": n_equal / len(requests),
+        }
     return report
 
 

@@ -7,7 +7,6 @@
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -121,13 +120,15 @@ def main(argv: list[str] | None = None) -> int:
         prog="export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path, help="folder of a training run")
-    parser.add_argument("out", type=Path, help="folder for hf/, luci-shell-f16.gguf and luci-shell.gguf")
+    parser.add_argument(
+        "out", type=Path, help="folder for hf/, luci-shell-f16.gguf and luci-shell.gguf"
+    )
     parser.add_argument("--llama-cpp", type=Path, required=True, help="a llama.cpp source tree")
     args = parser.parse_args(argv)
     write_hf_folder(args.run, args.out / "hf")
     for name, outtype in (("luci-shell-f16.gguf", "f16"), ("luci-shell.gguf", "q8_0")):
         convert(args.out / "hf", args.out / name, outtype, args.llama_cpp)
-        size = os.stat(args.out / name).st_size
+        size = (args.out / name).stat().st_size
         sys.stderr.write(f"{args.out / name}: {size} bytes\n")
     return 0
 

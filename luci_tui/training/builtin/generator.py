@@ -11,7 +11,8 @@ import yaml
 from luci_tui.training.builtin.contract import HOME, Contract, Intent, load_contract
 from luci_tui.training.builtin.grammar import Banks, Sequence, SlotRef, expand, parse, parse_banks
 from luci_tui.training.builtin.noise import dress
-from luci_tui.training.builtin.surfaces import Part, Surfaces
+from luci_tui.training.builtin.said import Part, Said
+from luci_tui.training.builtin.surfaces import Surfaces
 from luci_tui.training.builtin.values import Values
 
 TEMPLATES = HOME / "templates"
@@ -65,7 +66,7 @@ def load_templates() -> dict[str, tuple[Template, ...]]:
     """Read all template files: intent id (or `decline`) -> its lines."""
     found: dict[str, list[Template]] = {}
     for path in sorted(TEMPLATES.glob("*.yaml")):
-        if path.stem in {"banks", "words"}:
+        if path.stem in {"banks", "words", "phrases"}:
             continue
         for intent, moods in yaml.safe_load(path.read_text(encoding="utf-8")).items():
             for mood, lines in moods.items():
@@ -141,19 +142,17 @@ class Generator:
             if isinstance(node, str):
                 groups.append([(node, False)])
                 continue
-            said = self._surfaces.say(
-                _kind(intent, node), _style(intent, node), spaces=form.takes_spaces(node.name)
-            )
-            said = self._distinct(said, values, intent, node, form.takes_spaces(node.name))
+            said = self._say(intent, node, spaces=form.takes_spaces(node.name), taken=values)
             values[node.name] = said.value
             groups.append(list(said.parts))
         return groups, values, form.fill(values)
 
-    def _distinct(self, said, values, intent, node, spaces):  # noqa: ANN001, ANN202
-        """Draw again while two arguments of one request are equal."""
-        while said.value in values.values():
-            said = self._surfaces.say(_kind(intent, node), _style(intent, node), spaces=spaces)
-        return said
+    def _say(self, intent: Intent, ref: SlotRef, *, spaces: bool, taken: dict[str, str]) -> Said:
+        """Draw an argument that is not yet in `taken`."""
+        while True:
+            said = self._surfaces.say(_kind(intent, ref), _style(intent, ref), spaces=spaces)
+            if said.value not in taken.values():
+                return said
 
     def _places(self, nodes: list[str | SlotRef], intent: Intent) -> list[str | SlotRef]:
         """Turn `{in}` and `{here}` into a directory slot, a word for "here" or nothing."""
@@ -189,11 +188,13 @@ class Generator:
     def _any(self, what: str) -> list[list[Part]]:
         """Give the words of a random request that is in scope: a mood, or `command`."""
         while True:
-            intent = self._contract.intents[self._rng.choice(self._intents or list(self._contract.intents))]
-            lines = [t for t in load_templates()[intent.id] if what in {"command", t.mood}]
-            if lines:
-                groups, _, command = self.fill(intent, self._rng.choice(lines))
-                return [[(command, True)]] if what == "command" else groups
+            intent_id = self._rng.choice(self._intents)
+            lines = [t for t in self._templates[intent_id] if what in {"command", t.mood}]
+            if not lines:
+                continue
+            intent = self._contract.intents[intent_id]
+            groups, _, command = self.fill(intent, self._rng.choice(lines))
+            return [[(command, True)]] if what == "command" else groups
 
 
 def _kind(intent: Intent, ref: SlotRef) -> str:

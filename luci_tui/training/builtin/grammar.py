@@ -1,9 +1,9 @@
 """The template language: alternations, optional parts, banks of synonyms and slots.
 
-    (a|b|c)        one of the alternatives; an empty one leaves the place empty
-    [x]            x or nothing
-    @name          one line of the bank `name`
-    {slot}         an argument; {slot:style} asks for one way to say it
+(a|b|c)        one of the alternatives; an empty one leaves the place empty
+[x]            x or nothing
+@name          one line of the bank `name`
+{slot}         an argument; {slot:style} asks for one way to say it
 """
 
 import re

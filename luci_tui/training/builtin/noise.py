@@ -4,13 +4,16 @@ import re
 from random import Random
 
 from luci_tui.training.builtin.grammar import Banks, SlotRef, expand
-from luci_tui.training.builtin.surfaces import Part
+from luci_tui.training.builtin.said import Part
 
-_KEYS = {
-    "a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", "g": "fh", "h": "gj", "i": "uo", "j": "hk", "k": "jl",
-    "l": "k", "m": "n", "n": "bm", "o": "ip", "p": "o", "r": "et", "s": "ad", "t": "ry", "u": "yi", "v": "cb", "w": "qe",
-    "x": "zc", "y": "tu", "z": "x",
-}  # fmt: skip
+_NEAR_KEYS = dict(
+    pair.split(":")
+    for pair in (
+        "a:sq b:vn c:xv d:sf e:wr f:dg g:fh h:gj i:uo j:hk k:jl l:k m:n n:bm o:ip p:o r:et s:ad "
+        "t:ry u:yi v:cb w:qe x:zc y:tu z:x"
+    ).split()
+)
+"""Letter -> the letters beside it on a keyboard."""
 _WORD = re.compile(r"[A-Za-z]{4,}")
 _FRONT_WORDS = ("in ", "inside ", "under ", "within ", "from ", "here", "right here", "below ")
 
@@ -28,7 +31,7 @@ def _typo(word: str, rng: Random) -> str:
         return word[:at] + word[at + 1 :]
     if kind < 0.8:
         return word[:at] + word[at] + word[at:]
-    near = _KEYS.get(word[at].lower(), word[at])
+    near = _NEAR_KEYS.get(word[at].lower(), word[at])
     return word[:at] + rng.choice(near) + word[at + 1 :]
 
 
@@ -61,11 +64,11 @@ def _tidy(parts: list[Part]) -> list[Part]:
     """Drop double spaces and spaces before punctuation, but leave values as they are."""
     out: list[Part] = []
     ends_with_space = True
-    for text, protected in parts:
+    for raw, protected in parts:
+        text = raw
         if not protected:
-            text = re.sub(r" +", " ", text)
-            if ends_with_space:
-                text = text.lstrip(" ")
+            text = re.sub(r" +", " ", raw)
+            text = text.lstrip(" ") if ends_with_space else text
             if text[:1] in {",", "?", "."} and out and out[-1][0].endswith(" ") and not out[-1][1]:
                 out[-1] = (out[-1][0].rstrip(" "), False)
         if text:

@@ -45,7 +45,9 @@ def _ngrams(request: str, n: int) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
 
 
-def overlap(n_samples: int, *, seed: int = 11, filtered: bool = True, n: int = 4) -> dict[str, float]:
+def overlap(
+    n_samples: int, *, seed: int = 11, filtered: bool = True, n: int = 4
+) -> dict[str, float]:
     """Compare the frozen requests with generated samples.
 
     Args:
@@ -75,7 +77,9 @@ def overlap(n_samples: int, *, seed: int = 11, filtered: bool = True, n: int = 4
 
 
 def _set_ngrams(name: str, n: int) -> set[tuple[str, ...]]:
-    lines: Iterable[str] = (HOME / "eval" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    lines: Iterable[str] = (
+        (HOME / "eval" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    )
     grams: set[tuple[str, ...]] = set()
     for line in filter(None, lines):
         grams |= _ngrams(json.loads(line)["request"], n)

@@ -99,9 +99,7 @@ class Run:
             train_tokenizer(folder / "tokenizer.model")
         self.codec = Codec(folder / "tokenizer.model")
         torch.manual_seed(recipe.seed)
-        self.model = build_model(
-            self.codec.n_vocab, hidden=recipe.hidden, n_layers=recipe.n_layers
-        )
+        self.model = build_model(self.codec.n_vocab, hidden=recipe.hidden, n_layers=recipe.n_layers)
         self.optimizer = make_optimizer(self.model)
         self.step = 0
         self.pool = 0
@@ -169,7 +167,8 @@ class Run:
         losses: list[float] = []
         started = saved = time.monotonic()
         tokens_before = self.n_tokens
-        for self.pool, batch in batches(self.recipe, self.codec, self.pool):
+        for pool, batch in batches(self.recipe, self.codec, self.pool):
+            self.pool = pool
             if self.step >= self.recipe.steps or self.is_stopping:
                 break
             loss, n_tokens = self.one_step(batch)

@@ -13,9 +13,12 @@ import yaml
 from luci_tui.training.builtin.contract import HOME
 
 HELD_OUT_FILE = HOME / "eval" / "held_out_values.yaml"
-_ONSETS = "b c d f g h j k l m n p r s t v w z br ch cl dr fl gr kr pl pr qu sh sk sl sp st th tr x y".split()
-_VOWELS = "a e i o u a e i o ai ea ee io ou".split()
-_CODAS = "n r s l m t d k p x ck ng nd rt st sh th".split() + [""] * 14
+_ONSETS = tuple(
+    "b c d f g h j k l m n p r s t v w z br ch cl dr fl gr kr pl pr qu sh sk sl sp st th tr".split()
+)
+_VOWELS = tuple("a e i o u a e i o ai ea ee io ou".split())
+_CODAS = ("n", "r", "s", "l", "m", "t", "d", "k", "p", "x", "ck", "ng", "nd", "rt", "st", "sh")
+_NO_CODA_SHARE = 0.45
 
 
 @cache
@@ -93,10 +96,11 @@ class Values:
     def syllables(self, low: int = 2, high: int = 3) -> str:
         """Give an invented word."""
         rng = self.rng
-        return "".join(
-            rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS)
-            for _ in range(rng.randint(low, high))
-        )
+        parts: list[str] = []
+        for _ in range(rng.randint(low, high)):
+            coda = "" if rng.random() < _NO_CODA_SHARE else rng.choice(_CODAS)
+            parts.append(rng.choice(_ONSETS) + rng.choice(_VOWELS) + coda)
+        return "".join(parts)
 
     def word(self) -> str:
         """Give a real or an invented word in lower case."""
@@ -180,7 +184,20 @@ class Values:
             return self.pick("dir_paths")
         if kind < 0.75:
             return f"{self.dir_name()}/{self.dir_name()}"
-        root = self.rng.choice(["~", "~", ".", "..", "/home/" + self.pick("users"), "/opt", "/srv", "/var", "/mnt", "/tmp"])
+        root = self.rng.choice(
+            [
+                "~",
+                "~",
+                ".",
+                "..",
+                "/home/" + self.pick("users"),
+                "/opt",
+                "/srv",
+                "/var",
+                "/mnt",
+                "/tmp",
+            ]
+        )
         return f"{root}/{self.dir_name()}"
 
     def dir(self, *, spaces: bool = False) -> str:
@@ -221,14 +238,18 @@ class Values:
             name = self.word() + rng.choice(["", "", "-" + self.word(), self.digits(1, 9)])
             front = rng.choice(["", "", "", "www.", "mail.", "api.", "git."])
             return f"{front}{name}.{self.pick('tlds')}"
-        return self.word() + rng.choice(["", "-" + self.word(), self.digits(1, 20), "0" + self.digits(1, 9)])
+        return self.word() + rng.choice(
+            ["", "-" + self.word(), self.digits(1, 20), "0" + self.digits(1, 9)]
+        )
 
     def url(self, *, repository: bool = False) -> str:
         """Give the address of a file, or of a git repository."""
         rng = self.rng
         name = self.stem()
         if repository:
-            site = rng.choice(["github.com", "gitlab.com", "bitbucket.org", f"git.{self.word()}.org"])
+            site = rng.choice(
+                ["github.com", "gitlab.com", "bitbucket.org", f"git.{self.word()}.org"]
+            )
             path = f"{self.word()}/{name}"
             return rng.choice(
                 [f"https://{site}/{path}.git", f"https://{site}/{path}", f"git@{site}:{path}.git"]
@@ -242,15 +263,21 @@ class Values:
         """Give the name of a user, process, service, package, container or command."""
         if self.chance(0.6):
             return self.pick(kind)
-        return self.word() + self.rng.choice(["", "", "", "-" + self.word(), "d", self.digits(1, 9)])
+        return self.word() + self.rng.choice(
+            ["", "", "", "-" + self.word(), "d", self.digits(1, 9)]
+        )
 
     def branch(self) -> str:
         """Give the name of a git branch."""
         rng = self.rng
         if self.chance(0.3):
             return self.pick("branches")
-        front = rng.choice(["", "", "", "feature/", "fix/", "bugfix/", "hotfix/", "release/", "user/"])
-        tail = rng.choice([self.word(), f"{self.word()}-{self.word()}", f"{self.word()}-{self.digits(1, 999)}"])
+        front = rng.choice(
+            ["", "", "", "feature/", "fix/", "bugfix/", "hotfix/", "release/", "user/"]
+        )
+        tail = rng.choice(
+            [self.word(), f"{self.word()}-{self.word()}", f"{self.word()}-{self.digits(1, 999)}"]
+        )
         return front + tail if self.chance(0.92) else f"v{self.digits(1, 9)}.{self.digits(0, 20)}"
 
     def message(self) -> str:
@@ -270,7 +297,11 @@ class Values:
 
     def archive(self, family: str) -> str:
         """Give the file name of a `tar` or `zip` archive."""
-        ends = [".zip"] if family == "zip" else [".tar.gz", ".tar.gz", ".tgz", ".tar", ".tar.xz", ".tar.bz2"]
+        ends = (
+            [".zip"]
+            if family == "zip"
+            else [".tar.gz", ".tar.gz", ".tgz", ".tar", ".tar.xz", ".tar.bz2"]
+        )
         name = self.stem() + self.rng.choice(ends)
         return name if self.chance(0.85) else f"{self.dir_plain()}/{name}"
 
@@ -278,4 +309,6 @@ class Values:
         """Give the name of an environment variable."""
         if self.chance(0.4):
             return self.pick("env_names")
-        return self.word().upper() + self.rng.choice(["", "_" + self.word().upper(), "_HOME", "_KEY", "_URL"])
+        return self.word().upper() + self.rng.choice(
+            ["", "_" + self.word().upper(), "_HOME", "_KEY", "_URL"]
+        )
