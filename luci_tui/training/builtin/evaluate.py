@@ -1,7 +1,7 @@
 """Measure the built-in model on the frozen test sets: one table, or `--json`.
 
     python -m luci_tui.training.builtin.evaluate --run RUN
-    python -m luci_tui.training.builtin.evaluate --gguf luci-shell.gguf --against luci-shell-f16.gguf
+    python -m luci_tui.training.builtin.evaluate --gguf Q8_0.gguf --against F16.gguf
 
 Only sums are printed, never single items: the sets must stay unseen.
 """
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from luci_tui.chat.doubt import doubtful_arguments
 from luci_tui.training.builtin.contract import HOME, load_contract
@@ -53,7 +54,7 @@ class Figures:
     """Right commands that are flagged all the same."""
 
 
-def _lines(name: str) -> list[dict[str, object]]:
+def _lines(name: str) -> list[dict[str, Any]]:
     text = (HOME / "eval" / f"{name}.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines() if line]
 
@@ -67,20 +68,15 @@ def load_sets(*, n_values: int = _N_VALUES) -> dict[str, list[Item]]:
         "new_values": [Item(s.request, (s.command,), False) for s in islice(in_scope, n_values)]
     }
     sets["paraphrases"] = [
-        Item(str(line["request"]), (str(line["command"]),), False) for line in _lines("paraphrases")
+        Item(line["request"], (line["command"],), False) for line in _lines("paraphrases")
     ]
     sets["freestyle"] = [
-        Item(str(line["request"]), tuple(map(str, _list(line["accepted"]))), True)
-        for line in _lines("freestyle")
+        Item(line["request"], tuple(line["accepted"]), True) for line in _lines("freestyle")
     ]
     sets["out_of_scope"] = [
-        Item(str(line["request"]), (sentence,), False) for line in _lines("out_of_scope")
+        Item(line["request"], (sentence,), False) for line in _lines("out_of_scope")
     ]
     return sets
-
-
-def _list(value: object) -> list[object]:
-    return list(value) if isinstance(value, list) else [value]  # pyright: ignore
 
 
 def _words(text: str) -> list[str]:
@@ -121,7 +117,7 @@ def torch_answerer(run: Path) -> Answerer:
     from luci_tui.training.builtin.model import answer_all
 
     model, codec = load_checkpoint(run)
-    return lambda requests: answer_all(model, codec, requests)  # pyright: ignore
+    return lambda requests: answer_all(model, codec, requests)
 
 
 def gguf_answerer(path: Path, log: Path) -> Answerer:
@@ -134,7 +130,7 @@ def gguf_answerer(path: Path, log: Path) -> Answerer:
 def table(figures: dict[str, Figures]) -> str:
     """Give the figures as a Markdown table."""
     rows = [
-        "| set | n | right | share | declined | wrong command | of these flagged | right, flagged |",
+        "| set | n | right | share | declined | wrong command | of these flagged | right flagged |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, f in figures.items():
@@ -159,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--log", type=Path, default=Path("evaluate.log"), help="log of the engine")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     args = parser.parse_args(argv)
-    report: dict[str, object] = {}
+    report: dict[str, Any] = {}
     if args.run or args.gguf:
         report |= _measure_all(args)
     if args.overlap:
@@ -170,7 +166,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _measure_all(args: argparse.Namespace) -> dict[str, object]:
+def _measure_all(args: argparse.Namespace) -> dict[str, Any]:
     sets = load_sets(n_values=args.values)
     requests = [item.request for items in sets.values() for item in items]
     answerer = torch_answerer(args.run) if args.run else gguf_answerer(args.gguf, args.log)
@@ -180,7 +176,7 @@ def _measure_all(args: argparse.Namespace) -> dict[str, object]:
     for name, items in sets.items():
         figures[name] = measure(items, answers[start : start + len(items)])
         start += len(items)
-    report: dict[str, object] = {"sets": {name: asdict(f) for name, f in figures.items()}}
+    report: dict[str, Any] = {"sets": {name: asdict(f) for name, f in figures.items()}}
     if args.against:
         others = gguf_answerer(args.against, args.log)(requests)
         n_equal = sum(one == two for one, two in zip(answers, others, strict=True))
@@ -192,11 +188,10 @@ def _measure_all(args: argparse.Namespace) -> dict[str, object]:
     return report
 
 
-def _as_text(report: dict[str, object]) -> str:
+def _as_text(report: dict[str, Any]) -> str:
     parts: list[str] = []
-    sets = report.get("sets")
-    if isinstance(sets, dict):
-        parts.append(table({name: Figures(**f) for name, f in sets.items()}))  # pyright: ignore
+    if "sets" in report:
+        parts.append(table({name: Figures(**f) for name, f in report["sets"].items()}))
     parts += [f"{name}: {value}" for name, value in report.items() if name != "sets"]
     return "\n\n".join(parts)
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import torch
+from transformers import LlamaForCausalLM
 
 from luci_tui.errors import TrainingError
 from luci_tui.training.builtin.model import N_CTX, build_model
@@ -40,7 +41,7 @@ MODEL_NAME = "luci builtin shell"
 _DESCRIPTION = "Turns one request in English into one shell command, or declines."
 
 
-def load_checkpoint(run: Path) -> tuple[torch.nn.Module, Codec]:
+def load_checkpoint(run: Path) -> tuple[LlamaForCausalLM, Codec]:
     """Give the model of a training run with its weights, and its tokenizer.
 
     Raises:
@@ -63,7 +64,7 @@ def write_hf_folder(run: Path, folder: Path) -> None:
     """Write weights, configuration, tokenizer and chat template as a Hugging Face model."""
     model, _ = load_checkpoint(run)
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)  # pyright: ignore
+    model.save_pretrained(folder)
     shutil.copyfile(run / "tokenizer.model", folder / "tokenizer.model")
     config = {
         "tokenizer_class": "LlamaTokenizer",

@@ -6,13 +6,12 @@ from random import Random
 from luci_tui.training.builtin.grammar import Banks, SlotRef, expand
 from luci_tui.training.builtin.said import Part
 
-_NEAR_KEYS = dict(
-    pair.split(":")
-    for pair in (
-        "a:sq b:vn c:xv d:sf e:wr f:dg g:fh h:gj i:uo j:hk k:jl l:k m:n n:bm o:ip p:o r:et s:ad "
-        "t:ry u:yi v:cb w:qe x:zc y:tu z:x"
-    ).split()
-)
+_KEY_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+_NEAR_KEYS = {
+    letter: row[max(0, at - 1) : at] + row[at + 1 : at + 2]
+    for row in _KEY_ROWS
+    for at, letter in enumerate(row)
+}
 """Letter -> the letters beside it on a keyboard."""
 _WORD = re.compile(r"[A-Za-z]{4,}")
 _FRONT_WORDS = ("in ", "inside ", "under ", "within ", "from ", "here", "right here", "below ")

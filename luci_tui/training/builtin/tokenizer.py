@@ -37,7 +37,7 @@ def train_tokenizer(path: Path, *, n_samples: int = 60_000, seed: int = 7) -> No
         if sample.values or rng.random() < 0.2:
             lines.append(sample.command)
     model = io.BytesIO()
-    spm.SentencePieceTrainer.train(  # pyright: ignore
+    spm.SentencePieceTrainer.train(  # pyright: ignore[reportUnknownMemberType]
         sentence_iterator=iter(lines),
         model_writer=model,
         model_type="bpe",

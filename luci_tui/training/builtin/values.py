@@ -13,10 +13,12 @@ import yaml
 from luci_tui.training.builtin.contract import HOME
 
 HELD_OUT_FILE = HOME / "eval" / "held_out_values.yaml"
-_ONSETS = tuple(
-    "b c d f g h j k l m n p r s t v w z br ch cl dr fl gr kr pl pr qu sh sk sl sp st th tr".split()
+_ONSETS = (
+    *"bcdfghjklmnprstvwz",
+    *("br", "ch", "cl", "dr", "fl", "gr", "kr", "pl", "pr", "qu", "sh", "sk", "sl", "sp", "st"),
+    *("th", "tr"),
 )
-_VOWELS = tuple("a e i o u a e i o ai ea ee io ou".split())
+_VOWELS = (*"aeioaeiou", "ai", "ea", "ee", "io", "ou")
 _CODAS = ("n", "r", "s", "l", "m", "t", "d", "k", "p", "x", "ck", "ng", "nd", "rt", "st", "sh")
 _NO_CODA_SHARE = 0.45
 
