@@ -160,7 +160,6 @@ def main(argv: list[str] | None = None) -> int:
         report |= _measure_all(args)
     if args.overlap:
         report["overlap"] = overlap(args.overlap)
-        report["overlap_without_filter"] = overlap(args.overlap, filtered=False)
     text = json.dumps(report, indent=2) if args.json else _as_text(report)
     sys.stdout.write(text + "\n")
     return 0

@@ -5,7 +5,6 @@ Only hashes of the frozen requests leave this module; no request is printed or r
 
 import json
 import re
-from collections.abc import Iterable
 from functools import cache
 from hashlib import blake2b
 
@@ -28,11 +27,7 @@ def _digest(request: str) -> bytes:
 @cache
 def frozen_digests() -> frozenset[bytes]:
     """Give the digests of all frozen requests after normalisation."""
-    found: set[bytes] = set()
-    for name in FROZEN_SETS:
-        text = (HOME / "eval" / f"{name}.jsonl").read_text(encoding="utf-8")
-        found.update(_digest(json.loads(line)["request"]) for line in text.splitlines() if line)
-    return frozenset(found)
+    return frozenset(_digest(request) for name in FROZEN_SETS for request in _requests(name))
 
 
 def is_frozen(request: str) -> bool:
@@ -45,42 +40,41 @@ def _ngrams(request: str, n: int) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
 
 
-def overlap(
-    n_samples: int, *, seed: int = 11, filtered: bool = True, n: int = 4
-) -> dict[str, float]:
+def overlap(n_samples: int, *, seed: int = 11, n: int = 4) -> dict[str, float]:
     """Compare the frozen requests with generated samples.
 
     Args:
         n_samples: how many samples to generate.
         seed: of the samples.
-        filtered: drop the samples that training drops.
         n: length of the compared word sequences.
 
     Returns:
-        The number of equal requests, and for each set the share of its n-grams that occur in
-        the samples (arguments included).
+        `dropped_samples`: samples equal to a frozen request, which training drops;
+        for each set `_reached`: how many of its requests they equal, and `_4gram_share`: the
+        share of its word sequences, arguments included, that occur in the samples left.
     """
-    generator = Generator(seed, reject=is_frozen if filtered else None)
+    digests = {name: {_digest(request) for request in _requests(name)} for name in FROZEN_SETS}
+    grams = {
+        name: set[tuple[str, ...]]().union(*(_ngrams(r, n) for r in _requests(name)))
+        for name in FROZEN_SETS
+    }
+    wanted = set[tuple[str, ...]]().union(*grams.values())
     seen: set[tuple[str, ...]] = set()
-    wanted = {name: _set_ngrams(name, n) for name in FROZEN_SETS}
-    any_wanted = set[tuple[str, ...]]().union(*wanted.values())
-    n_equal = 0
-    samples = iter(generator)
+    reached: list[bytes] = []
+    samples = iter(Generator(seed))
     for _ in range(n_samples):
         request = next(samples).request
-        n_equal += is_frozen(request)
-        seen.update(_ngrams(request, n) & any_wanted)
-    figures: dict[str, float] = {"n_samples": n_samples, "n_equal": n_equal}
-    for name, grams in wanted.items():
-        figures[f"{name}_{n}gram_share"] = len(grams & seen) / max(1, len(grams))
+        if is_frozen(request):
+            reached.append(_digest(request))
+        else:
+            seen.update(_ngrams(request, n) & wanted)
+    figures: dict[str, float] = {"n_samples": n_samples, "dropped_samples": len(reached)}
+    for name in FROZEN_SETS:
+        figures[f"{name}_reached"] = len(digests[name] & set(reached))
+        figures[f"{name}_{n}gram_share"] = len(grams[name] & seen) / max(1, len(grams[name]))
     return figures
 
 
-def _set_ngrams(name: str, n: int) -> set[tuple[str, ...]]:
-    lines: Iterable[str] = (
-        (HOME / "eval" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-    )
-    grams: set[tuple[str, ...]] = set()
-    for line in filter(None, lines):
-        grams |= _ngrams(json.loads(line)["request"], n)
-    return grams
+def _requests(name: str) -> list[str]:
+    text = (HOME / "eval" / f"{name}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line)["request"] for line in text.splitlines() if line]
