@@ -7,58 +7,18 @@ name or takes the wrong word, and the damage is easy to see: the argument is not
 import re
 import shlex
 
-_NUMBER_WORDS = {
-    word: str(number)
-    for number, word in enumerate(
-        [
-            "zero",
-            "one",
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-            "seventeen",
-            "eighteen",
-            "nineteen",
-            "twenty",
-        ]
-    )
-} | {
-    "thirty": "30",
-    "forty": "40",
-    "fifty": "50",
-    "sixty": "60",
-    "seventy": "70",
-    "eighty": "80",
-    "ninety": "90",
-    "hundred": "100",
-    "twenty five": "25",
-    "twenty-five": "25",
-    "a": "1",
-    "an": "1",
-    "first": "1",
-    "second": "2",
-    "third": "3",
-    "fourth": "4",
-    "fifth": "5",
-    "sixth": "6",
-    "seventh": "7",
-    "eighth": "8",
-    "ninth": "9",
-    "tenth": "10",
-    "eleventh": "11",
-    "twelfth": "12",
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
+    " sixteen seventeen eighteen nineteen twenty"
+)
+_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+_TENS = {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80}
+_OTHERS = {"ninety": 90, "hundred": 100, "twenty five": 25, "twenty-five": 25, "a": 1, "an": 1}
+_NUMBER_WORDS: dict[str, int] = {
+    **{word: number for number, word in enumerate(_ONES.split())},
+    **{word: number for number, word in enumerate(_ORDINALS.split(), start=1)},
+    **_TENS,
+    **_OTHERS,
 }
 _UNIT_DAYS = {"day": 1, "week": 7, "fortnight": 14, "month": 30, "year": 365}
 _DAY_WORDS = {"today": "1", "last day": "1", "week": "7", "month": "30", "year": "365"}
@@ -79,37 +39,28 @@ _FLAG_WITH_VALUE = re.compile(r"-f?\d+")
 
 _SED_REPLACE = re.compile(r"s/([^/]*)/([^/]*)/g?")
 _SED_RANGE = re.compile(r"(\d+),(\d+)p")
-_FIXED = {
-    ("find", "f"),
-    ("git", "status"),
-    ("git", "log"),
-    ("git", "diff"),
-    ("git", "branch"),
-    ("git", "checkout"),
-    ("git", "merge"),
-    ("git", "add"),
-    ("git", "commit"),
-    ("git", "push"),
-    ("git", "pull"),
-    ("git", "clone"),
-    ("git", "restore"),
-    ("systemctl", "status"),
-    ("systemctl", "start"),
-    ("systemctl", "stop"),
-    ("systemctl", "restart"),
-    ("apt", "install"),
-    ("pip", "install"),
-    ("docker", "ps"),
-    ("docker", "logs"),
-    ("ip", "addr"),
-    ("python3", "venv"),
-    ("ps", "aux"),
-    ("cat", "/etc/os-release"),
-    ("chmod", "+x"),
-    ("ping", "4"),
-    ("head", "10"),
+_FIXED: dict[str, frozenset[str]] = {
+    program: frozenset(words.split())
+    for program, words in {
+        "apt": "install",
+        "cat": "/etc/os-release",
+        "chmod": "+x",
+        "docker": "ps logs",
+        "find": "f",
+        "git": "status log diff branch checkout merge add commit push pull clone restore",
+        "|head": "10",
+        "ip": "addr",
+        "ping": "4",
+        "pip": "install",
+        "ps": "aux",
+        "python3": "venv",
+        "systemctl": "status start stop restart",
+    }.items()
 }
-"""Words of the canonical commands that are no arguments, with the program they belong to."""
+"""Words of the canonical commands that are no arguments, by the program they belong to.
+
+A program behind a pipe has `|` before its name.
+"""
 
 
 def doubtful_arguments(request: str, command: str) -> tuple[str, ...]:
@@ -141,7 +92,8 @@ def doubtful_arguments(request: str, command: str) -> tuple[str, ...]:
         elif word == "sudo":
             continue
         elif expects_program:
-            program, expects_program = word, False
+            program = f"|{word}" if program else word
+            expects_program = False
         elif not _is_fixed(program, word):
             doubtful += [
                 part for part in _parts(program, word) if not _stands_in(program, part, low)
@@ -150,7 +102,7 @@ def doubtful_arguments(request: str, command: str) -> tuple[str, ...]:
 
 
 def _is_fixed(program: str, word: str) -> bool:
-    if (program, word) in _FIXED or word in {".", "/"}:
+    if word in _FIXED.get(program, ()) or word in {".", "/"}:
         return True
     return word.startswith("-") and not _FLAG_WITH_VALUE.fullmatch(word)
 
@@ -220,4 +172,4 @@ def _days_stand_in(days: int, low: str) -> bool:
 
 
 def _spellings(digits: str) -> list[str]:
-    return [digits, *(word for word, number in _NUMBER_WORDS.items() if number == digits)]
+    return [digits, *(word for word, number in _NUMBER_WORDS.items() if str(number) == digits)]

@@ -61,6 +61,7 @@ def test_doubtful_arguments_with_copied_arguments_is_empty(request_text, command
         ("files over 10 megabytes", "find . -type f -size +10G", ("+10G",)),
         ("files changed in the last week", "find . -type f -mtime -30", ("-30",)),
         ("the first five lines of a.txt", "head -n 6 a.txt", ("6",)),
+        ("the first five lines of a.txt", "head -n 10 a.txt", ("10",)),
         ("lines 3 to 9 of a.txt", "sed -n '3,8p' a.txt", ("8",)),
         ("replace red by blue in a.css", "sed -i 's/red/green/g' a.css", ("green",)),
         ("copy a.txt to bob@web01", "scp a.txt bob@web02:", ("web02",)),

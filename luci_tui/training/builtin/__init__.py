@@ -1,0 +1,1 @@
+"""The built-in model: one request in natural language becomes one bare shell command."""
