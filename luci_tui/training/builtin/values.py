@@ -4,6 +4,7 @@ The values of the frozen test sets are never drawn; a separate source hands out 
 measure how well new values are copied.
 """
 
+import re
 from collections.abc import Callable
 from functools import cache
 from random import Random
@@ -33,6 +34,18 @@ def word_lists() -> dict[str, list[str]]:
         kept = [part.strip() for part in parts if not is_excluded(part.strip())]
         lists[name] = kept
     return lists
+
+
+@cache
+def template_words() -> tuple[str, ...]:
+    """Give the words of the templates themselves, which may be names of files as well.
+
+    A model that sees them only as parts of sentences learns badly to copy them.
+    """
+    found: set[str] = set()
+    for path in sorted((HOME / "templates").glob("*.yaml")):
+        found.update(re.findall(r"[a-z]{3,12}", path.read_text(encoding="utf-8")))
+    return tuple(word for word in sorted(found) if not is_excluded(word))
 
 
 @cache
@@ -70,6 +83,7 @@ class Values:
         self.rng = rng
         self.held_out = held_out
         self._lists = word_lists()
+        self._words = template_words()
 
     def chance(self, share: float) -> bool:
         """Say yes with this probability."""
@@ -105,8 +119,17 @@ class Values:
         return "".join(parts)
 
     def word(self) -> str:
-        """Give a real or an invented word in lower case."""
-        return self.pick("stems") if self.chance(0.55) else self.syllables()
+        """Give a word in lower case: a usual name, any word, a splice or an invented one."""
+        kind = self.rng.random()
+        if kind < 0.4:
+            return self.pick("stems")
+        if kind < 0.55:
+            return self.rng.choice(self._words)
+        if kind < 0.8:
+            front, back = self.rng.choice(self._words), self.rng.choice(self._words)
+            at = self.rng.randint(2, len(front))
+            return front[:at] + back[self.rng.randint(0, len(back) - 2) :]
+        return self.syllables()
 
     def digits(self, low: int, high: int) -> str:
         """Give a random number in digits."""
