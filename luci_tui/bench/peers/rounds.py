@@ -17,6 +17,7 @@ from luci_tui.errors import EngineError
 
 N_CANCELS = 20
 """Cancels per round."""
+_LEAST_SHARE = 0.95
 _PYTHON_TIMEOUT_S = 600.0
 _CHILD = Path(__file__).with_name("python_child.py")
 _OURS = "python -m luci_tui.bench.peers --only {}"
@@ -237,7 +238,10 @@ def _python_streams(bench: Bench, prompts: list[list[int]], n_new: int) -> list[
         timeout=_PYTHON_TIMEOUT_S,
     )
     streams = [Stream(*row) for row in json.loads(done.stdout)]
-    if any(stream.n_tokens != n_new for stream in streams):
-        message = f"llama-cpp-python ended an answer before {n_new} tokens; run it again."
+    # It cannot ignore the end-of-text token without a Python callback per token, which would slow it
+    # down; with random weights that token comes about once in 32,000, and rates count real tokens.
+    n_tokens = sum(stream.n_tokens for stream in streams)
+    if n_tokens < _LEAST_SHARE * n_new * len(streams):
+        message = f"llama-cpp-python gave {n_tokens} of {n_new * len(streams)} tokens; run it again."
         raise EngineError(message)
     return streams
