@@ -238,10 +238,11 @@ def _python_streams(bench: Bench, prompts: list[list[int]], n_new: int) -> list[
         timeout=_PYTHON_TIMEOUT_S,
     )
     streams = [Stream(*row) for row in json.loads(done.stdout)]
-    # It cannot ignore the end-of-text token without a Python callback per token, which would slow it
-    # down; with random weights that token comes about once in 32,000, and rates count real tokens.
+    # It cannot ignore the end-of-text token without a Python callback per token, which would slow
+    # it down; with random weights that token comes once in 32,000, and rates count real tokens.
     n_tokens = sum(stream.n_tokens for stream in streams)
     if n_tokens < _LEAST_SHARE * n_new * len(streams):
-        message = f"llama-cpp-python gave {n_tokens} of {n_new * len(streams)} tokens; run it again."
+        asked = n_new * len(streams)
+        message = f"llama-cpp-python gave {n_tokens} of {asked} tokens; run it again."
         raise EngineError(message)
     return streams

@@ -19,6 +19,8 @@ from luci_tui.errors import EngineError
 _STREAM_TIMEOUT_S = 300.0
 _SAMPLING = frames.SamplingParams(ignore_eos=True, seed=1)
 _TOKENS_BEFORE_CANCEL = 8
+_WARM_UP_TOKENS = 64
+"""llama-bench and llama-server warm up by themselves; this is the same for the worker."""
 
 
 @asynccontextmanager
@@ -45,7 +47,7 @@ async def loaded_worker(
         try:
             async for _ in engine.load(spec):
                 pass
-            await stream(engine, workload.prompt_tokens(2, seed=0), 2)
+            await stream(engine, workload.prompt_tokens(2, seed=0), _WARM_UP_TOKENS)
             yield engine
         finally:
             await engine.close()
