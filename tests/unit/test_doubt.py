@@ -8,7 +8,7 @@ from luci_tui.chat.doubt import doubtful_arguments
     [
         ("list the files", "ls"),
         ("show notes.txt", "cat notes.txt"),
-        ("go to the folder ~/work/", "cd ~/work"),
+        ("go to the folder ~/papers/", "cd ~/papers"),
         ("what is in my home directory", "ls ~"),
         ("show todo.txt in my home directory", "cat ~/todo.txt"),
         ("go up one level", "cd .."),
