@@ -34,6 +34,19 @@ def test_render_decode_above_the_target_says_met() -> None:
     assert "| 0.97 | ≥ 0.95 | met |" in _rows(report)[results.BENCH]
 
 
+def test_render_on_a_machine_that_slows_down_compares_within_each_round() -> None:
+    report = _report(
+        {
+            ("tg128", results.WORKER, "tok/s"): (96.0, 48.0, 24.0),
+            ("tg128", results.BENCH, "tok/s"): (100.0, 50.0, 25.0),
+            ("tg128", results.SERVER, "tok/s"): (48.0, 96.0, 12.0, 12.0),
+        }
+    )
+    rows = _rows(report)
+    assert "| 0.96 |" in rows[results.BENCH]
+    assert "| 1.60 |" in rows[results.SERVER]
+
+
 def test_render_decode_below_the_target_says_missed() -> None:
     report = _report(
         {

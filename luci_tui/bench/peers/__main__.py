@@ -76,7 +76,7 @@ def _bench(
     model = _MODELS[name]
     quantize = peers.binary("llama-quantize")
     path = models.ensure_model(model, _CACHE / "bench-models", quantize, n_threads)
-    return rounds.Bench(model.name, path, peers, n_threads, _ROOT, collector)
+    return rounds.Bench(model.name, path, peers, n_threads, _ROOT, collector, model.n_repeats)
 
 
 def _turns(options: argparse.Namespace) -> list[tuple[str, rounds.Turn]]:

@@ -33,6 +33,8 @@ class Bench:
     n_threads: int
     root: Path
     collector: Collector
+    n_repeats: int
+    """Single answers per turn; their median is the turn's value."""
 
     def shown(self, command: list[str]) -> str:
         """Return a command as a reader types it at the root of the checkout, with $MODEL."""
@@ -42,6 +44,18 @@ class Bench:
     def add(self, test: str, contender: str, value: float, unit: str, command: str) -> None:
         """Record one value for this model."""
         self.collector.add(self.model_name, test, contender, value, unit=unit, command=command)
+
+    def add_singles(
+        self, contender: str, prefills: list[Stream], decodes: list[Stream], command: str
+    ) -> None:
+        """Record the prefill and the decode rate of answers that came one after the other."""
+        self.add("pp512", contender, workload.prefill_rate(prefills), "tok/s", command)
+        self.add("tg128", contender, workload.single_decode_rate(decodes), "tok/s", command)
+
+    def prefill_prompts(self, round_index: int) -> list[list[int]]:
+        """Return the long prompts of a round, none of which was seen before."""
+        seeds = range(round_index * self.n_repeats, (round_index + 1) * self.n_repeats)
+        return [workload.prompt_tokens(workload.N_PREFILL, seed) for seed in seeds]
 
     def server_command(self, n_slots: int) -> str:
         """Return llama-server's command as a reader types it."""
@@ -57,7 +71,7 @@ Turn = Callable[[Bench, int], None]
 def turn_llama_bench(bench: Bench, _: int) -> None:
     """Run llama-bench: prefill and decode in its own loop, without a client."""
     command = tools.bench_command(
-        bench.peers.binary("llama-bench"), bench.model_path, bench.n_threads
+        bench.peers.binary("llama-bench"), bench.model_path, bench.n_threads, bench.n_repeats
     )
     prefill, decode = tools.run_bench(command)
     bench.add("pp512", results.BENCH, prefill, "tok/s", bench.shown(command))
@@ -78,13 +92,13 @@ def turn_server(bench: Bench, round_index: int) -> None:
     command = bench.server_command(1)
 
     async def measure(running: server.Server) -> None:
-        prompt = workload.prompt_tokens(workload.N_PREFILL, round_index)
-        prefill = await running.stream(prompt, 1, cache_prompt=False)
-        decode = await running.stream(
-            workload.prompt_tokens(1, seed=0), workload.N_DECODE + 1, cache_prompt=False
-        )
-        bench.add("pp512", results.SERVER, workload.prefill_rate(prefill), "tok/s", command)
-        bench.add("tg128", results.SERVER, workload.decode_rate([decode]), "tok/s", command)
+        prompts = bench.prefill_prompts(round_index)
+        prefills = [await running.stream(p, 1, cache_prompt=False) for p in prompts]
+        start = workload.prompt_tokens(1, seed=0)
+        decodes = [
+            await running.stream(start, workload.N_DECODE + 1, cache_prompt=False) for _ in prompts
+        ]
+        bench.add_singles(results.SERVER, prefills, decodes, command)
 
     _with_server(bench, 1, measure)
 
@@ -119,12 +133,12 @@ def turn_server_prefix(bench: Bench, round_index: int) -> None:
 
 def turn_python(bench: Bench, round_index: int) -> None:
     """Stream single answers from llama-cpp-python in a process of its own."""
-    prefill_prompt = workload.prompt_tokens(workload.N_PREFILL, round_index)
-    (prefill,) = _python_streams(bench, [prefill_prompt], 1)
-    (decode,) = _python_streams(bench, [workload.prompt_tokens(1, seed=0)], workload.N_DECODE + 1)
+    prompts = bench.prefill_prompts(round_index)
+    prefills = _python_streams(bench, prompts, 1)
+    starts = [workload.prompt_tokens(1, seed=0)] * len(prompts)
+    decodes = _python_streams(bench, starts, workload.N_DECODE + 1)
     command = "Llama.create_completion(tokens, stream=True)"
-    bench.add("pp512", results.PYTHON, workload.prefill_rate(prefill), "tok/s", command)
-    bench.add("tg128", results.PYTHON, workload.decode_rate([decode]), "tok/s", command)
+    bench.add_singles(results.PYTHON, prefills, decodes, command)
 
 
 def turn_python_prefix(bench: Bench, round_index: int) -> None:
@@ -139,14 +153,14 @@ def turn_worker(bench: Bench, round_index: int) -> None:
 
     async def measure() -> None:
         async with worker.loaded_worker(bench.model_path, bench.n_threads, 1) as client:
-            core_prefill, core_decode = await worker.core_rates(client)
-            prefill = workload.prefill_rate(await worker.prefill(client, round_index))
-            decode = workload.decode_rate([await worker.decode(client)])
+            core_prefill, core_decode = await worker.core_rates(client, bench.n_repeats)
+            prompts = bench.prefill_prompts(round_index)
+            prefills = [await worker.stream(client, prompt, 1) for prompt in prompts]
+            decodes = [await worker.decode(client) for _ in prompts]
         command = _OURS.format("single")
         bench.add("pp512", results.CORE, core_prefill, "tok/s", command)
         bench.add("tg128", results.CORE, core_decode, "tok/s", command)
-        bench.add("pp512", results.WORKER, prefill, "tok/s", command)
-        bench.add("tg128", results.WORKER, decode, "tok/s", command)
+        bench.add_singles(results.WORKER, prefills, decodes, command)
 
     asyncio.run(measure())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 
 from luci_tui.bench.peers import results
@@ -51,10 +52,17 @@ def worker_series(report: Report, model: str, test: str) -> Series | None:
 
 
 def ratio(ours: Series, theirs: Series) -> float:
-    """Return how many times as good `ours` is, by the medians."""
+    """Return how many times as good `ours` is: the median of the ratios of each round.
+
+    A machine that grows slower or faster during the run changes both sides of a round alike. Series
+    of different lengths, as of a run that measured one side only, are compared by their medians.
+    """
+    pairs = [(ours.median, theirs.median)]
+    if len(ours.values) == len(theirs.values):
+        pairs = list(zip(ours.values, theirs.values, strict=True))
     if ours.higher_is_better:
-        return ours.median / theirs.median
-    return theirs.median / ours.median
+        return statistics.median(mine / other for mine, other in pairs)
+    return statistics.median(other / mine for mine, other in pairs)
 
 
 def ratio_target(report: Report, series: Series) -> RatioTarget | None:

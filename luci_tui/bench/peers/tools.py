@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 from pathlib import Path
 
@@ -16,18 +17,18 @@ from luci_tui.bench.peers.workload import (
 )
 
 
-def bench_command(binary: Path, model: Path, n_threads: int) -> list[str]:
-    """Return llama-bench's command for one repetition of prefill and decode."""
+def bench_command(binary: Path, model: Path, n_threads: int, n_repeats: int) -> list[str]:
+    """Return llama-bench's command for `n_repeats` repetitions of prefill and decode."""
     return [
-        *(str(binary), "-m", str(model), "-t", str(n_threads), "-r", "1", "-o", "json"),
+        *(str(binary), "-m", str(model), "-t", str(n_threads), "-r", str(n_repeats), "-o", "json"),
         *("-p", str(N_PREFILL), "-n", str(N_DECODE)),
     ]
 
 
 def run_bench(command: list[str]) -> tuple[float, float]:
-    """Run llama-bench and return (prefill, decode) tokens per second."""
+    """Run llama-bench and return the median (prefill, decode) in tokens per second."""
     rows = json.loads(_run(command))
-    rates = {(row["n_prompt"] > 0): float(row["avg_ts"]) for row in rows}
+    rates = {(row["n_prompt"] > 0): statistics.median(row["samples_ts"]) for row in rows}
     return rates[True], rates[False]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import tempfile
 import time
 from collections.abc import AsyncGenerator
@@ -84,21 +85,17 @@ async def stream(
     return Stream(sent_s, first_s, last_s, n_tokens)
 
 
-async def core_rates(client: EngineClient) -> tuple[float, float]:
-    """Return (prefill, decode) tokens per second of the bare core, no frames in between."""
+async def core_rates(client: EngineClient, n_repeats: int) -> tuple[float, float]:
+    """Return the median (prefill, decode) of the bare core in tokens per second."""
     command = frames.Bench(
-        request_id=0, n_prompt=workload.N_PREFILL, n_gen=workload.N_DECODE, repetitions=1
+        request_id=0, n_prompt=workload.N_PREFILL, n_gen=workload.N_DECODE, repetitions=n_repeats
     )
     answer = await client.ask(command)
     if not isinstance(answer, frames.BenchResult):
         message = f"the worker answered a bench command with {answer.kind}; rebuild luci."
         raise EngineError(message)
-    return answer.prefill_tokens_per_s[0], answer.decode_tokens_per_s[0]
-
-
-async def prefill(client: EngineClient, round_index: int) -> Stream:
-    """Stream one token after a prompt of N_PREFILL tokens."""
-    return await stream(client, workload.prompt_tokens(workload.N_PREFILL, round_index), 1)
+    prefill, decode = answer.prefill_tokens_per_s, answer.decode_tokens_per_s
+    return statistics.median(prefill), statistics.median(decode)
 
 
 async def decode(client: EngineClient) -> Stream:

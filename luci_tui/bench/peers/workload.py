@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import statistics
 from dataclasses import dataclass
 
 N_PREFILL = 512
@@ -65,9 +66,14 @@ def decode_rate(streams: list[Stream]) -> float:
     return n_tokens / span_s
 
 
-def prefill_rate(stream: Stream) -> float:
-    """Return prompt tokens per second, from sending the prompt to the first piece of text."""
-    return N_PREFILL / (stream.first_s - stream.sent_s)
+def prefill_rate(streams: list[Stream]) -> float:
+    """Return the median of prompt tokens per second, from sending a prompt to its first text."""
+    return statistics.median(N_PREFILL / (s.first_s - s.sent_s) for s in streams)
+
+
+def single_decode_rate(streams: list[Stream]) -> float:
+    """Return the median decode rate of answers that came one after the other."""
+    return statistics.median(decode_rate([stream]) for stream in streams)
 
 
 def total_s(streams: list[Stream]) -> float:
