@@ -82,7 +82,7 @@ class Child(asyncio.SubprocessProtocol):
             ModelLoadError: the process or its log cannot be made.
         """
         try:
-            _make_room_for_log(log_path)
+            make_room_for_log(log_path)
             with log_path.open("ab") as log_file:
                 _, protocol = await asyncio.get_running_loop().subprocess_exec(
                     lambda: cls(model_name, log_path, options),
@@ -263,7 +263,8 @@ class Child(asyncio.SubprocessProtocol):
             self._start_timer()
 
 
-def _make_room_for_log(log_path: Path) -> None:
+def make_room_for_log(log_path: Path) -> None:
+    """Make the log's folder, and set a log aside that has grown too long."""
     log_path.parent.mkdir(parents=True, exist_ok=True)
     if log_path.exists() and log_path.stat().st_size > MAX_LOG_BYTES:
         log_path.replace(log_path.with_name(log_path.name + ".1"))

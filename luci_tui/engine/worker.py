@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     """Be a worker until Shutdown, or until the parent is gone."""
-    commands_fd, events_fd = _take_pipes()
+    commands_fd, events_fd = take_pipes()
     parser = argparse.ArgumentParser(description="The engine's worker process.")
     parser.add_argument("--parent-pid", type=int, required=True)
     arguments = parser.parse_args()
@@ -40,8 +40,8 @@ def main() -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     threading.excepthook = _leave_on_thread_death
-    _die_with_parent(arguments.parent_pid)
-    _volunteer_for_oom()
+    die_with_parent(arguments.parent_pid)
+    volunteer_for_oom()
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Before ggml is loaded: an abort must not start a debugger on its own process.
@@ -50,7 +50,7 @@ def main() -> None:
     loop.leave(loop.EXIT_OK)
 
 
-def _take_pipes() -> tuple[int, int]:
+def take_pipes() -> tuple[int, int]:
     """Move the protocol away from stdin and stdout: (commands, events) descriptors."""
     commands_fd, events_fd = os.dup(0), os.dup(1)
     null_fd = os.open(os.devnull, os.O_RDONLY)
@@ -60,7 +60,7 @@ def _take_pipes() -> tuple[int, int]:
     return commands_fd, events_fd
 
 
-def _die_with_parent(parent_pid: int) -> None:
+def die_with_parent(parent_pid: int) -> None:
     """Ask Linux to end this process with its parent, in case the pipe's end is not seen."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
@@ -69,7 +69,8 @@ def _die_with_parent(parent_pid: int) -> None:
         loop.leave(loop.EXIT_PARENT_GONE)
 
 
-def _volunteer_for_oom() -> None:
+def volunteer_for_oom() -> None:
+    """Ask the kernel to end this process first when memory runs out."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE_ADJUSTMENT))
 

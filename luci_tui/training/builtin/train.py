@@ -47,19 +47,20 @@ class Recipe:
     seed: int
     hidden: int
     n_layers: int
+    plateau: float
+    """Share of the steps before the learning rate begins to fall."""
 
     def lr_at(self, step: int) -> float:
-        """Give the learning rate of a step: warm-up, plateau, cosine over the last 40 %.
+        """Give the learning rate of a step: warm-up, plateau, then a straight line to zero.
 
         A run whose `steps` are changed while it is on the plateau goes on as if nothing
         happened, so its length can be fitted to a machine that others use too.
         """
         if step < self.warmup:
             return self.peak_lr * (step + 1) / self.warmup
-        first = max(self.warmup, int(self.steps * 0.6))
-        done = (step - first) / max(1, self.steps - first)
-        share = 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, done))))
-        return self.peak_lr * (0.03 + 0.97 * share)
+        first = max(self.warmup, int(self.steps * self.plateau))
+        left = (self.steps - step) / max(1, self.steps - first)
+        return self.peak_lr * min(1.0, max(0.01, left))
 
 
 def batches(recipe: Recipe, codec: Codec, first_pool: int) -> Iterator[tuple[int, list[Pair]]]:
@@ -200,6 +201,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=9000)
     parser.add_argument("--lr", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--warmup", type=int, default=200, help="steps")
+    parser.add_argument("--plateau", type=float, default=0.2, help="share of steps at the peak")
     parser.add_argument("--tokens", type=int, default=3072, help="tokens of a batch")
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--layers", type=int, default=6)
@@ -211,7 +213,14 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     recipe = Recipe(
-        args.steps, args.lr, args.warmup, args.tokens, args.seed, args.hidden, args.layers
+        steps=args.steps,
+        peak_lr=args.lr,
+        warmup=args.warmup,
+        tokens_per_batch=args.tokens,
+        seed=args.seed,
+        hidden=args.hidden,
+        n_layers=args.layers,
+        plateau=args.plateau,
     )
     run = Run(args.out, recipe)
     if (args.out / "checkpoint.pt").exists():

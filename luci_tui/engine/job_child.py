@@ -1,0 +1,98 @@
+"""The job process: one specification on stdin, events on stdout, one JSON document a line.
+
+Run as `python -m luci_tui.engine.job_child --parent-pid N`. Like the worker it moves its pipes away
+from the standard descriptors first, so that what native code prints lands in the log.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+from luci_tui.engine import job_frames, loop
+from luci_tui.engine.worker import die_with_parent, take_pipes, volunteer_for_oom
+from luci_tui.errors import LuciError
+
+PROGRESS_S: Final = 0.1
+"""Least time between two reports of progress."""
+
+Report = Callable[[job_frames.JobProgress], None]
+"""Tells how far the job is; may be called at any rate, only some calls are sent."""
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Do one job and leave."""
+    spec_fd, events_fd = take_pipes()
+    parser = argparse.ArgumentParser(description="A job process.")
+    parser.add_argument("--parent-pid", type=int, required=True)
+    arguments = parser.parse_args()
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    die_with_parent(arguments.parent_pid)
+    volunteer_for_oom()
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.putenv("GGML_NO_BACKTRACE", "1")
+    events = _EventLines(events_fd)
+    spec = job_frames.job_spec_adapter.validate_json(_read_all(spec_fd))
+    try:
+        events.send(run_job(spec, events.report))
+    except LuciError as error:
+        events.send(job_frames.JobFailed(code=error.code, message=error.message))
+    loop.leave(loop.EXIT_OK)
+
+
+def run_job(spec: job_frames.JobSpec, report: Report) -> job_frames.JobResult:
+    """Do the job in this process; each kind is imported when it is asked for.
+
+    Raises:
+        LuciError: the job cannot be done.
+    """
+    match spec:
+        case job_frames.ValidateSpec():
+            from luci_tui.engine.native_validate import validate
+
+            return validate(spec, report)
+
+
+class _EventLines:
+    """The way out."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._reported_s = 0.0
+
+    def send(self, event: job_frames.JobEvent) -> None:
+        view = memoryview(event.model_dump_json().encode() + b"\n")
+        while view:
+            try:
+                view = view[os.write(self._fd, view) :]
+            except BrokenPipeError:
+                loop.leave(loop.EXIT_PARENT_GONE)
+
+    def report(self, progress: job_frames.JobProgress) -> None:
+        now_s = time.monotonic()
+        if now_s - self._reported_s >= PROGRESS_S:
+            self._reported_s = now_s
+            self.send(progress)
+
+
+def _read_all(fd: int) -> bytes:
+    with os.fdopen(fd, "rb") as file:
+        return file.read()
+
+
+if __name__ == "__main__":
+    main()
