@@ -29,6 +29,26 @@ def system_info() -> str: ...
 def take_log() -> list[tuple[int, str]]:
     """Lines that llama.cpp logged since the last call: (ggml level 1 debug .. 4 error, text)."""
 
+class ValidateProgress:
+    """Shared with a running validate(...) from another thread."""
+
+    def __init__(self) -> None: ...
+    @property
+    def done_bytes(self) -> int: ...
+    @property
+    def total_bytes(self) -> int:
+        """0 until the tensors are known."""
+
+    def cancel(self) -> None: ...
+
+def validate(
+    path: bytes, progress: ValidateProgress, deep: bool = False, n_threads: int = 0
+) -> list[tuple[str, bool, int, bytes]]:
+    """(code, is an error, byte offset, sentence) of each finding, errors first.
+
+    `n_threads` is for the deep check; 0 = one per CPU. Raises NativeError when cancelled.
+    """
+
 class LoadProgress:
     """Shared with a running Engine(...) from another thread."""
 

@@ -1,4 +1,4 @@
-"""Keep docs/cli.md equal to the help of the commands: `python -m luci_tui.cli.docs --write`."""
+"""Keep two pages of docs/ equal to the program: `python -m luci_tui.cli.docs --write`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any, cast
 import typer
 
 from luci_tui.cli.main import COMMANDS, app
+from luci_tui.gguf.rules import RULES
 
-PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
+DOCS = Path(__file__).parents[2] / "docs"
 """Only a source tree has it."""
 
 WIDTH = 100
@@ -28,6 +29,35 @@ HEADER = """\
 - `LUCI_HOME` names the folder for logs and models; without it, it is `~/.luciferai`.
 
 This page is written by `python -m luci_tui.cli.docs --write`; a test compares it with the program.
+"""
+
+
+RULES_HEADER = """\
+# What the validator checks
+
+`luci validate FILE…` reads GGUF files with a parser of luci's own (`native/src/gguf/`): bounded,
+without a memory map, and before llama.cpp sees a byte of them. Every load checks first, and what is
+rejected here is not loaded. A rule that only warns says so. `--deep` adds D01 and D03, `--sha256`
+D02. GGUF 2 and 3 are read: models, the shards of a split set as one, tokenizers, projectors
+(mmproj), LoRA adapters, control vectors and importance matrices.
+
+A chat template is a program that came with the model: T01 to T03 bound what it may do before any
+engine parses it.
+
+| code | what a file must fulfil | why | answers |
+|---|---|---|---|
+"""
+
+
+def render_rules() -> str:
+    """Return the page of the validator's rules."""
+    rows = (f"| {one.code} | {one.demands} | {one.reason} | {one.answers} |\n" for one in RULES)
+    return RULES_HEADER + "".join(rows) + RULES_FOOTER
+
+
+RULES_FOOTER = """
+This page is written by `python -m luci_tui.cli.docs --write`; a test compares it with the program.
+How other readers fare on the same files stands in [validator-peers.md](validator-peers.md).
 """
 
 
@@ -49,16 +79,22 @@ def _section(command: Any, name: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check the page; 1 = it differs."""
+    """Write or check the pages; 1 = one differs."""
+    pages = {DOCS / "cli.md": render(), DOCS / "validator.md": render_rules()}
     if arguments == ["--write"]:
-        PAGE.parent.mkdir(exist_ok=True)
-        PAGE.write_text(render(), encoding="utf-8")
+        DOCS.mkdir(exist_ok=True)
+        for page, text in pages.items():
+            page.write_text(text, encoding="utf-8")
         return 0
     if arguments == ["--check"]:
-        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == render():
-            return 0
-        sys.stderr.write(f"{PAGE} differs: run python -m luci_tui.cli.docs --write\n")
-        return 1
+        stale = [
+            page
+            for page, text in pages.items()
+            if not page.is_file() or page.read_text(encoding="utf-8") != text
+        ]
+        for page in stale:
+            sys.stderr.write(f"{page} differs: run python -m luci_tui.cli.docs --write\n")
+        return 1 if stale else 0
     sys.stderr.write("usage: python -m luci_tui.cli.docs --check|--write\n")
     return 2
 

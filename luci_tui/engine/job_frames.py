@@ -24,6 +24,8 @@ class ValidateSpec(_Data):
     paths: tuple[str, ...]
     deep: bool = False
     """Also read every tensor block and look for NaN and infinity."""
+    sha256: str = ""
+    """What the hash of the (single) file has to be, in hexadecimal; "" = not asked for."""
 
 
 JobSpec = ValidateSpec

@@ -18,7 +18,7 @@ from typing import Final, NoReturn
 import psutil
 from pydantic import ValidationError
 
-from luci_tui.engine import frames, native, wire
+from luci_tui.engine import frames, native, native_validate, wire
 from luci_tui.errors import EngineError, ModelLoadError
 
 EXIT_OK: Final = 0
@@ -222,6 +222,7 @@ class EngineLoop:
         )
         watcher.start()
         try:
+            native_validate.require_valid_model(command.spec)
             core = native.Core(command.spec, monitor)
         finally:
             self._loading = None

@@ -14,4 +14,5 @@ PYBIND11_MODULE(_native, m) {
     py::register_exception<luci::RequestError>(m, "RequestError", base);
     register_devices(m);
     register_engine(m);
+    register_validate(m);
 }

@@ -73,13 +73,14 @@ async def test_worker_given_a_failed_assertion_then_the_sentence_quotes_it(
     assert engine.pid is None
 
 
-async def test_worker_given_a_model_that_the_core_aborts_on_then_load_says_so(
+async def test_worker_given_a_model_that_the_core_aborts_on_then_it_refuses_the_load(
     make_engine: MakeEngine, tmp_path: Path
 ) -> None:
     path = tiny_models.tiny_llama(tmp_path / "twice.gguf", has_duplicate_token=True)
     engine = make_engine()
-    with pytest.raises(WorkerLostError, match=r"SIGABRT\): llama-vocab\.cpp:\d+: GGML_ASSERT"):
+    with pytest.raises(ModelLoadError, match=r"stands in the vocabulary twice") as refused:
         await engines.load(engine, str(path))
+    assert refused.value.code == "M04"
     assert engine.pid is None
 
 

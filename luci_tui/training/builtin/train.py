@@ -1,8 +1,11 @@
 """Train the built-in model from scratch: a plain loop that can be stopped and resumed.
 
     python -m luci_tui.training.builtin.train OUT --steps 9000
+    torchrun --nproc-per-node 2 -m luci_tui.training.builtin.train OUT --steps 9000 --threads 1
 
-Every step sees fresh samples. SIGINT writes a checkpoint and ends the run; the same command
+The second form shares each batch between processes that meet once per step, where two threads
+meet after each matrix product: other work on the machine disturbs it far less. Every step sees
+fresh samples. SIGINT to the first process writes a checkpoint and ends the run; the same command
 resumes it. The learning rate depends on the step alone, so a paused run loses nothing.
 """
 
@@ -19,6 +22,7 @@ from random import Random
 from types import FrameType
 
 import torch
+import torch.distributed as dist
 from transformers import LlamaForCausalLM
 
 from luci_tui.errors import TrainingError
@@ -63,12 +67,15 @@ class Recipe:
         return self.peak_lr * min(1.0, max(0.01, left))
 
 
-def batches(recipe: Recipe, codec: Codec, first_pool: int) -> Iterator[tuple[int, list[Pair]]]:
-    """Give (index of the pool, batch) without end; a pool depends on its index alone."""
+def batches(
+    recipe: Recipe, codec: Codec, first_pool: int, team: "Team"
+) -> Iterator[tuple[int, list[Pair]]]:
+    """Give (index of the pool, batch) without end; it depends on index and process alone."""
     pool = first_pool
     while True:
-        generator = iter(Generator(recipe.seed * 1_000_003 + pool, reject=is_frozen))
-        rng = Random(pool)
+        index = pool * team.size + team.rank
+        generator = iter(Generator(recipe.seed * 1_000_003 + index, reject=is_frozen))
+        rng = Random(index)
         pairs: list[Pair] = []
         for _ in range(_POOL):
             sample = next(generator)
@@ -76,7 +83,8 @@ def batches(recipe: Recipe, codec: Codec, first_pool: int) -> Iterator[tuple[int
             if sample.intent == DECLINE and rng.random() < 0.9:
                 answer = answer[:_SHORT_DECLINE]
             pairs.append((codec.prompt(sample.request), answer))
-        for batch in make_batches(pairs, tokens_per_batch=recipe.tokens_per_batch, rng=rng):
+        share = recipe.tokens_per_batch // team.size
+        for batch in make_batches(pairs, tokens_per_batch=share, rng=rng):
             yield pool, batch
         pool += 1
 
@@ -89,6 +97,34 @@ def make_optimizer(model: LlamaForCausalLM) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), eps=1e-8, fused=True)
 
 
+class Team:
+    """The processes that share a batch; one, if they were not started by torchrun."""
+
+    def __init__(self) -> None:
+        self.is_shared = dist.is_torchelastic_launched()
+        if self.is_shared:
+            dist.init_process_group("gloo")
+        self.rank = dist.get_rank() if self.is_shared else 0
+        self.size = dist.get_world_size() if self.is_shared else 1
+
+    def average(
+        self, parameters: list[torch.nn.Parameter], n_labels: int, *, is_stopping: bool
+    ) -> bool:
+        """Average the gradients over all labels of all processes; True = one wants to stop."""
+        if not self.is_shared:
+            return is_stopping
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        facts = torch.tensor([float(n_labels), float(is_stopping)])
+        flat = torch.cat([g.flatten() * n_labels for g in gradients] + [facts])
+        dist.all_reduce(flat)
+        at = 0
+        for gradient in gradients:
+            mean = flat[at : at + gradient.numel()] / flat[-2]
+            gradient.copy_(mean.view_as(gradient))
+            at += gradient.numel()
+        return bool(flat[-1] > 0)
+
+
 class Run:
     """One training run in a folder: tokenizer, checkpoint and log."""
 
@@ -96,6 +132,7 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.recipe = recipe
+        self.team = Team()
         if not (folder / "tokenizer.model").exists():
             train_tokenizer(folder / "tokenizer.model")
         self.codec = Codec(folder / "tokenizer.model")
@@ -117,7 +154,9 @@ class Run:
             self.step, self.n_tokens = state["step"], state["n_tokens"]
 
     def save(self) -> None:
-        """Write the checkpoint under a temporary name and rename it."""
+        """Write the checkpoint under a temporary name and rename it; the first process does."""
+        if self.team.rank:
+            return
         part = self.folder / "checkpoint.pt.part"
         state = {
             "model": self.model.state_dict(),
@@ -130,7 +169,9 @@ class Run:
         part.rename(self.folder / "checkpoint.pt")
 
     def log(self, **figures: float | str) -> None:
-        """Append one line to `log.jsonl` and show it."""
+        """Append one line to `log.jsonl` and show it; the first process does."""
+        if self.team.rank:
+            return
         line = json.dumps({"step": self.step, **figures})
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
@@ -157,9 +198,12 @@ class Run:
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.is_stopping = self.team.average(
+            list(self.model.parameters()), int(wanted.sum()), is_stopping=self.is_stopping
+        )
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        return loss.item(), ids.numel()
+        return loss.item(), ids.numel() * self.team.size
 
     def train(self, *, save_every_s: float, eval_every: int) -> None:
         """Run until the last step or until SIGINT."""
@@ -168,7 +212,7 @@ class Run:
         losses: list[float] = []
         started = saved = time.monotonic()
         tokens_before = self.n_tokens
-        for pool, batch in batches(self.recipe, self.codec, self.pool):
+        for pool, batch in batches(self.recipe, self.codec, self.pool, self.team):
             self.pool = pool
             if self.step >= self.recipe.steps or self.is_stopping:
                 break
@@ -182,7 +226,8 @@ class Run:
                 mean = sum(losses[-50:]) / 50
                 self.log(loss=round(mean, 4), tok_s=round(rate), lr=self.recipe.lr_at(self.step))
                 started, tokens_before = now, self.n_tokens
-            if self.step % eval_every == 0 or self.step == self.recipe.steps:
+            is_due = self.step % eval_every == 0 or self.step == self.recipe.steps
+            if is_due and self.team.rank == 0:
                 self.model.eval()
                 self.log(**dev_score(self.model, self.codec, seed=self.recipe.seed))
                 self.model.train()

@@ -1,0 +1,285 @@
+// What a model's metadata must say before llama.cpp may look at it: M01 to M03, M07 to M09.
+// Source of the limits: llama_model_base::load_hparams in src/llama-model.cpp and LLAMA_MAX_* in
+// src/llama-hparams.h of the pinned llama.cpp, which aborts the process where they are broken.
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "luci/gguf/rules.h"
+
+namespace luci::gguf {
+
+namespace {
+
+constexpr int64_t MAX_BLOCKS = 512;
+constexpr int64_t MAX_EXPERTS = 1024;
+constexpr int64_t MAX_WIDTH = 1 << 20;
+constexpr int64_t MAX_FEED_FORWARD = 1 << 24;
+constexpr int64_t MAX_HEADS = 65'536;
+constexpr int64_t MAX_CONTEXT = 1 << 30;
+
+std::string number(int64_t value) {
+    return std::to_string(value);
+}
+
+// The values of `{architecture}.…` with their checks.
+class Hparams {
+public:
+    Hparams(const GgufFile & file, Findings & findings)
+        : file_(file), findings_(findings), start_(file.text("general.architecture") + ".") {}
+
+    std::string key(const std::string & name) const { return start_ + name; }
+    const Value * find(const std::string & name) const { return file_.find(key(name)); }
+    uint64_t offset(const std::string & name) const { return file_.offset_of(key(name)); }
+
+    int64_t u32(const std::string & name, Range range, int64_t fallback = 0) const {
+        return checked_integer(file_, key(name), VALUE_U32, range, fallback, "M02", findings_);
+    }
+    int64_t required(const std::string & name, Range range) const {
+        if (find(name) == nullptr) {
+            findings_.error(
+                "M02", 24,
+                "The model has no " + key(name) + ". Download another conversion of it.");
+            return 0;
+        }
+        return u32(name, range);
+    }
+    // One number for all layers, or an array with one per layer. Returns the largest, or -1 where
+    // it is an array; arrays are checked for type and length here.
+    int64_t u32_or_array(const std::string & name, Range range, int64_t n_layers) const {
+        const Value * value = find(name);
+        if (value == nullptr) {
+            return 0;
+        }
+        if (value->type != VALUE_ARRAY) {
+            return u32(name, range);
+        }
+        const bool is_integer = value->item_type == VALUE_U32 || value->item_type == VALUE_I32;
+        if (!is_integer || (n_layers > 0 && value->n_items != static_cast<uint64_t>(n_layers))) {
+            findings_.error("M02", value->offset,
+                            key(name) + " has " + number(static_cast<int64_t>(value->n_items)) +
+                                " items of type " + value_type_name(value->item_type) +
+                                "; it has to be " + number(n_layers) + " of type u32 or i32.");
+        }
+        return -1;
+    }
+    void fail(const std::string & name, const std::string & message) const {
+        findings_.error("M02", offset(name), message);
+    }
+
+private:
+    const GgufFile & file_;
+    Findings & findings_;
+    std::string start_;
+};
+
+void check_heads(const Hparams & hparams, int64_t n_embd, int64_t n_layers) {
+    const Range heads{0, MAX_HEADS};
+    const int64_t n_head = hparams.u32_or_array("attention.head_count", heads, n_layers);
+    const int64_t n_head_kv = hparams.u32_or_array("attention.head_count_kv", heads, n_layers);
+    const Range head_size{1, 65'536};
+    const int64_t key_length = hparams.u32("attention.key_length", head_size);
+    hparams.u32("attention.value_length", head_size);
+    const int64_t n_rot = hparams.u32("rope.dimension_count", {0, 65'536});
+    if (n_head > 0 && n_head_kv > 0 && n_head % n_head_kv != 0) {
+        hparams.fail("attention.head_count_kv", number(n_head) + " heads cannot share " +
+                                                    number(n_head_kv) + " key/value heads evenly.");
+    }
+    if (n_head > 0 && n_head_kv == 0 && hparams.find("attention.head_count_kv") != nullptr) {
+        hparams.fail("attention.head_count_kv", "The model has heads and no key/value heads.");
+    }
+    if (n_head > 0 && n_embd > 0 && key_length == 0 && n_embd % n_head != 0) {
+        hparams.fail("attention.head_count", "The width " + number(n_embd) +
+                                                 " is no multiple of the " + number(n_head) +
+                                                 " heads, and no attention.key_length is given.");
+    }
+    if (n_rot % 2 != 0) {
+        hparams.fail("rope.dimension_count",
+                     "rope.dimension_count is " + number(n_rot) + "; it has to be even.");
+    }
+    const int64_t size = key_length > 0 ? key_length : n_head > 0 ? n_embd / n_head : 0;
+    if (n_head > 0 && size > 0 && n_rot > size &&
+        hparams.find("attention.key_length_mla") == nullptr) {
+        hparams.fail("rope.dimension_count", "rope.dimension_count is " + number(n_rot) +
+                                                 " and a head has only " + number(size) +
+                                                 " values.");
+    }
+}
+
+void check_experts(const Hparams & hparams, int64_t n_layers) {
+    const int64_t n_experts = hparams.u32("expert_count", {0, MAX_EXPERTS});
+    const int64_t n_used = hparams.u32_or_array("expert_used_count", {0, MAX_EXPERTS}, n_layers);
+    const int64_t n_groups = hparams.u32("expert_group_count", {0, MAX_EXPERTS});
+    const int64_t n_groups_used = hparams.u32("expert_group_used_count", {0, MAX_EXPERTS});
+    if (n_used > n_experts || (n_experts > 0 && n_used == 0)) {
+        hparams.fail("expert_used_count",
+                     "The model uses " + number(n_used) + " of " + number(n_experts) + " experts.");
+    }
+    const bool has_groups = n_groups > 1;
+    if (n_groups > 0 && (n_groups >= n_experts || (has_groups && n_experts % n_groups != 0) ||
+                         (has_groups && (n_groups_used < 1 || n_groups_used >= n_groups)))) {
+        hparams.fail("expert_group_count", number(n_experts) + " experts cannot be in " +
+                                               number(n_groups) + " groups of which " +
+                                               number(n_groups_used) + " are used.");
+    }
+}
+
+void check_rope_scaling(const GgufFile & file, const Hparams & hparams, Findings & findings) {
+    const Value * type = hparams.find("rope.scaling.type");
+    if (type == nullptr) {
+        return;
+    }
+    const std::string name = file.text(hparams.key("rope.scaling.type"));
+    if (name != "none" && name != "linear" && name != "yarn" && name != "longrope") {
+        findings.error(
+            "M02", type->offset,
+            "rope.scaling.type is " + shown(name) + "; none, linear, yarn and longrope exist.");
+    }
+}
+
+// Block number of a name such as "blk.17.attn_q.weight"; -1 = not of a block.
+int64_t block_of(const std::string & name) {
+    constexpr size_t START = 4;
+    if (name.rfind("blk.", 0) != 0) {
+        return -1;
+    }
+    int64_t block = 0;
+    const char * end = name.data() + name.size();
+    const auto parsed = std::from_chars(name.data() + START, end, block);
+    return parsed.ec == std::errc{} && parsed.ptr != end && *parsed.ptr == '.' && block >= 0
+               ? block
+               : INT64_MAX;
+}
+
+void check_quantization_version(const GgufFile & file, Findings & findings) {
+    const bool is_quantized = std::any_of(
+        file.tensors.begin(), file.tensors.end(),
+        [](const Tensor & tensor) { return tensor_type(tensor.type)->block_values > 1; });
+    const Value * version = file.find("general.quantization_version");
+    if (is_quantized && version == nullptr) {
+        findings.warning("M03", 24,
+                         "The model is quantized and does not say by which version of "
+                         "the quantizers (general.quantization_version).");
+    } else if (version != nullptr && version->type != VALUE_U32) {
+        findings.error("M03", version->offset, "general.quantization_version has to be a u32.");
+    }
+}
+
+}  // namespace
+
+void check_model(const GgufFile & file, const KnowsArchitecture & knows, Findings & findings) {
+    const std::string architecture = file.text("general.architecture");
+    check_quantization_version(file, findings);
+    if (!knows(architecture)) {
+        findings.warning("M01", file.offset_of("general.architecture"),
+                         "This build of luci cannot run the architecture " + shown(architecture) +
+                             ". Update luci, or choose another model.");
+        return;
+    }
+    const Hparams hparams(file, findings);
+    const int64_t n_layers = hparams.required("block_count", {1, MAX_BLOCKS});
+    const int64_t n_embd = hparams.required("embedding_length", {1, MAX_WIDTH});
+    hparams.required("context_length", {1, MAX_CONTEXT});
+    hparams.u32("nextn_predict_layers", {0, std::max<int64_t>(n_layers, 0)});
+    hparams.u32("leading_dense_block_count", {0, std::max<int64_t>(n_layers, 0)});
+    hparams.u32("vocab_size", {1, MAX_WIDTH});
+    hparams.u32_or_array("feed_forward_length", {0, MAX_FEED_FORWARD}, n_layers);
+    hparams.u32("pooling_type", {0, 4});
+    hparams.u32("attention.sliding_window", {0, MAX_CONTEXT});
+    for (const char * name : {"ssm.conv_kernel", "ssm.inner_size", "ssm.state_size",
+                              "ssm.time_step_rank", "ssm.group_count"}) {
+        hparams.u32(name, {name == std::string("ssm.group_count") ? 0 : 1, MAX_FEED_FORWARD});
+    }
+    check_heads(hparams, n_embd, n_layers);
+    check_experts(hparams, n_layers);
+    check_rope_scaling(file, hparams, findings);
+}
+
+void check_blocks(const GgufFile & file, Findings & findings) {
+    const std::string architecture = file.text("general.architecture");
+    const Value * count = file.find(architecture + ".block_count");
+    const int64_t n_blocks = count == nullptr ? 0 : count->integer().value_or(0);
+    if (n_blocks < 1 || n_blocks > MAX_BLOCKS) {
+        return;  // M02 has told
+    }
+    std::vector<bool> is_there(static_cast<size_t>(n_blocks), false);
+    for (const Tensor & tensor : file.tensors) {
+        const int64_t block = block_of(tensor.name);
+        if (block >= n_blocks) {
+            findings.error("M08", tensor.info_offset,
+                           "Tensor " + shown(tensor.name) +
+                               " belongs to no block: the model says "
+                               "it has " +
+                               number(n_blocks) + ".");
+        } else if (block >= 0) {
+            is_there[static_cast<size_t>(block)] = true;
+        }
+    }
+    const auto missing = std::find(is_there.begin(), is_there.end(), false);
+    if (missing != is_there.end()) {
+        findings.warning("M08", count->offset,
+                         "Block " + number(missing - is_there.begin()) + " of " + number(n_blocks) +
+                             " has no tensors; the model is not complete.");
+    }
+    const Value * width = file.find(architecture + ".embedding_length");
+    const Tensor * embedding = file.tensor("token_embd.weight");
+    const Value * tokens = file.find("tokenizer.ggml.tokens");
+    if (embedding == nullptr) {
+        findings.warning("M08", 24, "The model has no tensor token_embd.weight.");
+        return;
+    }
+    if (width != nullptr && width->integer() != static_cast<int64_t>(embedding->ne[0])) {
+        findings.error("M08", embedding->info_offset,
+                       "Rows of token_embd.weight have " +
+                           number(static_cast<int64_t>(embedding->ne[0])) +
+                           " values and the model "
+                           "says its width is " +
+                           number(width->integer().value_or(0)) + ".");
+    }
+    if (tokens != nullptr && tokens->type == VALUE_ARRAY) {
+        const auto n_tokens = static_cast<int64_t>(tokens->n_items);
+        const auto n_rows = static_cast<int64_t>(embedding->ne[1]);
+        const std::string what = "token_embd.weight has " + number(n_rows) +
+                                 " rows for a vocabulary of " + number(n_tokens) + " tokens.";
+        if (n_rows < n_tokens) {
+            findings.error("M07", embedding->info_offset, what);
+        } else if (n_rows > n_tokens) {
+            findings.warning("M07", embedding->info_offset, what);
+        }
+    }
+}
+
+void check_numbers(const GgufFile & file, const Source & source, Findings & findings) {
+    for (const std::string & key : file.keys) {
+        const Value & value = file.values.at(key);
+        const std::optional<double> real = value.real();
+        if (real && !std::isfinite(*real)) {
+            findings.error("M09", value.offset, key + " is not a finite number.");
+        }
+        const bool is_epsilon = key.size() > 8 && key.compare(key.size() - 8, 8, "_epsilon") == 0;
+        if (real && is_epsilon && (*real < 0 || *real >= 1)) {
+            findings.error("M09", value.offset,
+                           key + " is " + std::to_string(*real) + "; it has to be from 0 to 1.");
+        }
+        const bool is_base = key.find(".rope.freq_base") != std::string::npos;
+        if (real && is_base && *real <= 0) {
+            findings.error("M09", value.offset, key + " has to be above 0.");
+        }
+        if (value.is_array_of(VALUE_F32)) {
+            Cursor cursor(source, findings, value.offset, "S21");
+            for (uint64_t i = 0; i < value.n_items; ++i) {
+                const uint32_t bits = cursor.u32();
+                if ((bits & 0x7F800000u) == 0x7F800000u) {  // all exponent bits: Inf or NaN
+                    findings.error(
+                        "M09", value.offset + 4 * i,
+                        "Item " + std::to_string(i) + " of " + key + " is not a finite number.");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+}  // namespace luci::gguf
