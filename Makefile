@@ -8,7 +8,7 @@ SANITIZED := build/sanitize
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format build native-test sanitize soak bench bench-peers docs wheel clean
+.PHONY: help run test lint format build native-test sanitize soak bench bench-peers validator-peers docs wheel clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,7 +45,11 @@ sanitize: SANITIZE_FLAGS := -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG='-O1 
 sanitize: $(VENV)/.installed-dev ## the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(call run_cxx_tests)
 
-soak: $(VENV)/.installed-dev ## the full counts of kill, fault and fuzz tests
+# A million mutants through the validator under the sanitizers, ten thousand of those it accepts through a load.
+soak: $(VENV)/.installed-dev sanitize native-test ## the full counts of kill, fault and fuzz tests
+	cd build/sanitize && native/tests/fuzz_validate native/tests/models/seeds 900000 11 deep
+	cd build/sanitize && native/tests/fuzz_validate native/tests/models 100000 12
+	cd build/native && native/tests/fuzz_load native/tests/models 10000 13 mutant
 	$(BIN)/python -m pytest -m slow --timeout 3600
 
 bench: $(VENV)/.installed ## measure the built-in model through the worker and in the bare core
@@ -53,6 +57,9 @@ bench: $(VENV)/.installed ## measure the built-in model through the worker and i
 
 bench-peers: $(VENV)/.installed ## compare luci with llama.cpp's tools and llama-cpp-python; rewrites docs/benchmarks.md
 	$(BIN)/python -m luci_tui.bench.peers --rounds 5 --table docs/benchmarks.md
+
+validator-peers: native-test ## compare the validator with other readers; rewrites docs/validator-peers.md (needs Node.js)
+	$(BIN)/python -m tests.support.readers.compare docs/validator-peers.md build/native/native/tests/read_gguf
 
 docs: $(VENV)/.installed-dev ## write the help of every command into docs/cli.md and draw the README's picture
 	$(BIN)/python -m luci_tui.cli.docs --write

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from luci_tui.gguf.quant import TENSOR_TYPES
+from tests.support import raw_gguf, split_model
 from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.lora import write_lora
 from tests.support.tiny_vocab import CHATML_TEMPLATE
@@ -17,6 +19,27 @@ def main(folder: Path) -> None:
         template = CHATML_TEMPLATE if arch is TinyArch.LLAMA else None
         write_arch_model(arch, folder / f"{arch.value}.gguf", chat_template=template)
     write_lora(folder / "lora.gguf")
+    _write_seeds(folder / "seeds")
+
+
+def _write_seeds(folder: Path) -> None:
+    """Write one small good file of each kind, which the fuzzers damage."""
+    folder.mkdir(exist_ok=True)
+    kinds = {
+        "model": raw_gguf.good_model(),
+        "lora": raw_gguf.good_lora(),
+        "projector": raw_gguf.good_projector(),
+        "imatrix": raw_gguf.good_imatrix(),
+        "control-vector": raw_gguf.good_control_vector(),
+        "vocabulary": raw_gguf.good_vocabulary(),
+        "shard": split_model.shards(3)[1],
+    }
+    for number, kind in TENSOR_TYPES.items():
+        data = bytes(1 + i % 43 for i in range(kind.block_bytes * 8))
+        tensor = raw_gguf.RawTensor(b"v.x.weight", (kind.block_values * 2, 4), number, data)
+        kinds[kind.name] = raw_gguf.good_projector().plus_tensor(tensor)
+    for name, file in kinds.items():
+        (folder / f"{name}.gguf").write_bytes(file.build())
 
 
 if __name__ == "__main__":

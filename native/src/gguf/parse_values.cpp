@@ -76,8 +76,7 @@ void check_magic(const Source & source, Findings & findings) {
                            "it has the older GGML format, which llama.cpp no longer "
                            "reads. Download a GGUF conversion of the model.");
     }
-    if (starts_with_any(low, {"pk\x03\x04"}) ||
-        std::string_view(start, n_start).substr(8, 1) == "{") {
+    if (starts_with_any(low, {"pk\x03\x04"}) || (n_start > 8 && start[8] == '{')) {
         findings.fatal("S02", 0,
                        wanted +
                            "it looks like PyTorch or safetensors weights. Convert "
