@@ -70,6 +70,7 @@ int main(int argc, char ** argv) {
             if (!std::freopen((path + ".log").c_str(), "w", stderr)) {
                 _exit(REFUSED);
             }
+            std::setvbuf(stderr, nullptr, _IONBF, 0);  // an abort flushes nothing
             load_and_answer(path);
         }
         int status = 0;

@@ -95,6 +95,11 @@ void check_heads(const Hparams & hparams, int64_t n_embd, int64_t n_layers) {
                                                  " is no multiple of the " + number(n_head) +
                                                  " heads, and no attention.key_length is given.");
     }
+    const bool is_without_rope = hparams.key("").rfind("glm5", 0) == 0;
+    if (n_rot == 0 && hparams.find("rope.dimension_count") != nullptr && !is_without_rope) {
+        hparams.fail("rope.dimension_count",
+                     "rope.dimension_count is 0; llama.cpp's rotation never ends on that.");
+    }
     if (n_rot % 2 != 0) {
         hparams.fail("rope.dimension_count",
                      "rope.dimension_count is " + number(n_rot) + "; it has to be even.");
@@ -123,6 +128,27 @@ void check_experts(const Hparams & hparams, int64_t n_layers) {
         hparams.fail("expert_group_count", number(n_experts) + " experts cannot be in " +
                                                number(n_groups) + " groups of which " +
                                                number(n_groups_used) + " are used.");
+    }
+}
+
+// Recurrent layers. Source: the assertions in src/models/mamba.cpp, jamba.cpp and the delta nets.
+void check_recurrence(const GgufFile & file, const Hparams & hparams, int64_t n_embd) {
+    const std::string architecture = file.text("general.architecture");
+    hparams.u32("ssm.conv_kernel", {1, 4096});
+    const int64_t n_inner = hparams.u32("ssm.inner_size", {1, MAX_FEED_FORWARD});
+    hparams.u32("ssm.state_size", {1, 65'536});
+    const int64_t n_steps = hparams.u32("ssm.time_step_rank", {1, MAX_FEED_FORWARD});
+    const int64_t n_groups = hparams.u32("ssm.group_count", {0, MAX_FEED_FORWARD});
+    if ((architecture == "mamba" || architecture == "jamba") && n_inner != 2 * n_embd) {
+        hparams.fail("ssm.inner_size", "ssm.inner_size is " + number(n_inner) +
+                                           "; it has to be twice the width " + number(n_embd) +
+                                           ".");
+    }
+    const bool has_heads = n_groups > 0 && n_steps > 0;  // Mamba-2 and delta nets
+    if (has_heads && (n_inner % n_steps != 0 || n_steps % n_groups != 0)) {
+        hparams.fail("ssm.inner_size", number(n_inner) + " inner values cannot be shared by " +
+                                           number(n_steps) + " heads in " + number(n_groups) +
+                                           " groups.");
     }
 }
 
@@ -188,10 +214,7 @@ void check_model(const GgufFile & file, const KnowsArchitecture & knows, Finding
     hparams.u32_or_array("feed_forward_length", {0, MAX_FEED_FORWARD}, n_layers);
     hparams.u32("pooling_type", {0, 4});
     hparams.u32("attention.sliding_window", {0, MAX_CONTEXT});
-    for (const char * name : {"ssm.conv_kernel", "ssm.inner_size", "ssm.state_size",
-                              "ssm.time_step_rank", "ssm.group_count"}) {
-        hparams.u32(name, {name == std::string("ssm.group_count") ? 0 : 1, MAX_FEED_FORWARD});
-    }
+    check_recurrence(file, hparams, n_embd);
     check_heads(hparams, n_embd, n_layers);
     check_experts(hparams, n_layers);
     check_rope_scaling(file, hparams, findings);

@@ -79,6 +79,8 @@ void check_texts(const GgufFile & file, const Source & source, const Value & tok
     const std::hash<std::string_view> hash;
     for_each_string(
         source, tokens, findings, [&](uint64_t i, uint64_t offset, std::string_view text) {
+            // llama.cpp reads tokens as C strings: what follows a zero byte tells nothing apart.
+            text = text.substr(0, text.find('\0'));
             has_newline |= text == "\\n" || text == "\n" || text == "\\x0a";
             if (text.empty()) {
                 return;

@@ -65,7 +65,7 @@ def _sizes() -> Iterator[Case]:
         "llama.attention.head_count": (3, 65_537, 2**31),
         "llama.attention.head_count_kv": (0, 3, 4, 2**32 - 1),
         "llama.attention.key_length": (0, 2**31),
-        "llama.rope.dimension_count": (15, 17, 18, 2**30),
+        "llama.rope.dimension_count": (0, 15, 17, 18, 2**30),
         "llama.feed_forward_length": (2**31,),
         "llama.nextn_predict_layers": (2, 2**31),
         "llama.pooling_type": (5, 2**31),
@@ -131,6 +131,7 @@ def _vocabulary() -> Iterator[Case]:
     yield rejected("tokenizer model as number", _u32(good, "tokenizer.ggml.model", 1), "M04")
     yield rejected("vocabulary of 0 tokens", with_tokens([]), "M04")
     yield rejected("two equal tokens", with_tokens([*words[:-1], words[-2]]), "M04")
+    yield rejected("tokens equal as C strings", with_tokens([*words[:-2], "a\0b", "a\0c"]), "M04")
     yield rejected("all tokens equal", with_tokens(["x"] * N_TOKENS), "M04")
     numbers = ("tokenizer.ggml.tokens", raw.ARRAY, raw.array(raw.I32, list(range(N_TOKENS))))
     yield rejected("tokens as numbers", good.with_entry(*numbers).build(), "M04")
