@@ -20,7 +20,7 @@ pytestmark = pytest.mark.native
 
 def large_sparse_model(path: Path, n_bytes: int) -> Path:
     model = raw.good_model().plus_tensor(
-        raw.RawTensor(b"blk.0.x.weight", (n_bytes,), kind=24, data=b"")
+        raw.RawTensor(b"blk.0.x.weight", (32, n_bytes // 32), kind=24, data=b"")
     )
     content = model.build()
     path.write_bytes(content)

@@ -78,7 +78,7 @@ def test_deep_check_shows_progress_on_a_terminal_and_ends_on_ctrl_c(
 ) -> None:
     path = tmp_path / "large.gguf"
     n_bytes = 1 << 36
-    tensor = raw.RawTensor(b"blk.0.extra.weight", (n_bytes,), kind=24, data=b"")
+    tensor = raw.RawTensor(b"blk.0.extra.weight", (32, n_bytes // 32), kind=24, data=b"")
     path.write_bytes(raw.good_model().plus_tensor(tensor).build())
     os.truncate(path, path.stat().st_size + n_bytes)
     arguments = ("-m", "luci_tui", "validate", "--deep", str(path))

@@ -49,7 +49,7 @@ def test_deep_check_names_tensor_and_block_of_nan_and_infinity(number: int, tmp_
         start = block * kind.block_bytes + place
         data[start : start + len(value)] = value
         tensor = raw.RawTensor(
-            b"blk.0.extra.weight", (kind.block_values * N_BLOCKS,), kind=number, data=bytes(data)
+            b"blk.0.extra.weight", (kind.block_values, N_BLOCKS), kind=number, data=bytes(data)
         )
         path = tmp_path / "model.gguf"
         path.write_bytes(raw.good_model().plus_tensor(tensor).build())

@@ -23,7 +23,7 @@ _FORMATS = {
     F64: "<d",
 }
 TENSOR_F32 = 0
-BLOCKS = {0: (1, 4), 1: (1, 2), 2: (32, 18), 8: (32, 34), 12: (256, 144), 24: (1, 1)}
+BLOCKS = {0: (1, 4), 1: (1, 2), 2: (32, 18), 8: (32, 34), 12: (256, 144), 24: (1, 1), 26: (1, 4)}
 """Type number to (values per block, bytes per block), as far as this module's files need them."""
 
 

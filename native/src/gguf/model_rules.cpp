@@ -179,6 +179,12 @@ int64_t block_of(const std::string & name) {
                : INT64_MAX;
 }
 
+bool is_weight_or_bias(const std::string & name) {
+    const size_t dot = name.rfind('.');
+    return dot != std::string::npos && (name.compare(dot, std::string::npos, ".weight") == 0 ||
+                                        name.compare(dot, std::string::npos, ".bias") == 0);
+}
+
 void check_quantization_version(const GgufFile & file, Findings & findings) {
     const bool is_quantized = std::any_of(
         file.tensors.begin(), file.tensors.end(),
@@ -238,6 +244,14 @@ void check_blocks(const GgufFile & file, Findings & findings) {
                                number(n_blocks) + ".");
         } else if (block >= 0) {
             is_there[static_cast<size_t>(block)] = true;
+        }
+    }
+    for (const Tensor & tensor : file.tensors) {
+        // Sums and products with activations are computed in F32; the CPU kernels abort on others.
+        if (tensor.n_dims == 1 && tensor.type != 0 && is_weight_or_bias(tensor.name)) {
+            findings.error("M08", tensor.info_offset,
+                           "Tensor " + shown(tensor.name) + " has one dimension and the type " +
+                               tensor_type(tensor.type)->name + "; it has to be F32.");
         }
     }
     const auto missing = std::find(is_there.begin(), is_there.end(), false);

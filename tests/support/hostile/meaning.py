@@ -205,6 +205,9 @@ def _tensors() -> Iterator[Case]:
     for block in ("1", "7", "512", "4294967296", "99999999999999999999", "-1"):
         extra = good.plus_tensor(RawTensor(f"blk.{block}.attn_q.weight".encode(), (32, 32)))
         yield rejected(f"tensor of block {block}", extra.build(), "M08")
+    for kind in (1, 24, 26):
+        half = good.with_tensor("output_norm.weight", kind=kind).build()
+        yield rejected(f"norm of type {kind}", half, "M08")
     yield flagged("no embedding", good.without_tensor("token_embd.weight").build(), "M08")
     blocks = good.with_entry("llama.block_count", raw.U32, raw.scalar(raw.U32, 3))
     yield flagged("two blocks without tensors", blocks.build(), "M08")

@@ -65,12 +65,13 @@ def write_subjects(folder: Path) -> list[Subject]:
         "importance matrix": raw_gguf.good_imatrix(),
         "control vector": raw_gguf.good_control_vector(),
         "tokenizer": raw_gguf.good_vocabulary(),
-        "shard": split_model.shards(3)[1],
     }
     for name, file in good.items():
         path = folder / f"{len(subjects)}.gguf"
         path.write_bytes(file.build())
         subjects.append(Subject(name, "good", path, is_hostile=False))
+    shard = split_model.write_shards(folder, 3)[1]
+    subjects.append(Subject("shard", "good", shard, is_hostile=False))
     return subjects
 
 
