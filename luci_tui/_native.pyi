@@ -49,6 +49,30 @@ def validate(
     `n_threads` is for the deep check; 0 = one per CPU. Raises NativeError when cancelled.
     """
 
+class BufferMemory:
+    """Bytes in one kind of buffer."""
+
+    @property
+    def name(self) -> str:
+        """ggml's name, such as "CPU", "CPU_REPACK" or "CUDA0"; "output" for the logits."""
+    @property
+    def is_host(self) -> bool: ...
+    @property
+    def weights_bytes(self) -> int: ...
+    @property
+    def state_bytes(self) -> int:
+        """KV cache and recurrent state."""
+    @property
+    def compute_bytes(self) -> int: ...
+    @property
+    def output_bytes(self) -> int: ...
+
+def plan_memory(params: LoadParams) -> list[BufferMemory]:
+    """What a load would allocate, from the header alone, without the GIL.
+
+    Raises ModelLoadError, ContextError, RequestError. LoRA adapters and a draft are not in it.
+    """
+
 class LoadProgress:
     """Shared with a running Engine(...) from another thread."""
 
@@ -277,6 +301,8 @@ class Engine:
         """
     def interrupt(self) -> None:
         """Make a running or the next `run` return after the present step. Any thread."""
+    def memory(self) -> list[BufferMemory]:
+        """The buffers of the model and its context; a draft model's are not in it."""
     def has_work(self) -> bool: ...
     def status(self) -> EngineStatus: ...
     def tokenize(self, text: str, add_special: bool, parse_special: bool) -> list[int]:

@@ -262,6 +262,24 @@ Command = Annotated[
 ]
 
 
+class MemoryUse(Frame):
+    """What a model and its context take, as llama.cpp allocates it, over all devices."""
+
+    weights_bytes: int = 0
+    """For a memory-mapped file the range that is mapped."""
+    state_bytes: int = 0
+    """KV cache and recurrent state of all slots."""
+    compute_bytes: int = 0
+    """What the largest graph needs between its operations."""
+    output_bytes: int = 0
+    """Logits of one step."""
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        return self.weights_bytes + self.state_bytes + self.compute_bytes + self.output_bytes
+
+
 class ModelInfo(Frame):
     """What a loaded model is."""
 
@@ -284,6 +302,8 @@ class ModelInfo(Frame):
     can_rewind: bool
     """False = recurrent memory: a changed prefix is computed again."""
     load_s: float
+    memory: MemoryUse = MemoryUse()
+    """All zero for an engine without a model in memory."""
 
 
 class LoadProgress(Frame):

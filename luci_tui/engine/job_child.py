@@ -65,6 +65,18 @@ def run_job(spec: job_frames.JobSpec, report: Report) -> job_frames.JobResult:
             from luci_tui.engine.native_validate import validate
 
             return validate(spec, report)
+        case job_frames.TensorStatsSpec():
+            from luci_tui.engine.native_tensors import tensor_stats
+
+            return tensor_stats(spec, report)
+        case job_frames.CompareSpec():
+            from luci_tui.engine.native_tensors import compare_models
+
+            return compare_models(spec, report)
+        case job_frames.PlanMemorySpec():
+            from luci_tui.engine.native import plan_memory
+
+            return job_frames.MemoryPlanned(memory=plan_memory(spec.load))
 
 
 class _EventLines:

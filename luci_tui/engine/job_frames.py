@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from luci_tui.engine.frames import LoadSpec, MemoryUse
 from luci_tui.gguf.findings import FileReport
 
 
@@ -28,7 +29,32 @@ class ValidateSpec(_Data):
     """What the hash of the (single) file has to be, in hexadecimal; "" = not asked for."""
 
 
-JobSpec = ValidateSpec
+class TensorStatsSpec(_Data):
+    """Count over all values of one tensor."""
+
+    kind: Literal["tensor_stats"] = "tensor_stats"
+    path: str
+    name: str
+
+
+class CompareSpec(_Data):
+    """Measure what quantization cost, tensor by tensor."""
+
+    kind: Literal["compare"] = "compare"
+    source: str
+    quantized: str
+
+
+class PlanMemorySpec(_Data):
+    """Let llama.cpp work out what a load would allocate, without reading a weight."""
+
+    kind: Literal["plan_memory"] = "plan_memory"
+    load: LoadSpec
+
+
+JobSpec = Annotated[
+    ValidateSpec | TensorStatsSpec | CompareSpec | PlanMemorySpec, Field(discriminator="kind")
+]
 job_spec_adapter: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 
 
@@ -41,7 +67,7 @@ class JobProgress(_Data):
     n_done: int
     n_total: int
     """0 = not known."""
-    unit: Literal["bytes", "tensors", "chunks"] = "bytes"
+    unit: Literal["bytes", "tensors", "chunks", "values"] = "bytes"
 
 
 class ValidateResult(_Data):
@@ -49,6 +75,64 @@ class ValidateResult(_Data):
 
     kind: Literal["validated"] = "validated"
     reports: tuple[FileReport, ...]
+
+
+class TensorStatsResult(_Data):
+    """What one tensor holds; figures are over its finite values, None = it has none."""
+
+    kind: Literal["tensor_stats_done"] = "tensor_stats_done"
+    name: str
+    shape: tuple[int, ...]
+    """As GGUF has it: the first is the length of a row."""
+    type_name: str
+    size_bytes: int
+    n_values: int
+    n_nan: int
+    n_inf: int
+    share_zeros: float
+    minimum: float | None
+    maximum: float | None
+    mean: float | None
+    std: float | None
+    rms: float | None
+    first: tuple[float | None, ...]
+    """The first few values; None = NaN or infinite."""
+
+
+class TensorError(_Data):
+    """How far a quantized tensor is from its source; None = a value is NaN or infinite."""
+
+    name: str
+    source_type: str
+    type_name: str
+    n_values: int
+    size_bytes: int
+    rmse: float | None
+    """Root of the mean squared difference."""
+    relative_rmse: float | None
+    """RMSE over the root mean square of the source."""
+    cosine: float | None
+    largest_error: float | None
+
+
+class CompareResult(_Data):
+    """Every tensor that both models have in the same shape, in the order of the quantized file."""
+
+    kind: Literal["compared"] = "compared"
+    source: str
+    quantized: str
+    tensors: tuple[TensorError, ...]
+    whole: TensorError
+    """Over all values together."""
+    skipped: tuple[str, ...]
+    """Names that only one model has, or in another shape."""
+
+
+class MemoryPlanned(_Data):
+    """What llama.cpp says that a load would take."""
+
+    kind: Literal["memory_planned"] = "memory_planned"
+    memory: MemoryUse
 
 
 class JobFailed(_Data):
@@ -60,6 +144,9 @@ class JobFailed(_Data):
     """One sentence for a person."""
 
 
-JobResult = ValidateResult
-JobEvent = Annotated[JobProgress | ValidateResult | JobFailed, Field(discriminator="kind")]
+JobResult = ValidateResult | TensorStatsResult | CompareResult | MemoryPlanned
+JobEvent = Annotated[
+    JobProgress | ValidateResult | TensorStatsResult | CompareResult | MemoryPlanned | JobFailed,
+    Field(discriminator="kind"),
+]
 job_event_adapter: TypeAdapter[JobEvent] = TypeAdapter(JobEvent)

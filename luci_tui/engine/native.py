@@ -120,6 +120,22 @@ def take_log() -> list[tuple[int, str]]:
     return core.take_log()
 
 
+def plan_memory(spec: frames.LoadSpec) -> frames.MemoryUse:
+    """Let llama.cpp work out what a load would allocate; it reads the header, not the weights.
+
+    llama.cpp may end the process on a broken file, so this runs in a job process.
+
+    Raises:
+        ModelLoadError: the model or the context could not be made.
+        EngineError: the extension is missing.
+    """
+    require_native()
+    from luci_tui import _native as core
+
+    with _translated():
+        return _memory_use(core.plan_memory(_load_params(spec)))
+
+
 class LoadMonitor:
     """Watches and stops a load that runs in another thread."""
 
@@ -180,6 +196,7 @@ class Core:
             has_chat_template=info.has_chat_template,
             can_rewind=info.can_rewind,
             load_s=load_s,
+            memory=_memory_use(self._engine.memory()),
         )
 
     def submit(self, request: frames.Generate) -> int:
@@ -273,6 +290,15 @@ class Core:
         """Measure once: (prefill tokens/s, decode tokens/s)."""
         with _translated():
             return self._engine.bench(command.n_prompt, command.n_gen, command.n_streams)
+
+
+def _memory_use(buffers: Sequence[_native.BufferMemory]) -> frames.MemoryUse:
+    return frames.MemoryUse(
+        weights_bytes=sum(buffer.weights_bytes for buffer in buffers),
+        state_bytes=sum(buffer.state_bytes for buffer in buffers),
+        compute_bytes=sum(buffer.compute_bytes for buffer in buffers),
+        output_bytes=sum(buffer.output_bytes for buffer in buffers),
+    )
 
 
 def _dump(kind: str, request_id: int, fields: Mapping[str, object]) -> bytes:

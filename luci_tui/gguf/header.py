@@ -1,21 +1,23 @@
-"""Read the few facts of a GGUF file that decide whether it can be loaded, without its tensors.
+"""Read all that a GGUF file says about itself, without the weights of its tensors.
 
 The file is not trusted: every length is checked against what is left of the file before it is
-used, nothing is allocated from a number in the file, and long arrays are skipped, not kept.
+used, nothing is allocated from a number in the file, and long arrays are skipped, not kept; where
+they lie is noted, so that `luci_tui.gguf.arrays` can read them later.
 
 Source: the GGUF specification, ggml/docs/gguf.md, and ggml/src/gguf.cpp of the pinned llama.cpp.
 """
 
 from __future__ import annotations
 
-import mmap
 import re
+import stat
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from luci_tui.errors import GgufError
-from luci_tui.gguf.quant import tensor_bytes
+from luci_tui.gguf.quant import TENSOR_TYPES, tensor_bytes
+from luci_tui.gguf.reader import Cursor, truncated
 
 MAGIC = b"GGUF"
 SUPPORTED_VERSIONS = (2, 3)
@@ -25,31 +27,72 @@ MAX_ENTRIES = 65_536
 """Most key/value pairs, and most tensors; real files stay far below."""
 MAX_KEPT_ARRAY = 1024
 """Longer arrays are skipped; the per-layer ones that matter have one entry per layer."""
+MAX_KEPT_STRINGS = 64
+"""Longer arrays of strings are skipped; tags, languages and labels are shorter."""
 MAX_DIMS = 4
 
-Value = int | float | bool | str | tuple[int | float | bool, ...]
+Scalar = int | float | bool | str
+Value = Scalar | tuple[Scalar, ...]
 
-_U32 = struct.Struct("<I")
-_U64 = struct.Struct("<Q")
 _FIXED_TYPES = {
-    0: struct.Struct("<B"),
-    1: struct.Struct("<b"),
-    2: struct.Struct("<H"),
-    3: struct.Struct("<h"),
-    4: struct.Struct("<I"),
-    5: struct.Struct("<i"),
-    6: struct.Struct("<f"),
-    7: struct.Struct("<?"),
-    10: struct.Struct("<Q"),
-    11: struct.Struct("<q"),
-    12: struct.Struct("<d"),
+    0: ("u8", struct.Struct("<B")),
+    1: ("i8", struct.Struct("<b")),
+    2: ("u16", struct.Struct("<H")),
+    3: ("i16", struct.Struct("<h")),
+    4: ("u32", struct.Struct("<I")),
+    5: ("i32", struct.Struct("<i")),
+    6: ("f32", struct.Struct("<f")),
+    7: ("bool", struct.Struct("<?")),
+    10: ("u64", struct.Struct("<Q")),
+    11: ("i64", struct.Struct("<q")),
+    12: ("f64", struct.Struct("<d")),
 }
 _STRING, _ARRAY = 8, 9
 
 
 @dataclass(frozen=True)
+class ArrayInfo:
+    """An array that was skipped, and where it lies."""
+
+    item_type: str
+    """As the format calls it: "string", "f32", "i32" and so on."""
+    count: int
+    offset: int
+    """Byte of its first item in the first shard."""
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor, as the header describes it."""
+
+    name: str
+    shape: tuple[int, ...]
+    """As GGUF has it: the first is the length of a row."""
+    type_number: int
+    offset: int
+    """Byte of its first block in its file."""
+    size_bytes: int
+    shard: int
+    """Which of `GgufHeader.shard_paths` it is in."""
+
+    @property
+    def n_values(self) -> int:
+        """How many weights it has."""
+        n_values = 1
+        for size in self.shape:
+            n_values *= size
+        return n_values
+
+    @property
+    def type_name(self) -> str:
+        """The quant type, such as "Q4_K"; "type 99" for one that is not known here."""
+        kind = TENSOR_TYPES.get(self.type_number)
+        return f"type {self.type_number}" if kind is None else kind.name
+
+
+@dataclass(frozen=True)
 class GgufHeader:
-    """What the header of one model says; None or 0 = the file does not say."""
+    """What the headers of one model say; None or 0 = the file does not say."""
 
     path: Path
     """The file, or the first of its shards."""
@@ -59,29 +102,62 @@ class GgufHeader:
     """Sum over all shards."""
     version: int
     n_tensors: int
+    """Sum over all shards."""
     architecture: str
     file_type: int | None
     """llama_ftype: the quant type most tensors have."""
     values: dict[str, Value]
-    """All scalar values and all short numeric arrays of the file."""
+    """All scalar values and all short arrays of the first shard."""
+    arrays: dict[str, ArrayInfo] = field(default_factory=dict[str, ArrayInfo])
+    """The long arrays of the first shard, which are not in `values`."""
+    tensors: tuple[TensorInfo, ...] = ()
+    """The tensors of all shards, in the order of the files."""
 
     def number(self, key: str) -> int:
         """Give `{architecture}.{key}` as an integer, 0 when it is missing or something else."""
         value = self.values.get(f"{self.architecture}.{key}")
         return value if isinstance(value, int) else 0
 
+    def text(self, key: str) -> str:
+        """Give the string under a whole key, "" when it is missing or something else."""
+        value = self.values.get(key)
+        return value if isinstance(value, str) else ""
+
     def per_layer(self, key: str) -> tuple[int, ...]:
         """Give `{architecture}.{key}` for each layer, whether it is stored once or as an array."""
         value = self.values.get(f"{self.architecture}.{key}")
-        n_layers = self.number("block_count")
+        n_layers = min(self.number("block_count"), MAX_KEPT_ARRAY)
         if isinstance(value, tuple):
-            return tuple(int(entry) for entry in value[:n_layers])
+            return tuple(entry for entry in value[:n_layers] if isinstance(entry, int))
         return (value,) * n_layers if isinstance(value, int) else ()
+
+    def count(self, key: str) -> int:
+        """Give the length of the array under a whole key, 0 when there is none."""
+        if key in self.arrays:
+            return self.arrays[key].count
+        value = self.values.get(key)
+        return len(value) if isinstance(value, tuple) else 0
 
     @property
     def n_ctx_train(self) -> int:
         """Tokens of context that the model was trained with."""
         return self.number("context_length")
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of all tensors, without the padding between them."""
+        return sum(tensor.size_bytes for tensor in self.tensors)
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """One file of a model."""
+
+    version: int
+    values: dict[str, Value]
+    arrays: dict[str, ArrayInfo]
+    tensors: list[TensorInfo]
+    size_bytes: int
 
 
 def read_header(path: Path) -> GgufHeader:
@@ -92,94 +168,64 @@ def read_header(path: Path) -> GgufHeader:
     Raises:
         GgufError: the path is no GGUF file that can be loaded; `code` says which way.
     """
-    _check_is_file(path)
-    with path.open("rb") as file:
-        size_bytes = path.stat().st_size
-        _check_first_bytes(path, file.read(512))
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            reader = _Reader(path, view, size_bytes)
-            version, n_tensors, values = _read_values(reader)
-            _check_tensors(reader, n_tensors, values)
-    shards = _find_shards(path, values)
-    architecture = values.get("general.architecture")
-    file_type = values.get("general.file_type")
+    first = _read_file(path, 0)
+    shards = _find_shards(path, first.values)
+    files = [first, *(_read_file(shard, number + 1) for number, shard in enumerate(shards[1:]))]
+    architecture = first.values.get("general.architecture")
+    file_type = first.values.get("general.file_type")
+    tensors = tuple(tensor for file in files for tensor in file.tensors)
     return GgufHeader(
         path=path,
         shard_paths=shards,
-        size_bytes=sum(shard.stat().st_size for shard in shards),
-        version=version,
-        n_tensors=n_tensors,
+        size_bytes=sum(file.size_bytes for file in files),
+        version=first.version,
+        n_tensors=len(tensors),
         architecture=architecture if isinstance(architecture, str) else "",
         file_type=file_type if isinstance(file_type, int) else None,
-        values=values,
+        values=first.values,
+        arrays=first.arrays,
+        tensors=tensors,
     )
 
 
-class _Reader:
-    """A cursor over the file that never leaves it."""
-
-    def __init__(self, path: Path, view: mmap.mmap, size_bytes: int) -> None:
-        self.path = path
-        self.offset = 0
-        self._view = view
-        self.size_bytes = size_bytes
-
-    def skip(self, n_bytes: int) -> int:
-        start = self.offset
-        if n_bytes > self.size_bytes - start:
-            raise _truncated(self.path, self.size_bytes, start + n_bytes)
-        self.offset = start + n_bytes
-        return start
-
-    def fixed(self, kind: struct.Struct) -> int | float | bool:
-        return kind.unpack_from(self._view, self.skip(kind.size))[0]
-
-    def u32(self) -> int:
-        return int(self.fixed(_U32))
-
-    def u64(self) -> int:
-        return int(self.fixed(_U64))
-
-    def text(self, limit_bytes: int, what: str) -> str:
-        length = self.u64()
-        if length > limit_bytes:
-            raise self.broken(f"{what} of {length} bytes")
-        start = self.skip(length)
-        return self._view[start : start + length].decode("utf-8", errors="replace")
-
-    def skip_strings(self, count: int) -> None:
-        """Step over an array of strings; a vocabulary has hundreds of thousands of them."""
-        unpack_length, view, size_bytes = _U64.unpack_from, self._view, self.size_bytes
-        offset = self.offset
-        for _ in range(count):
-            if offset + 8 > size_bytes:
-                raise _truncated(self.path, size_bytes, offset + 8)
-            offset += 8 + unpack_length(view, offset)[0]
-        if offset > size_bytes:
-            raise _truncated(self.path, size_bytes, offset)
-        self.offset = offset
-
-    def broken(self, what: str) -> GgufError:
-        return GgufError(
-            f"{self.path} is damaged: its header has {what}, near byte {self.offset}. "
-            "Download the file again.",
-            code="malformed_header",
-        )
+def _read_file(path: Path, shard: int) -> _Contents:
+    _check_is_file(path)
+    with Cursor(path) as cursor:
+        _check_first_bytes(path, cursor.take(min(512, cursor.size_bytes)))
+        cursor.seek(0)
+        version, n_tensors, values, arrays = _read_values(cursor)
+        tensors = _read_tensors(cursor, n_tensors, values, shard)
+        return _Contents(version, values, arrays, tensors, cursor.size_bytes)
 
 
 def _check_is_file(path: Path) -> None:
-    if path.is_dir():
-        n_models = sum(1 for _ in path.glob("*.gguf"))
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
         raise GgufError(
-            f"{path} is a folder with {n_models} GGUF files, not a model file. "
+            f"There is no file {path} that can be read ({error.strerror}). Check the name and its "
+            "permissions, or install the model again.",
+            code="missing_file",
+        ) from error
+    if stat.S_ISDIR(mode):
+        raise GgufError(
+            f"{path} is a folder{_count_models(path)}, not a model file. "
             "Name one file in it; for a model in shards, the first one.",
             code="is_folder",
         )
-    if not path.is_file():
+    if not stat.S_ISREG(mode):
+        # Reading a pipe would wait for ever, and a device may do anything.
         raise GgufError(
-            f"There is no file {path}. Check the name, or install the model again.",
-            code="missing_file",
+            f"{path} is a device, a pipe or a socket, not a model file. Name a .gguf file.",
+            code="not_a_file",
         )
+
+
+def _count_models(folder: Path) -> str:
+    try:
+        return f" with {sum(1 for _ in folder.glob('*.gguf'))} GGUF files"
+    except OSError:
+        return ""
 
 
 def _check_first_bytes(path: Path, start: bytes) -> None:
@@ -207,7 +253,7 @@ def _check_first_bytes(path: Path, start: bytes) -> None:
     )
 
 
-def _read_values(reader: _Reader) -> tuple[int, int, dict[str, Value]]:
+def _read_values(reader: Cursor) -> tuple[int, int, dict[str, Value], dict[str, ArrayInfo]]:
     reader.skip(len(MAGIC))
     version = reader.u32()
     if version not in SUPPORTED_VERSIONS:
@@ -216,12 +262,15 @@ def _read_values(reader: _Reader) -> tuple[int, int, dict[str, Value]]:
     if n_tensors > MAX_ENTRIES or n_values > MAX_ENTRIES:
         raise reader.broken(f"{n_tensors} tensors and {n_values} values")
     values: dict[str, Value] = {}
+    arrays: dict[str, ArrayInfo] = {}
     for _ in range(n_values):
         key = reader.text(MAX_KEY_BYTES, "a key")
         value = _read_value(reader)
-        if value is not None:
+        if isinstance(value, ArrayInfo):
+            arrays[key] = value
+        else:
             values[key] = value
-    return version, n_tensors, values
+    return version, n_tensors, values, arrays
 
 
 def _unsupported_version(path: Path, version: int) -> GgufError:
@@ -239,55 +288,62 @@ def _unsupported_version(path: Path, version: int) -> GgufError:
     )
 
 
-def _read_value(reader: _Reader) -> Value | None:
-    """Read one value; None = an array that is not worth keeping."""
+def _read_value(reader: Cursor) -> Value | ArrayInfo:
+    """Read one value; a long array is stepped over."""
     kind = reader.u32()
     if kind in _FIXED_TYPES:
-        return reader.fixed(_FIXED_TYPES[kind])
+        return reader.fixed(_FIXED_TYPES[kind][1])
     if kind == _STRING:
         return reader.text(MAX_STRING_BYTES, "a string")
     if kind != _ARRAY:
         raise reader.broken(f"a value of unknown type {kind}")
     item_kind, count = reader.u32(), reader.u64()
+    start = reader.offset
     if item_kind == _STRING:
         reader.skip_strings(count)
-        return None
+        if count > MAX_KEPT_STRINGS or reader.offset - start > MAX_KEY_BYTES:
+            return ArrayInfo("string", count, start)
+        reader.seek(start)
+        return tuple(reader.text(MAX_KEY_BYTES, "a string") for _ in range(count))
     if item_kind not in _FIXED_TYPES:
         raise reader.broken(f"an array of unknown type {item_kind}")
-    item = _FIXED_TYPES[item_kind]
+    name, item = _FIXED_TYPES[item_kind]
+    reader.skip(count * item.size)
     if count > MAX_KEPT_ARRAY:
-        reader.skip(count * item.size)
-        return None
+        return ArrayInfo(name, count, start)
+    reader.seek(start)
     return tuple(reader.fixed(item) for _ in range(count))
 
 
-def _check_tensors(reader: _Reader, n_tensors: int, values: dict[str, Value]) -> None:
-    """Compare where the last tensor ends with the size of the file."""
-    data_bytes = 0
-    for _ in range(n_tensors):
-        reader.text(MAX_KEY_BYTES, "a tensor name")
-        n_dims = reader.u32()
-        if n_dims > MAX_DIMS:
-            raise reader.broken(f"a tensor of {n_dims} dimensions")
-        n_values = 1
-        for _ in range(n_dims):
-            n_values *= reader.u64()
-        n_bytes = tensor_bytes(reader.u32(), n_values)
-        data_bytes = max(data_bytes, reader.u64() + n_bytes)
+def _read_tensors(
+    reader: Cursor, n_tensors: int, values: dict[str, Value], shard: int
+) -> list[TensorInfo]:
+    """Read the list of tensors and compare where each ends with the size of the file."""
+    found = [_read_tensor(reader) for _ in range(n_tensors)]
     alignment = values.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment <= 0:
         raise reader.broken(f"an alignment of {alignment!r}")
-    needed_bytes = -(-reader.offset // alignment) * alignment + data_bytes
-    if n_tensors and needed_bytes > reader.size_bytes:
-        raise _truncated(reader.path, reader.size_bytes, needed_bytes)
+    data_start = -(-reader.offset // alignment) * alignment
+    tensors: list[TensorInfo] = []
+    for name, shape, type_number, offset in found:
+        n_values = 1
+        for size in shape:
+            n_values *= size
+        n_bytes = tensor_bytes(type_number, n_values)
+        start = data_start + offset
+        if start + n_bytes > reader.size_bytes:
+            raise truncated(reader.path, reader.size_bytes, start + n_bytes)
+        tensors.append(TensorInfo(name, shape, type_number, start, n_bytes, shard))
+    return tensors
 
 
-def _truncated(path: Path, size_bytes: int, needed_bytes: int) -> GgufError:
-    return GgufError(
-        f"{path} is cut off: it has {size_bytes} bytes and needs at least {needed_bytes}. "
-        "Resume the download or fetch the file again.",
-        code="truncated",
-    )
+def _read_tensor(reader: Cursor) -> tuple[str, tuple[int, ...], int, int]:
+    name = reader.text(MAX_KEY_BYTES, "a tensor name")
+    n_dims = reader.u32()
+    if n_dims > MAX_DIMS:
+        raise reader.broken(f"a tensor of {n_dims} dimensions")
+    shape = tuple(reader.u64() for _ in range(n_dims))
+    return name, shape, reader.u32(), reader.u64()
 
 
 def _find_shards(path: Path, values: dict[str, Value]) -> tuple[Path, ...]:

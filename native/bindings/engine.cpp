@@ -208,6 +208,7 @@ void register_engine(py::module_ & m) {
         .def("cancel", &Engine::cancel, py::arg("request_id"))
         .def("run", &Engine::run, py::arg("max_ms"), ReleaseGil())
         .def("interrupt", &Engine::interrupt)
+        .def("memory", &Engine::memory)
         .def("has_work", &Engine::has_work)
         .def("status", &Engine::status)
         .def("tokenize", &Engine::tokenize, py::arg("text"), py::arg("add_special"),

@@ -13,6 +13,7 @@ PYBIND11_MODULE(_native, m) {
     py::register_exception<luci::ContextError>(m, "ContextError", base);
     py::register_exception<luci::RequestError>(m, "RequestError", base);
     register_devices(m);
+    register_memory(m);
     register_engine(m);
     register_validate(m);
 }

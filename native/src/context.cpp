@@ -59,8 +59,8 @@ static enum llama_pooling_type pooling_from_name(const std::string & name) {
                        "'" + name + "' is no pooling; use model, mean, cls, last or rank.");
 }
 
-static int32_t context_size(const Model & model, const LoadParams & params) {
-    const int32_t trained = llama_model_n_ctx_train(model.get());
+int32_t context_size(const llama_model * model, const LoadParams & params) {
+    const int32_t trained = llama_model_n_ctx_train(model);
     if (params.n_ctx == 0) {
         return trained > 0 ? std::min(trained, DEFAULT_N_CTX_MAX) : DEFAULT_N_CTX_MAX;
     }
@@ -107,23 +107,33 @@ static llama_context_params context_params(const LoadParams & params, int32_t n_
     return cparams;
 }
 
-Context::Context(const Model & model, const LoadParams & params) {
-    n_ctx = context_size(model, params);
+llama_context_ptr make_context(const llama_model * model, const LoadParams & params,
+                               int32_t n_ctx) {
     llama_context_params cparams = context_params(params, n_ctx);
+    // llama.cpp takes a model that it may change; a context changes nothing of it.
+    llama_model * shared = const_cast<llama_model *>(model);
     ErrorCapture errors;
-    ctx_.reset(llama_init_from_model(model.get(), cparams));
-    if (ctx_ && params.embedding && llama_pooling_type(ctx_.get()) == LLAMA_POOLING_TYPE_NONE) {
+    llama_context_ptr context(llama_init_from_model(shared, cparams));
+    if (context && params.embedding &&
+        llama_pooling_type(context.get()) == LLAMA_POOLING_TYPE_NONE) {
         // A file that names no pooling is a generative model; one vector per text then means the
         // mean of its tokens.
         cparams.pooling_type = LLAMA_POOLING_TYPE_MEAN;
-        ctx_.reset(llama_init_from_model(model.get(), cparams));
+        context.reset(llama_init_from_model(shared, cparams));
     }
-    if (!ctx_) {
+    if (!context) {
         throw ContextError("A context of " + std::to_string(n_ctx) + " tokens in " +
                            std::to_string(params.n_slots) +
                            " slots could not be made: " + errors.text("not enough memory") +
                            ". Try a smaller --n-ctx or fewer slots.");
     }
+    return context;
+}
+
+Context::Context(const Model & model, const LoadParams & params) {
+    n_ctx = context_size(model.get(), params);
+    const llama_context_params cparams = context_params(params, n_ctx);
+    ctx_ = make_context(model.get(), params, n_ctx);
     n_batch = static_cast<int32_t>(llama_n_batch(ctx_.get()));
     n_threads = cparams.n_threads;
     is_unified = cparams.kv_unified;

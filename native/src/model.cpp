@@ -14,10 +14,13 @@ static bool on_progress(float fraction, void * user_data) {
 }
 
 llama_model_ptr load_model_file(const std::string & path, const LoadParams & params,
-                                LoadProgress * progress) {
+                                LoadProgress * progress, bool is_plan) {
     llama_model_params mparams = llama_model_default_params();
     mparams.n_gpu_layers = params.n_gpu_layers;
-    if (params.use_mmap && params.use_mlock) {
+    mparams.no_alloc = is_plan;
+    if (is_plan) {
+        mparams.load_mode = LLAMA_LOAD_MODE_NONE;
+    } else if (params.use_mmap && params.use_mlock) {
         mparams.load_mode = LLAMA_LOAD_MODE_MMAP_MLOCK;
     } else if (params.use_mmap) {
         mparams.load_mode = LLAMA_LOAD_MODE_AUTO;

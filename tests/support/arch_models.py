@@ -20,22 +20,38 @@ from numpy.typing import NDArray
 
 from tests.support.tiny_vocab import TINY_SPM, TINY_WPM, TinyVocab
 
-N_EMBD = 64
-N_FF = 128
-N_HEAD = 4
-N_HEAD_KV = 2
-HEAD_SIZE = 32
-"""A multiple of 32, so that the KV cache can be quantized."""
 N_CTX_TRAIN = 2048
-N_EXPERT = 4
-N_EXPERT_USED = 2
 SLIDING_WINDOW = 32
 """Gemma's window in tokens: short enough that any test passes its end."""
-CONV_SIZE = 4
-STATE_SIZE = 16
-DELTA_STATE_SIZE = 32
-DELTA_K_HEADS = 2
-DELTA_V_HEADS = 4
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large a model is made; the defaults are as small as the kernels allow."""
+
+    n_vocab: int = 0
+    """0 = the tiny vocabulary as it is; more = it is filled up with further words."""
+    n_embd: int = 64
+    n_ff: int = 128
+    n_head: int = 4
+    n_head_kv: int = 2
+    head_size: int = 32
+    """A multiple of 32, so that the KV cache can be quantized."""
+    n_expert: int = 4
+    n_expert_used: int = 2
+    sliding_window: int = SLIDING_WINDOW
+    conv_size: int = 4
+    state_size: int = 16
+    delta_state_size: int = 32
+    delta_k_heads: int = 2
+    delta_v_heads: int = 4
+
+    def vocab(self, tiny: TinyVocab) -> TinyVocab:
+        """Give a vocabulary of `n_vocab` tokens, or the tiny one."""
+        return tiny.filled_up(self.n_vocab)
+
+
+TINY = Sizes()
 
 
 class TinyArch(StrEnum):
@@ -47,6 +63,12 @@ class TinyArch(StrEnum):
     """Mixtral's shape: experts."""
     QWEN3 = "qwen3"
     """Attention with normed queries and keys."""
+    QWEN2 = "qwen2"
+    """Attention with biases on queries, keys and values."""
+    QWEN3_MOE = "qwen3moe"
+    """Normed queries and keys, and experts."""
+    GEMMA2 = "gemma2"
+    """Norms after each part too; every second layer sees a sliding window."""
     GEMMA3 = "gemma3"
     """Every second layer sees a sliding window of SLIDING_WINDOW tokens."""
     MAMBA = "mamba"
@@ -65,6 +87,9 @@ GENERATING_ARCHS = (
     TinyArch.LLAMA,
     TinyArch.LLAMA_MOE,
     TinyArch.QWEN3,
+    TinyArch.QWEN2,
+    TinyArch.QWEN3_MOE,
+    TinyArch.GEMMA2,
     TinyArch.GEMMA3,
     TinyArch.MAMBA,
     TinyArch.JAMBA,
@@ -111,6 +136,7 @@ def write_arch_model(
     n_layers: int | None = None,
     chat_template: str | None = None,
     n_ctx_train: int = N_CTX_TRAIN,
+    sizes: Sizes = TINY,
 ) -> Path:
     """Write one tiny model and return its path.
 
@@ -121,8 +147,9 @@ def write_arch_model(
         n_layers: None = the shape's own count. A count of 1 makes a draft model for LLAMA.
         chat_template: Jinja source; None = the file has none.
         n_ctx_train: Context the file says that it was trained with.
+        sizes: Widths and counts; larger ones where a figure must mean something.
     """
-    plan = _plan(arch, n_layers, n_ctx_train)
+    plan = _plan(sizes, arch, n_layers, n_ctx_train)
     writer = gguf.GGUFWriter(path, plan.architecture)
     writer.add_name(f"tiny {arch.value} {seed}")
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
@@ -131,7 +158,7 @@ def write_arch_model(
     for key, value in plan.keys.items():
         _add_key(writer, f"{plan.architecture}.{key}", value)
     plan.vocab.write(writer)
-    if plan.vocab is TINY_WPM:
+    if plan.vocab.model == "bert":
         writer.add_token_type_count(2)
     if chat_template is not None:
         writer.add_chat_template(chat_template)
@@ -173,259 +200,278 @@ def _values(tensor: _Tensor, random: np.random.Generator) -> NDArray[np.float32]
             return np.float32(-0.02) * np.exp(noise)
 
 
-def _plan(arch: TinyArch, n_layers: int | None, n_ctx_train: int) -> _Plan:
+def _plan(s: Sizes, arch: TinyArch, n_layers: int | None, n_ctx_train: int) -> _Plan:
     match arch:
         case TinyArch.LLAMA:
-            return _attention_plan("llama", n_layers or 3)
+            return _attention_plan(s, "llama", n_layers or 3)
         case TinyArch.LLAMA_MOE:
-            return _attention_plan("llama", n_layers or 2, has_experts=True)
+            return _attention_plan(s, "llama", n_layers or 2, has_experts=True)
         case TinyArch.QWEN3:
-            return _attention_plan("qwen3", n_layers or 3, has_qk_norm=True)
+            return _attention_plan(s, "qwen3", n_layers or 3, has_qk_norm=True)
+        case TinyArch.QWEN2:
+            return _attention_plan(s, "qwen2", n_layers or 3, has_bias=True)
+        case TinyArch.QWEN3_MOE:
+            return _attention_plan(
+                s, "qwen3moe", n_layers or 2, has_experts=True, has_qk_norm=True
+            )
+        case TinyArch.GEMMA2:
+            return _attention_plan(s, "gemma2", n_layers or 4, is_gemma=True)
         case TinyArch.GEMMA3:
-            return _attention_plan("gemma3", n_layers or 4, has_qk_norm=True, is_gemma=True)
+            return _attention_plan(s, "gemma3", n_layers or 4, has_qk_norm=True, is_gemma=True)
         case TinyArch.MAMBA:
-            return _mamba_plan(n_layers or 3)
+            return _mamba_plan(s, n_layers or 3)
         case TinyArch.JAMBA:
-            return _jamba_plan(n_layers or 4)
+            return _jamba_plan(s, n_layers or 4)
         case TinyArch.QWEN3NEXT:
-            return _qwen3next_plan(n_layers or 4)
+            return _qwen3next_plan(s, n_layers or 4)
         case TinyArch.BERT:
-            return _bert_plan(n_layers or 2, n_ctx_train, gguf.PoolingType.MEAN)
+            return _bert_plan(s, n_layers or 2, n_ctx_train, gguf.PoolingType.MEAN)
         case TinyArch.RERANKER:
-            return _bert_plan(n_layers or 2, n_ctx_train, gguf.PoolingType.RANK)
+            return _bert_plan(s, n_layers or 2, n_ctx_train, gguf.PoolingType.RANK)
 
 
-def _decoder_ends(vocab: TinyVocab) -> tuple[_Tensor, ...]:
-    n_vocab = len(vocab.texts)
+def _decoder_ends(s: Sizes) -> tuple[_Tensor, ...]:
+    n_vocab = len(s.vocab(TINY_SPM).texts)
     return (
-        _Tensor("token_embd.weight", (n_vocab, N_EMBD), _Fill.EMBEDDING),
-        _Tensor("output_norm.weight", (N_EMBD,), _Fill.NORM),
-        _Tensor("output.weight", (n_vocab, N_EMBD)),
+        _Tensor("token_embd.weight", (n_vocab, s.n_embd), _Fill.EMBEDDING),
+        _Tensor("output_norm.weight", (s.n_embd,), _Fill.NORM),
+        _Tensor("output.weight", (n_vocab, s.n_embd)),
     )
 
 
-def _attention_keys() -> dict[str, _Value]:
+def _attention_keys(s: Sizes) -> dict[str, _Value]:
     return {
-        "embedding_length": N_EMBD,
-        "feed_forward_length": N_FF,
-        "attention.head_count": N_HEAD,
-        "attention.head_count_kv": N_HEAD_KV,
-        "attention.key_length": HEAD_SIZE,
-        "attention.value_length": HEAD_SIZE,
+        "embedding_length": s.n_embd,
+        "feed_forward_length": s.n_ff,
+        "attention.head_count": s.n_head,
+        "attention.head_count_kv": s.n_head_kv,
+        "attention.key_length": s.head_size,
+        "attention.value_length": s.head_size,
         "attention.layer_norm_rms_epsilon": 1e-5,
-        "rope.dimension_count": HEAD_SIZE,
+        "rope.dimension_count": s.head_size,
     }
 
 
 def _attention(
-    layer: int, *, head_size: int = HEAD_SIZE, has_gate: bool = False
+    s: Sizes, layer: int, *, head_size: int = 0, has_gate: bool = False
 ) -> Iterator[_Tensor]:
     """Yield one layer's four projections; with `has_gate` the queries carry an output gate."""
     prefix = f"blk.{layer}"
-    n_query = N_HEAD * head_size
-    n_kv = N_HEAD_KV * head_size
-    yield _Tensor(f"{prefix}.attn_q.weight", (n_query * (2 if has_gate else 1), N_EMBD))
-    yield _Tensor(f"{prefix}.attn_k.weight", (n_kv, N_EMBD))
-    yield _Tensor(f"{prefix}.attn_v.weight", (n_kv, N_EMBD))
-    yield _Tensor(f"{prefix}.attn_output.weight", (N_EMBD, n_query))
+    head_size = head_size or s.head_size
+    n_query = s.n_head * head_size
+    n_kv = s.n_head_kv * head_size
+    yield _Tensor(f"{prefix}.attn_q.weight", (n_query * (2 if has_gate else 1), s.n_embd))
+    yield _Tensor(f"{prefix}.attn_k.weight", (n_kv, s.n_embd))
+    yield _Tensor(f"{prefix}.attn_v.weight", (n_kv, s.n_embd))
+    yield _Tensor(f"{prefix}.attn_output.weight", (s.n_embd, n_query))
 
 
-def _qk_norm(layer: int) -> Iterator[_Tensor]:
-    yield _Tensor(f"blk.{layer}.attn_q_norm.weight", (HEAD_SIZE,), _Fill.NORM)
-    yield _Tensor(f"blk.{layer}.attn_k_norm.weight", (HEAD_SIZE,), _Fill.NORM)
+def _attention_bias(s: Sizes, layer: int) -> Iterator[_Tensor]:
+    sizes = {"q": s.n_head, "k": s.n_head_kv, "v": s.n_head_kv}
+    for name, n_heads in sizes.items():
+        yield _Tensor(f"blk.{layer}.attn_{name}.bias", (n_heads * s.head_size,), _Fill.BIAS)
 
 
-def _norm(layer: int, name: str, size: int = N_EMBD) -> _Tensor:
-    return _Tensor(f"blk.{layer}.{name}.weight", (size,), _Fill.NORM)
+def _qk_norm(s: Sizes, layer: int) -> Iterator[_Tensor]:
+    yield _Tensor(f"blk.{layer}.attn_q_norm.weight", (s.head_size,), _Fill.NORM)
+    yield _Tensor(f"blk.{layer}.attn_k_norm.weight", (s.head_size,), _Fill.NORM)
 
 
-def _feed_forward(layer: int) -> Iterator[_Tensor]:
-    yield _norm(layer, "ffn_norm")
-    yield _Tensor(f"blk.{layer}.ffn_gate.weight", (N_FF, N_EMBD))
-    yield _Tensor(f"blk.{layer}.ffn_up.weight", (N_FF, N_EMBD))
-    yield _Tensor(f"blk.{layer}.ffn_down.weight", (N_EMBD, N_FF))
+def _norm(s: Sizes, layer: int, name: str, size: int = 0) -> _Tensor:
+    return _Tensor(f"blk.{layer}.{name}.weight", (size or s.n_embd,), _Fill.NORM)
 
 
-def _experts(layer: int, n_ff: int) -> Iterator[_Tensor]:
-    yield _Tensor(f"blk.{layer}.ffn_gate_inp.weight", (N_EXPERT, N_EMBD))
-    yield _Tensor(f"blk.{layer}.ffn_gate_exps.weight", (N_EXPERT, n_ff, N_EMBD))
-    yield _Tensor(f"blk.{layer}.ffn_up_exps.weight", (N_EXPERT, n_ff, N_EMBD))
-    yield _Tensor(f"blk.{layer}.ffn_down_exps.weight", (N_EXPERT, N_EMBD, n_ff))
+def _feed_forward(s: Sizes, layer: int) -> Iterator[_Tensor]:
+    yield _norm(s, layer, "ffn_norm")
+    yield _Tensor(f"blk.{layer}.ffn_gate.weight", (s.n_ff, s.n_embd))
+    yield _Tensor(f"blk.{layer}.ffn_up.weight", (s.n_ff, s.n_embd))
+    yield _Tensor(f"blk.{layer}.ffn_down.weight", (s.n_embd, s.n_ff))
+
+
+def _experts(s: Sizes, layer: int, n_ff: int) -> Iterator[_Tensor]:
+    yield _Tensor(f"blk.{layer}.ffn_gate_inp.weight", (s.n_expert, s.n_embd))
+    yield _Tensor(f"blk.{layer}.ffn_gate_exps.weight", (s.n_expert, n_ff, s.n_embd))
+    yield _Tensor(f"blk.{layer}.ffn_up_exps.weight", (s.n_expert, n_ff, s.n_embd))
+    yield _Tensor(f"blk.{layer}.ffn_down_exps.weight", (s.n_expert, s.n_embd, n_ff))
 
 
 def _attention_plan(
-    architecture: str,
+    s: Sizes, architecture: str,
     n_layers: int,
     *,
     has_experts: bool = False,
     has_qk_norm: bool = False,
+    has_bias: bool = False,
     is_gemma: bool = False,
 ) -> _Plan:
-    keys = _attention_keys()
+    keys = _attention_keys(s)
     if has_experts:
-        keys |= {"expert_count": N_EXPERT, "expert_used_count": N_EXPERT_USED}
+        keys |= {"expert_count": s.n_expert, "expert_used_count": s.n_expert_used}
     if is_gemma:
         keys |= {
-            "attention.sliding_window": SLIDING_WINDOW,
+            "attention.sliding_window": s.sliding_window,
             "attention.sliding_window_pattern": 2,
             "rope.freq_base": 1e6,
         }
-    tensors = list(_decoder_ends(TINY_SPM))
+    tensors = list(_decoder_ends(s))
     for layer in range(n_layers):
-        tensors += [_norm(layer, "attn_norm"), *_attention(layer)]
+        tensors += [_norm(s, layer, "attn_norm"), *_attention(s, layer)]
         if has_qk_norm:
-            tensors += _qk_norm(layer)
+            tensors += _qk_norm(s, layer)
+        if has_bias:
+            tensors += _attention_bias(s, layer)
         if has_experts:
-            tensors += [_norm(layer, "ffn_norm"), *_experts(layer, N_FF // 2)]
+            tensors += [_norm(s, layer, "ffn_norm"), *_experts(s, layer, s.n_ff // 2)]
         else:
-            tensors += _feed_forward(layer)
+            tensors += _feed_forward(s, layer)
         if is_gemma:
-            tensors += [_norm(layer, "post_attention_norm"), _norm(layer, "post_ffw_norm")]
+            tensors += [_norm(s, layer, "post_attention_norm"), _norm(s, layer, "post_ffw_norm")]
     if has_experts:
-        keys["feed_forward_length"] = N_FF // 2
-    return _Plan(architecture, TINY_SPM, n_layers, keys, tuple(tensors))
+        keys["feed_forward_length"] = s.n_ff // 2
+        keys["expert_feed_forward_length"] = s.n_ff // 2
+    return _Plan(architecture, s.vocab(TINY_SPM), n_layers, keys, tuple(tensors))
 
 
-def _mamba_keys() -> dict[str, _Value]:
+def _mamba_keys(s: Sizes) -> dict[str, _Value]:
     return {
-        "embedding_length": N_EMBD,
+        "embedding_length": s.n_embd,
         "attention.layer_norm_rms_epsilon": 1e-5,
-        "ssm.conv_kernel": CONV_SIZE,
-        "ssm.inner_size": 2 * N_EMBD,
-        "ssm.state_size": STATE_SIZE,
-        "ssm.time_step_rank": N_EMBD // 16,
+        "ssm.conv_kernel": s.conv_size,
+        "ssm.inner_size": 2 * s.n_embd,
+        "ssm.state_size": s.state_size,
+        "ssm.time_step_rank": s.n_embd // 16,
     }
 
 
-def _mamba_block(layer: int) -> Iterator[_Tensor]:
+def _mamba_block(s: Sizes, layer: int) -> Iterator[_Tensor]:
     prefix = f"blk.{layer}"
-    n_inner = 2 * N_EMBD
-    n_step = N_EMBD // 16
-    yield _Tensor(f"{prefix}.ssm_in.weight", (2 * n_inner, N_EMBD))
-    yield _Tensor(f"{prefix}.ssm_conv1d.weight", (n_inner, CONV_SIZE))
+    n_inner = 2 * s.n_embd
+    n_step = s.n_embd // 16
+    yield _Tensor(f"{prefix}.ssm_in.weight", (2 * n_inner, s.n_embd))
+    yield _Tensor(f"{prefix}.ssm_conv1d.weight", (n_inner, s.conv_size))
     yield _Tensor(f"{prefix}.ssm_conv1d.bias", (n_inner,), _Fill.BIAS)
-    yield _Tensor(f"{prefix}.ssm_x.weight", (n_step + 2 * STATE_SIZE, n_inner))
+    yield _Tensor(f"{prefix}.ssm_x.weight", (n_step + 2 * s.state_size, n_inner))
     yield _Tensor(f"{prefix}.ssm_dt.weight", (n_inner, n_step))
     yield _Tensor(f"{prefix}.ssm_dt.bias", (n_inner,), _Fill.BIAS)
-    yield _Tensor(f"{prefix}.ssm_a", (n_inner, STATE_SIZE), _Fill.DECAY)
+    yield _Tensor(f"{prefix}.ssm_a", (n_inner, s.state_size), _Fill.DECAY)
     yield _Tensor(f"{prefix}.ssm_d", (n_inner,), _Fill.NORM)
-    yield _Tensor(f"{prefix}.ssm_out.weight", (N_EMBD, n_inner))
+    yield _Tensor(f"{prefix}.ssm_out.weight", (s.n_embd, n_inner))
 
 
-def _mamba_plan(n_layers: int) -> _Plan:
-    keys = _mamba_keys() | {"feed_forward_length": 0, "attention.head_count": 0}
-    tensors = list(_decoder_ends(TINY_SPM))
+def _mamba_plan(s: Sizes, n_layers: int) -> _Plan:
+    keys = _mamba_keys(s) | {"feed_forward_length": 0, "attention.head_count": 0}
+    tensors = list(_decoder_ends(s))
     for layer in range(n_layers):
-        tensors += [_norm(layer, "attn_norm"), *_mamba_block(layer)]
-    return _Plan("mamba", TINY_SPM, n_layers, keys, tuple(tensors))
+        tensors += [_norm(s, layer, "attn_norm"), *_mamba_block(s, layer)]
+    return _Plan("mamba", s.vocab(TINY_SPM), n_layers, keys, tuple(tensors))
 
 
-def _jamba_plan(n_layers: int) -> _Plan:
+def _jamba_plan(s: Sizes, n_layers: int) -> _Plan:
     # 0 KV heads is how the format marks a Mamba layer; every second layer attends.
-    kv_heads = [N_HEAD_KV if layer % 2 else 0 for layer in range(n_layers)]
-    head_size = N_EMBD // N_HEAD
-    keys = _mamba_keys() | {
-        "feed_forward_length": N_FF,
-        "attention.head_count": N_HEAD,
+    kv_heads = [s.n_head_kv if layer % 2 else 0 for layer in range(n_layers)]
+    head_size = s.n_embd // s.n_head
+    keys = _mamba_keys(s) | {
+        "feed_forward_length": s.n_ff,
+        "attention.head_count": s.n_head,
         "attention.head_count_kv": kv_heads,
     }
-    tensors = list(_decoder_ends(TINY_SPM))
+    tensors = list(_decoder_ends(s))
     for layer, n_kv_heads in enumerate(kv_heads):
-        tensors.append(_norm(layer, "attn_norm"))
+        tensors.append(_norm(s, layer, "attn_norm"))
         if n_kv_heads:
-            tensors += _attention(layer, head_size=head_size)
+            tensors += _attention(s, layer, head_size=head_size)
         else:
-            tensors += _mamba_block(layer)
-            tensors.append(_norm(layer, "ssm_dt_norm", N_EMBD // 16))
-            tensors.append(_norm(layer, "ssm_b_norm", STATE_SIZE))
-            tensors.append(_norm(layer, "ssm_c_norm", STATE_SIZE))
-        tensors += _feed_forward(layer)
-    return _Plan("jamba", TINY_SPM, n_layers, keys, tuple(tensors))
+            tensors += _mamba_block(s, layer)
+            tensors.append(_norm(s, layer, "ssm_dt_norm", s.n_embd // 16))
+            tensors.append(_norm(s, layer, "ssm_b_norm", s.state_size))
+            tensors.append(_norm(s, layer, "ssm_c_norm", s.state_size))
+        tensors += _feed_forward(s, layer)
+    return _Plan("jamba", s.vocab(TINY_SPM), n_layers, keys, tuple(tensors))
 
 
-def _delta_net_block(layer: int) -> Iterator[_Tensor]:
+def _delta_net_block(s: Sizes, layer: int) -> Iterator[_Tensor]:
     prefix = f"blk.{layer}"
-    n_key = DELTA_K_HEADS * DELTA_STATE_SIZE
-    n_value = DELTA_V_HEADS * DELTA_STATE_SIZE
-    yield _Tensor(f"{prefix}.attn_qkv.weight", (2 * n_key + n_value, N_EMBD))
-    yield _Tensor(f"{prefix}.attn_gate.weight", (n_value, N_EMBD))
-    yield _Tensor(f"{prefix}.ssm_conv1d.weight", (2 * n_key + n_value, CONV_SIZE))
-    yield _Tensor(f"{prefix}.ssm_dt.bias", (DELTA_V_HEADS,), _Fill.BIAS)
-    yield _Tensor(f"{prefix}.ssm_a", (DELTA_V_HEADS,), _Fill.DECAY)
-    yield _Tensor(f"{prefix}.ssm_ba.weight", (2 * DELTA_V_HEADS, N_EMBD))
-    yield _Tensor(f"{prefix}.ssm_norm.weight", (DELTA_STATE_SIZE,), _Fill.NORM)
-    yield _Tensor(f"{prefix}.ssm_out.weight", (N_EMBD, n_value))
+    n_key = s.delta_k_heads * s.delta_state_size
+    n_value = s.delta_v_heads * s.delta_state_size
+    yield _Tensor(f"{prefix}.attn_qkv.weight", (2 * n_key + n_value, s.n_embd))
+    yield _Tensor(f"{prefix}.attn_gate.weight", (n_value, s.n_embd))
+    yield _Tensor(f"{prefix}.ssm_conv1d.weight", (2 * n_key + n_value, s.conv_size))
+    yield _Tensor(f"{prefix}.ssm_dt.bias", (s.delta_v_heads,), _Fill.BIAS)
+    yield _Tensor(f"{prefix}.ssm_a", (s.delta_v_heads,), _Fill.DECAY)
+    yield _Tensor(f"{prefix}.ssm_ba.weight", (2 * s.delta_v_heads, s.n_embd))
+    yield _Tensor(f"{prefix}.ssm_norm.weight", (s.delta_state_size,), _Fill.NORM)
+    yield _Tensor(f"{prefix}.ssm_out.weight", (s.n_embd, n_value))
 
 
-def _qwen3next_plan(n_layers: int) -> _Plan:
-    n_ff = N_FF // 4
-    keys = _attention_keys() | {
+def _qwen3next_plan(s: Sizes, n_layers: int) -> _Plan:
+    n_ff = s.n_ff // 4
+    keys = _attention_keys(s) | {
         "full_attention_interval": 2,
-        "ssm.conv_kernel": CONV_SIZE,
-        "ssm.inner_size": DELTA_V_HEADS * DELTA_STATE_SIZE,
-        "ssm.state_size": DELTA_STATE_SIZE,
-        "ssm.time_step_rank": DELTA_V_HEADS,
-        "ssm.group_count": DELTA_K_HEADS,
-        "expert_count": N_EXPERT,
-        "expert_used_count": N_EXPERT_USED,
+        "ssm.conv_kernel": s.conv_size,
+        "ssm.inner_size": s.delta_v_heads * s.delta_state_size,
+        "ssm.state_size": s.delta_state_size,
+        "ssm.time_step_rank": s.delta_v_heads,
+        "ssm.group_count": s.delta_k_heads,
+        "expert_count": s.n_expert,
+        "expert_used_count": s.n_expert_used,
         "expert_feed_forward_length": n_ff,
         "expert_shared_feed_forward_length": n_ff,
     }
-    tensors = list(_decoder_ends(TINY_SPM))
+    tensors = list(_decoder_ends(s))
     for layer in range(n_layers):
-        tensors += [_norm(layer, "attn_norm"), _norm(layer, "post_attention_norm")]
+        tensors += [_norm(s, layer, "attn_norm"), _norm(s, layer, "post_attention_norm")]
         if layer % 2:
-            tensors += [*_attention(layer, has_gate=True), *_qk_norm(layer)]
+            tensors += [*_attention(s, layer, has_gate=True), *_qk_norm(s, layer)]
         else:
-            tensors += _delta_net_block(layer)
-        tensors += _experts(layer, n_ff)
+            tensors += _delta_net_block(s, layer)
+        tensors += _experts(s, layer, n_ff)
         tensors += [
-            _Tensor(f"blk.{layer}.ffn_gate_inp_shexp.weight", (N_EMBD,), _Fill.BIAS),
-            _Tensor(f"blk.{layer}.ffn_gate_shexp.weight", (n_ff, N_EMBD)),
-            _Tensor(f"blk.{layer}.ffn_up_shexp.weight", (n_ff, N_EMBD)),
-            _Tensor(f"blk.{layer}.ffn_down_shexp.weight", (N_EMBD, n_ff)),
+            _Tensor(f"blk.{layer}.ffn_gate_inp_shexp.weight", (s.n_embd,), _Fill.BIAS),
+            _Tensor(f"blk.{layer}.ffn_gate_shexp.weight", (n_ff, s.n_embd)),
+            _Tensor(f"blk.{layer}.ffn_up_shexp.weight", (n_ff, s.n_embd)),
+            _Tensor(f"blk.{layer}.ffn_down_shexp.weight", (s.n_embd, n_ff)),
         ]
-    return _Plan("qwen3next", TINY_SPM, n_layers, keys, tuple(tensors))
+    return _Plan("qwen3next", s.vocab(TINY_SPM), n_layers, keys, tuple(tensors))
 
 
-def _bert_layer(layer: int) -> Iterator[_Tensor]:
+def _bert_layer(s: Sizes, layer: int) -> Iterator[_Tensor]:
     prefix = f"blk.{layer}"
     for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
-        yield _Tensor(f"{prefix}.{name}.weight", (N_EMBD, N_EMBD))
-        yield _Tensor(f"{prefix}.{name}.bias", (N_EMBD,), _Fill.BIAS)
-    yield _Tensor(f"{prefix}.ffn_up.weight", (N_FF, N_EMBD))
-    yield _Tensor(f"{prefix}.ffn_up.bias", (N_FF,), _Fill.BIAS)
-    yield _Tensor(f"{prefix}.ffn_down.weight", (N_EMBD, N_FF))
-    yield _Tensor(f"{prefix}.ffn_down.bias", (N_EMBD,), _Fill.BIAS)
+        yield _Tensor(f"{prefix}.{name}.weight", (s.n_embd, s.n_embd))
+        yield _Tensor(f"{prefix}.{name}.bias", (s.n_embd,), _Fill.BIAS)
+    yield _Tensor(f"{prefix}.ffn_up.weight", (s.n_ff, s.n_embd))
+    yield _Tensor(f"{prefix}.ffn_up.bias", (s.n_ff,), _Fill.BIAS)
+    yield _Tensor(f"{prefix}.ffn_down.weight", (s.n_embd, s.n_ff))
+    yield _Tensor(f"{prefix}.ffn_down.bias", (s.n_embd,), _Fill.BIAS)
     for name in ("attn_output_norm", "layer_output_norm"):
-        yield _norm(layer, name)
-        yield _Tensor(f"{prefix}.{name}.bias", (N_EMBD,), _Fill.BIAS)
+        yield _norm(s, layer, name)
+        yield _Tensor(f"{prefix}.{name}.bias", (s.n_embd,), _Fill.BIAS)
 
 
-def _bert_plan(n_layers: int, n_ctx_train: int, pooling: gguf.PoolingType) -> _Plan:
+def _bert_plan(s: Sizes, n_layers: int, n_ctx_train: int, pooling: gguf.PoolingType) -> _Plan:
     keys: dict[str, _Value] = {
-        "embedding_length": N_EMBD,
-        "feed_forward_length": N_FF,
-        "attention.head_count": N_HEAD,
+        "embedding_length": s.n_embd,
+        "feed_forward_length": s.n_ff,
+        "attention.head_count": s.n_head,
         "attention.layer_norm_epsilon": 1e-12,
         "attention.causal": False,
         "pooling_type": int(pooling),
     }
     tensors = [
-        _Tensor("token_embd.weight", (len(TINY_WPM.texts), N_EMBD), _Fill.EMBEDDING),
-        _Tensor("token_types.weight", (2, N_EMBD), _Fill.BIAS),
-        _Tensor("position_embd.weight", (n_ctx_train, N_EMBD), _Fill.BIAS),
-        _Tensor("token_embd_norm.weight", (N_EMBD,), _Fill.NORM),
-        _Tensor("token_embd_norm.bias", (N_EMBD,), _Fill.BIAS),
+        _Tensor("token_embd.weight", (len(s.vocab(TINY_WPM).texts), s.n_embd), _Fill.EMBEDDING),
+        _Tensor("token_types.weight", (2, s.n_embd), _Fill.BIAS),
+        _Tensor("position_embd.weight", (n_ctx_train, s.n_embd), _Fill.BIAS),
+        _Tensor("token_embd_norm.weight", (s.n_embd,), _Fill.NORM),
+        _Tensor("token_embd_norm.bias", (s.n_embd,), _Fill.BIAS),
     ]
     for layer in range(n_layers):
-        tensors += _bert_layer(layer)
+        tensors += _bert_layer(s, layer)
     if pooling == gguf.PoolingType.RANK:
         keys["classifier.output_labels"] = ["score"]
         tensors += [
-            _Tensor("cls.weight", (N_EMBD, N_EMBD)),
-            _Tensor("cls.bias", (N_EMBD,), _Fill.BIAS),
-            _Tensor("cls.output.weight", (1, N_EMBD)),
+            _Tensor("cls.weight", (s.n_embd, s.n_embd)),
+            _Tensor("cls.bias", (s.n_embd,), _Fill.BIAS),
+            _Tensor("cls.output.weight", (1, s.n_embd)),
             _Tensor("cls.output.bias", (1,), _Fill.BIAS),
         ]
-    return _Plan("bert", TINY_WPM, n_layers, keys, tuple(tensors))
+    return _Plan("bert", s.vocab(TINY_WPM), n_layers, keys, tuple(tensors))

@@ -9,7 +9,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.support.arch_models import HEAD_SIZE, N_EMBD, N_HEAD, N_HEAD_KV
+from tests.support.arch_models import TINY
 
 RANK = 4
 
@@ -31,12 +31,12 @@ def write_lora(path: Path, *, seed: int = 7, alpha: float = 16.0, n_layers: int 
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", alpha)
     random = np.random.default_rng(seed)
-    n_query, n_kv = N_HEAD * HEAD_SIZE, N_HEAD_KV * HEAD_SIZE
+    n_query, n_kv = TINY.n_head * TINY.head_size, TINY.n_head_kv * TINY.head_size
     shapes = {
-        "attn_q": (n_query, N_EMBD),
-        "attn_k": (n_kv, N_EMBD),
-        "attn_v": (n_kv, N_EMBD),
-        "attn_output": (N_EMBD, n_query),
+        "attn_q": (n_query, TINY.n_embd),
+        "attn_k": (n_kv, TINY.n_embd),
+        "attn_v": (n_kv, TINY.n_embd),
+        "attn_output": (TINY.n_embd, n_query),
     }
     for layer in range(n_layers):
         for name, (n_out, n_in) in shapes.items():

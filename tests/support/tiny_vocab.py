@@ -7,7 +7,7 @@ WordPiece-like for the embedding models.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gguf
 
@@ -48,6 +48,16 @@ class TinyVocab:
             writer.add_uint32(f"tokenizer.ggml.{key}", token)
         for key, value in self.flags:
             writer.add_bool(f"tokenizer.ggml.{key}", value)
+
+    def filled_up(self, n_tokens: int) -> TinyVocab:
+        """Give a vocabulary of at least `n_tokens`, with words that no text has at its end."""
+        extra = range(len(self.texts), n_tokens)
+        return replace(
+            self,
+            texts=(*self.texts, *(f"{SPACE}word{number}" for number in extra)),
+            scores=(*self.scores, *[-1e6] * len(extra)),
+            types=(*self.types, *[gguf.TokenType.NORMAL] * len(extra)),
+        )
 
     def id_of(self, text: str) -> int:
         """Find the id of a token by its text as it stands in the file."""

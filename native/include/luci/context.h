@@ -13,6 +13,13 @@ namespace luci {
 // Parses "f16", "q8_0", ...; throws RequestError for a name that is no KV type.
 ggml_type kv_type_from_name(const std::string & name);
 
+// Tokens of context per slot that `params` asks for. Throws RequestError when they are more than
+// the model was trained with and `params.force` is not set.
+int32_t context_size(const llama_model * model, const LoadParams & params);
+
+// Makes the context of one engine. Throws ContextError with llama.cpp's reason.
+llama_context_ptr make_context(const llama_model * model, const LoadParams & params, int32_t n_ctx);
+
 // The memory of the target and, when a draft model runs beside it, of the draft: both always hold
 // the same tokens.
 class Memory {

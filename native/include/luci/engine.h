@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "luci/memory.h"
 #include "luci/scheduler.h"
 
 namespace luci {
@@ -21,6 +22,8 @@ public:
     Engine(const LoadParams & params, LoadProgress & progress);
 
     ModelInfo info() const;
+    // The buffers of the model and of its context; a draft model's are not in it.
+    std::vector<BufferMemory> memory() const { return memory_of(context_.get()); }
     EngineStatus status() const { return scheduler_->status(); }
 
     // Queues a request and returns its id. Throws RequestError for what can be seen at once.

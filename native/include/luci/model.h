@@ -36,8 +36,9 @@ private:
     int32_t n_vocab_ = 0;
 };
 
-// Loads one more model with the same rules, e.g. the draft model.
+// Loads one more model with the same rules, e.g. the draft model. With `is_plan` only its header is
+// read, and its tensors have sizes but no memory.
 llama_model_ptr load_model_file(const std::string & path, const LoadParams & params,
-                                LoadProgress * progress);
+                                LoadProgress * progress, bool is_plan = false);
 
 }  // namespace luci

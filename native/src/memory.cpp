@@ -1,0 +1,46 @@
+#include "luci/memory.h"
+
+// llama.cpp's own way to ask for the sizes of its buffers stands in a header of its sources.
+#include "../src/llama-ext.h"
+#include "luci/context.h"
+#include "luci/errors.h"
+#include "luci/log.h"
+#include "luci/model.h"
+
+namespace luci {
+
+// Logits, and embeddings where they are asked for, of one output per sequence: what
+// llama_context::output_reserve allocates first. The function for it is private to llama.cpp.
+static uint64_t output_bytes(const llama_context * context) {
+    const llama_model * model = llama_get_model(context);
+    const uint64_t n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
+    return n_vocab * llama_n_seq_max(context) * sizeof(float);
+}
+
+std::vector<BufferMemory> memory_of(const llama_context * context) {
+    std::vector<BufferMemory> buffers;
+    for (const auto & [type, size] : llama_get_memory_breakdown(context)) {
+        BufferMemory buffer;
+        buffer.name = ggml_backend_buft_name(type);
+        buffer.is_host = ggml_backend_buft_is_host(type);
+        buffer.weights_bytes = size.model;
+        buffer.state_bytes = size.context;
+        buffer.compute_bytes = size.compute;
+        buffers.push_back(buffer);
+    }
+    BufferMemory output;
+    output.name = "output";
+    output.output_bytes = output_bytes(context);
+    buffers.push_back(output);
+    return buffers;
+}
+
+std::vector<BufferMemory> plan_memory(const LoadParams & params) {
+    init_backend();
+    const llama_model_ptr model = load_model_file(params.model_path, params, nullptr, true);
+    const int32_t n_ctx = context_size(model.get(), params);
+    const llama_context_ptr context = make_context(model.get(), params, n_ctx);
+    return memory_of(context.get());
+}
+
+}  // namespace luci
