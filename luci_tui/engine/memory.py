@@ -1,83 +1,69 @@
 """Say before a load whether a model fits into memory.
 
-The estimate is a lower bound: a model that is refused here cannot run without swapping, one that
-is let through may still be too large, which then ends its worker and nothing else.
+The figures come from the header alone, see `luci_tui.gguf.estimate`; docs/memory.md says how far
+they are from what a worker takes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
-from luci_tui.engine.frames import LoadSpec
-from luci_tui.errors import ModelLoadError
-from luci_tui.gguf.header import GgufHeader
+from luci_tui.engine.frames import FlashAttention, LoadSpec, Speculation
+from luci_tui.errors import GgufError, ModelLoadError
+from luci_tui.gguf import estimate as header_estimate
+from luci_tui.gguf.estimate import ContextShape, MemoryEstimate
+from luci_tui.gguf.header import GgufHeader, read_header
 
 _GIB = 1024**3
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 
-DEFAULT_N_CTX_MAX = 8192
-"""The most that n_ctx 0 stands for; the same constant as in native/src/context.cpp."""
-
-_KV_BITS = {
-    "f32": 32.0,
-    "f16": 16.0,
-    "bf16": 16.0,
-    "q8_0": 8.5,
-    "q5_1": 6.0,
-    "q5_0": 5.5,
-    "q4_1": 5.0,
-    "q4_0": 4.5,
-    "iq4_nl": 4.5,
-}
-"""Bits per value of each KV type, block scales included."""
-
-
-@dataclass(frozen=True)
-class MemoryEstimate:
-    """What one load needs at least, in bytes."""
-
-    weights_bytes: int
-    kv_bytes: int
-
-    @property
-    def total_bytes(self) -> int:
-        """Weights and KV cache together."""
-        return self.weights_bytes + self.kv_bytes
-
 
 def estimate(header: GgufHeader, spec: LoadSpec) -> MemoryEstimate:
-    """Estimate what `spec` needs: all shards, and the KV cache of all slots."""
-    return MemoryEstimate(header.size_bytes, _kv_bytes(header, spec))
+    """Estimate what `spec` needs: the model, its context, its adapters and its draft model."""
+    shape = context_shape(spec)
+    needed = header_estimate.estimate(header, shape)
+    extra_bytes = 0
+    for lora in spec.loras:
+        # A file that cannot be read is the load's to refuse, in its own words.
+        with suppress(OSError):
+            extra_bytes += Path(lora.path).stat().st_size
+    needed = replace(needed, weights_bytes=needed.weights_bytes + extra_bytes)
+    if spec.speculation is not Speculation.DRAFT:
+        return needed
+    with suppress(GgufError):
+        n_ctx = header_estimate.context_size(header, spec.n_ctx)
+        # The draft's own context is made with llama.cpp's defaults: f16, logits for every token.
+        draft_shape = replace(
+            shape,
+            n_ctx=n_ctx,
+            kv_type_k="f16",
+            kv_type_v="f16",
+            n_outputs_per_slot=shape.n_batch,
+        )
+        draft = header_estimate.estimate(read_header(Path(spec.draft_model_path)), draft_shape)
+        return needed + draft
+    return needed
 
 
-def context_size(header: GgufHeader, spec: LoadSpec) -> int:
-    """Give the tokens of context per slot that the core will make."""
-    return spec.n_ctx or min(header.n_ctx_train or DEFAULT_N_CTX_MAX, DEFAULT_N_CTX_MAX)
-
-
-def _kv_bytes(header: GgufHeader, spec: LoadSpec) -> int:
-    """Bytes of the KV cache. Source: llama_hparams::n_embd_k_gqa, llama_kv_cache's constructor."""
-    n_ctx = context_size(header, spec)
-    n_heads = header.per_layer("attention.head_count")
-    n_heads_kv = header.per_layer("attention.head_count_kv") or n_heads
-    default_head = header.number("embedding_length") // max(1, max(n_heads, default=1))
-    key_length = header.number("attention.key_length") or default_head
-    value_length = header.number("attention.value_length") or default_head
-    if header.number("attention.kv_lora_rank"):
-        value_length = 0  # multi-head latent attention reads the values from the keys' cache
-    window = header.number("attention.sliding_window")
-    interval = header.number("full_attention_interval")
-    bits = 0.0
-    for layer, n_head_kv in enumerate(n_heads_kv):
-        if interval and (layer + 1) % interval:
-            continue  # a recurrent layer: its state does not grow with the context
-        n_cells = min(n_ctx, window) if window else n_ctx
-        key_bits = key_length * _KV_BITS.get(spec.kv_type_k, 0.0)
-        bits += n_cells * n_head_kv * (key_bits + value_length * _KV_BITS.get(spec.kv_type_v, 0.0))
-    return int(bits / 8) * spec.n_slots
+def context_shape(spec: LoadSpec) -> ContextShape:
+    """Give what decides about memory in a load."""
+    drafted = 0 if spec.speculation is Speculation.NONE else spec.draft_n_max
+    return ContextShape(
+        n_ctx=spec.n_ctx,
+        n_slots=spec.n_slots,
+        n_batch=spec.n_batch,
+        n_ubatch=spec.n_ubatch,
+        kv_type_k=spec.kv_type_k,
+        kv_type_v=spec.kv_type_v,
+        has_flash_attention=spec.flash_attention is not FlashAttention.OFF,
+        kv_unified=spec.kv_unified,
+        is_embedding=spec.embedding,
+        n_outputs_per_slot=1 + drafted,
+    )
 
 
 def available_bytes(root: Path = _CGROUP_ROOT, membership: str | None = None) -> int:
@@ -108,15 +94,19 @@ def check_fits(needed: MemoryEstimate, available: int, spec: LoadSpec, header: G
     """
     if spec.force or needed.total_bytes <= available:
         return
-    n_ctx = context_size(header, spec)
+    n_ctx = header_estimate.context_size(header, spec.n_ctx)
     if needed.weights_bytes > available:
         advice = "Choose a smaller model or quant type, free memory, or load it by force."
+    elif needed.compute_bytes + needed.output_bytes > needed.kv_bytes:
+        advice = "Choose a smaller n_ubatch or n_batch, free memory, or load it by force."
     else:
         advice = "Choose a smaller n_ctx, fewer slots or a smaller KV type, or load it by force."
     raise ModelLoadError(
-        f"{header.path.name} needs at least {_gib(needed.total_bytes)} "
-        f"({_gib(needed.weights_bytes)} for its weights and {_gib(needed.kv_bytes)} for "
-        f"{spec.n_slots} x {n_ctx} tokens of context) and {_gib(available)} is free. {advice}",
+        f"{header.path.name} needs about {_gib(needed.total_bytes)} "
+        f"({_gib(needed.weights_bytes)} for its weights, {_gib(needed.kv_bytes)} for "
+        f"{spec.n_slots} x {n_ctx} tokens of context and "
+        f"{_gib(needed.compute_bytes + needed.output_bytes)} to compute) and {_gib(available)} is "
+        f"free. {advice}",
         code="out_of_memory",
     )
 

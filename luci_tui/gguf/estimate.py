@@ -101,6 +101,15 @@ class MemoryEstimate:
         """All of it together."""
         return self.weights_bytes + self.kv_bytes + self.compute_bytes + self.output_bytes
 
+    def __add__(self, other: MemoryEstimate) -> MemoryEstimate:
+        """Give what both loads need together."""
+        return MemoryEstimate(
+            weights_bytes=self.weights_bytes + other.weights_bytes,
+            kv_bytes=self.kv_bytes + other.kv_bytes,
+            compute_bytes=self.compute_bytes + other.compute_bytes,
+            output_bytes=self.output_bytes + other.output_bytes,
+        )
+
 
 def context_size(header: GgufHeader, n_ctx: int) -> int:
     """Give the tokens of context per slot that the core will make; `n_ctx` 0 = its default."""
@@ -120,6 +129,11 @@ def estimate(header: GgufHeader, shape: ContextShape) -> MemoryEstimate:
     )
 
 
+def is_encoder(header: GgufHeader) -> bool:
+    """Tell whether a model sees a whole text at once and keeps nothing of it."""
+    return header.architecture in _WITHOUT_MEMORY
+
+
 def graph_sizes(header: GgufHeader, shape: ContextShape) -> GraphSizes:
     """Work out the sizes that llama.cpp gives a context. Source: llama_context's constructor."""
     n_ctx = context_size(header, shape.n_ctx)
@@ -131,7 +145,7 @@ def graph_sizes(header: GgufHeader, shape: ContextShape) -> GraphSizes:
     n_cells = n_ctx_all if is_unified else _pad(n_ctx_all // shape.n_slots, _CELL_PADDING)
     if not is_unified:
         n_ctx_all = n_cells * shape.n_slots
-    has_memory = header.architecture not in _WITHOUT_MEMORY
+    has_memory = not is_encoder(header)
     if has_memory:
         n_batch = min(n_batch, n_ctx_all)
     n_ubatch = min(n_ubatch, n_batch)

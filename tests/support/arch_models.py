@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum, auto
 from pathlib import Path
 
@@ -215,7 +215,10 @@ def _plan(s: Sizes, arch: TinyArch, n_layers: int | None, n_ctx_train: int) -> _
                 s, "qwen3moe", n_layers or 2, has_experts=True, has_qk_norm=True
             )
         case TinyArch.GEMMA2:
-            return _attention_plan(s, "gemma2", n_layers or 4, is_gemma=True)
+            # Its output matrix is its token embeddings.
+            plan = _attention_plan(s, "gemma2", n_layers or 4, is_gemma=True)
+            tensors = tuple(t for t in plan.tensors if t.name != "output.weight")
+            return replace(plan, tensors=tensors)
         case TinyArch.GEMMA3:
             return _attention_plan(s, "gemma3", n_layers or 4, has_qk_norm=True, is_gemma=True)
         case TinyArch.MAMBA:

@@ -1,0 +1,169 @@
+"""`luci inspect`: what a model file is, and what is in it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from luci_tui import paths
+from luci_tui.cli import inspect_text as text
+from luci_tui.cli.output import Progress, print_json
+from luci_tui.errors import EngineError
+from luci_tui.gguf.describe import FileKind, describe
+from luci_tui.gguf.header import GgufHeader, read_header
+from luci_tui.gguf.memory_table import MemoryRow, memory_table
+
+if TYPE_CHECKING:
+    from luci_tui.engine.job_frames import JobResult, JobSpec
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+EPILOG = """\b
+Examples:
+  luci inspect model.gguf
+  luci inspect model.gguf --json --tensors | jq '.tensors[].type'
+  luci inspect model.gguf --tensor blk.0.attn_q.weight
+  luci inspect model-Q4_K_M.gguf --against model-F16.gguf
+"""
+
+
+@app.command(epilog=EPILOG)
+def inspect(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A GGUF file; of a split model the first one.")
+    ],
+    tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor.")] = False,
+    metadata: Annotated[
+        bool, typer.Option("--metadata", help="List every key; of long arrays the start.")
+    ] = False,
+    key: Annotated[
+        str, typer.Option("--key", metavar="KEY", help="Print one value whole, however long.")
+    ] = "",
+    template: Annotated[bool, typer.Option("--template", help="Print the chat template.")] = False,
+    tensor: Annotated[
+        str, typer.Option("--tensor", metavar="NAME", help="Statistics of one tensor's values.")
+    ] = "",
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against", metavar="SOURCE", help="Compare every tensor with the model it came from."
+        ),
+    ] = None,
+    n_ctx: Annotated[
+        int, typer.Option(min=0, help="Tokens of context to show memory for; 0 = several.")
+    ] = 0,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Ask llama.cpp for the memory, not the formula.")
+    ] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what a model file is, from its header: the weights are not read.
+
+    Name, size, quant types, tokenizer, chat template, and the memory it takes at several sizes of
+    context. --tensor and --against read weights, in a process of their own. Control characters
+    of the file are shown escaped.
+    """
+    header = read_header(file.expanduser())
+    if key:
+        text.print_value(header, key, as_json=json_output)
+        return
+    found: dict[str, object] = {}
+    lines: list[str] = []
+    wants_more = tensors or metadata or template or bool(tensor) or against is not None
+    if not wants_more or json_output:
+        description = describe(header)
+        rows: tuple[MemoryRow, ...] = ()
+        if description.kind is FileKind.MODEL:
+            rows = _exact_rows(file, n_ctx) if exact else memory_table(header, n_ctx)
+        found |= text.summary_json(header, description, rows)
+        lines += text.summary_lines(header, description, rows, is_exact=exact)
+    if metadata:
+        found["metadata"] = text.metadata_json(header)
+        lines += text.metadata_lines(header)
+    if tensors:
+        found["tensors"] = text.tensors_json(header)
+        lines += text.tensor_lines(header)
+    if template:
+        found["template"] = text.template_json(header)
+        lines += text.template_lines(header)
+    if tensor:
+        found["tensor"], more = _tensor(header, tensor)
+        lines += more
+    if against is not None:
+        found["comparison"], more = _compare(header, against)
+        lines += more
+    if json_output:
+        print_json(found)
+        return
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _exact_rows(file: Path, n_ctx: int) -> tuple[MemoryRow, ...]:
+    from luci_tui.engine.frames import LoadSpec
+    from luci_tui.engine.job_frames import MemoryPlanned, PlanMemorySpec
+
+    load = LoadSpec(model_path=str(file.expanduser()), n_ctx=n_ctx, force=True)
+    planned = _job(PlanMemorySpec(load=load))
+    assert isinstance(planned, MemoryPlanned)
+    memory = planned.memory
+    return (
+        MemoryRow(
+            n_ctx=n_ctx,
+            kv_type="f16",
+            weights_bytes=memory.weights_bytes,
+            kv_bytes=memory.state_bytes,
+            compute_bytes=memory.compute_bytes,
+            output_bytes=memory.output_bytes,
+        ),
+    )
+
+
+def _tensor(header: GgufHeader, name: str) -> tuple[object, list[str]]:
+    from luci_tui.cli.report import stats_lines
+    from luci_tui.engine.job_frames import TensorStatsResult, TensorStatsSpec
+    from luci_tui.gguf.tensors import find_tensor
+
+    find_tensor(header, name)
+    stats = _job(TensorStatsSpec(path=str(header.path), name=name))
+    assert isinstance(stats, TensorStatsResult)
+    return stats.model_dump(mode="json", exclude={"kind"}), stats_lines(stats)
+
+
+def _compare(header: GgufHeader, source: Path) -> tuple[object, list[str]]:
+    from luci_tui.cli.report import comparison_lines
+    from luci_tui.engine.job_frames import CompareResult, CompareSpec
+
+    spec = CompareSpec(source=str(source.expanduser()), quantized=str(header.path))
+    compared = _job(spec)
+    assert isinstance(compared, CompareResult)
+    return compared.model_dump(mode="json", exclude={"kind"}), comparison_lines(compared)
+
+
+def _job(spec: JobSpec) -> JobResult:
+    """Do a job in a process of its own, with progress on a terminal."""
+    import asyncio
+
+    return asyncio.run(_run_job(spec))
+
+
+async def _run_job(spec: JobSpec) -> JobResult:
+    from contextlib import aclosing
+
+    from luci_tui.engine.job_frames import JobProgress
+    from luci_tui.engine.job_process import run_job
+
+    progress = Progress()
+    try:
+        async with aclosing(run_job(spec, paths.logs_folder() / "jobs.log")) as events:
+            async for event in events:
+                if not isinstance(event, JobProgress):
+                    return event
+                share = event.n_done / event.n_total if event.n_total else 0.0
+                progress.show(f"{text.visible(event.what, 60)} {share:.0%}")
+    finally:
+        progress.clear()
+    msg = f"The {spec.kind} job ended without an answer. Try again."
+    raise EngineError(msg)
