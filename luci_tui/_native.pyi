@@ -54,7 +54,7 @@ class BufferMemory:
 
     @property
     def name(self) -> str:
-        """ggml's name, such as "CPU", "CPU_REPACK" or "CUDA0"; "output" for the logits."""
+        """Ggml's name, such as "CPU", "CPU_REPACK" or "CUDA0"; "output" for the logits."""
     @property
     def is_host(self) -> bool: ...
     @property

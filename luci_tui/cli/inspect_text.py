@@ -151,11 +151,11 @@ def _memory_lines(rows: tuple[MemoryRow, ...], *, is_exact: bool) -> list[str]:
 
 def metadata_lines(header: GgufHeader) -> list[str]:
     """Give one line per key, with the start of a long value."""
-    lines = [
-        f"{visible(key)} = {_shown_value(value)}" for key, value in header.values.items()
-    ]
+    lines = [f"{visible(key)} = {_shown_value(value)}" for key, value in header.values.items()]
     for key, info in header.arrays.items():
-        start = ", ".join(_shown_value(item) for item in islice(iterate(header, info), N_SHOWN_ITEMS))
+        start = ", ".join(
+            _shown_value(item) for item in islice(iterate(header, info), N_SHOWN_ITEMS)
+        )
         lines.append(f"{visible(key)} = [{info.count} x {info.item_type}: {start}, ...]")
     return sorted(lines)
 

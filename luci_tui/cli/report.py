@@ -11,7 +11,7 @@ def stats_lines(stats: TensorStatsResult) -> list[str]:
     """Give what is known about one tensor's values."""
     shape = " x ".join(str(size) for size in stats.shape)
     first = ", ".join(_number(value) for value in stats.first)
-    lines = [
+    return [
         f"tensor         {visible(stats.name)}",
         f"shape          {shape} ({stats.n_values:,} values)",
         f"type           {stats.type_name}, {format_bytes(stats.size_bytes)}",
@@ -24,7 +24,6 @@ def stats_lines(stats: TensorStatsResult) -> list[str]:
         f"NaN, infinite  {stats.n_nan}, {stats.n_inf}",
         f"first values   {first}",
     ]
-    return lines
 
 
 def comparison_lines(compared: CompareResult) -> list[str]:

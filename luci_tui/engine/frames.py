@@ -272,7 +272,7 @@ class MemoryUse(Frame):
     compute_bytes: int = 0
     """What the largest graph needs between its operations."""
     output_bytes: int = 0
-    """Logits of one step."""
+    """Logits of one step; for embeddings those of a whole batch, which the first one allocates."""
 
     @property
     def total_bytes(self) -> int:

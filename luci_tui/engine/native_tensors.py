@@ -63,7 +63,11 @@ def tensor_stats(spec: TensorStatsSpec, report: Report) -> TensorStatsResult:
     sums = _Sums()
     for values in iterate_values(header, tensor):
         sums.add(values)
-        report(JobProgress(what=tensor.name, n_done=sums.n_values, n_total=tensor.n_values, unit="values"))
+        report(
+            JobProgress(
+                what=tensor.name, n_done=sums.n_values, n_total=tensor.n_values, unit="values"
+            )
+        )
     return TensorStatsResult(
         name=tensor.name,
         shape=tensor.shape,

@@ -94,7 +94,7 @@ class MemoryEstimate:
     compute_bytes: int
     """What the largest graph needs between its operations."""
     output_bytes: int
-    """Logits of one step."""
+    """Logits of one step; for embeddings those of a whole batch, and its vectors."""
 
     @property
     def total_bytes(self) -> int:
@@ -125,8 +125,19 @@ def estimate(header: GgufHeader, shape: ContextShape) -> MemoryEstimate:
         weights_bytes=_weights_bytes(header),
         kv_bytes=_state_bytes(header, shape, sizes),
         compute_bytes=compute_bytes(header, sizes, layers),
-        output_bytes=4 * header.count("tokenizer.ggml.tokens") * shape.n_slots,
+        output_bytes=_output_bytes(header, shape),
     )
+
+
+def _output_bytes(header: GgufHeader, shape: ContextShape) -> int:
+    """Rows that are handed out. Source: llama_context::output_reserve."""
+    width = header.count("tokenizer.ggml.tokens")
+    if not shape.is_embedding:
+        return 4 * width * shape.n_slots
+    n_batch = max(shape.n_batch, context_size(header, shape.n_ctx))
+    if not is_encoder(header):
+        n_batch = min(n_batch, _pad(context_size(header, shape.n_ctx) * shape.n_slots, 256))
+    return 4 * (width + header.number("embedding_length")) * max(n_batch, shape.n_slots)
 
 
 def is_encoder(header: GgufHeader) -> bool:

@@ -138,7 +138,9 @@ class _Builder:
         heads = self.header.per_layer("attention.head_count_kv") or self.header.per_layer(
             "attention.head_count"
         )
-        n_embd_head = self.n_embd // max(1, max(self.header.per_layer("attention.head_count"), default=1))
+        n_embd_head = self.n_embd // max(
+            1, max(self.header.per_layer("attention.head_count"), default=1)
+        )
         return max(heads, default=1) * (self.header.number("attention.value_length") or n_embd_head)
 
     def _end(self, current: int) -> None:
@@ -161,7 +163,6 @@ class _Builder:
     # --- one layer --------------------------------------------------------------------------
 
     def _attention_layer(self, layer: int, kind: LayerKind, current: int, is_last: bool) -> int:
-        graph = self.graph
         is_encoder = not self.sizes.has_memory
         normed = current if is_encoder else self._norm(current)
         attended = self._attention(layer, kind, normed)
@@ -302,8 +303,9 @@ class _Builder:
 
     def _recurrent_layer(self, layer: int, current: int, is_last: bool) -> int:
         normed = self._norm(current)
-        build = self._delta_net if self._has(layer, "ssm_ba", "attn_gate") else self._mamba
-        return self._finish_layer(layer, current, build(layer, normed), is_last)
+        is_delta_net = self._has(layer, "ssm_ba", "attn_gate")
+        found = self._delta_net(normed) if is_delta_net else self._mamba(layer, normed)
+        return self._finish_layer(layer, current, found, is_last)
 
     def _mamba(self, layer: int, normed: int) -> int:
         graph, header, row = self.graph, self.header, self.row
@@ -330,7 +332,7 @@ class _Builder:
     def _sized_norm(self, size_bytes: int, node: int) -> int:
         return self.graph.over(self.graph.op(size_bytes, node))
 
-    def _delta_net(self, layer: int, normed: int) -> int:
+    def _delta_net(self, normed: int) -> int:
         graph, header, row = self.graph, self.header, self.row
         inner, state = header.number("ssm.inner_size"), header.number("ssm.state_size")
         n_groups, n_heads = header.number("ssm.group_count"), header.number("ssm.time_step_rank")

@@ -191,8 +191,7 @@ def read_header(path: Path) -> GgufHeader:
 def _read_file(path: Path, shard: int) -> _Contents:
     _check_is_file(path)
     with Cursor(path) as cursor:
-        _check_first_bytes(path, cursor.take(min(512, cursor.size_bytes)))
-        cursor.seek(0)
+        _check_first_bytes(path, cursor.start(512))
         version, n_tensors, values, arrays = _read_values(cursor)
         tensors = _read_tensors(cursor, n_tensors, values, shard)
         return _Contents(version, values, arrays, tensors, cursor.size_bytes)

@@ -48,6 +48,13 @@ class Cursor:
         """Close the file."""
         os.close(self._fd)
 
+    def start(self, n_bytes: int) -> bytes:
+        """Give the first bytes of the file, fewer where it is shorter; the cursor stays."""
+        try:
+            return os.pread(self._fd, n_bytes, 0)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+
     def seek(self, offset: int) -> None:
         """Go on at another byte of the file."""
         self.offset = offset
@@ -124,7 +131,7 @@ def read_at(fd: int, start: int, n_bytes: int, path: Path) -> bytes:
     """Read exactly `n_bytes` from byte `start` of an open file.
 
     Raises:
-        GgufError: the file has become shorter ("truncated") or cannot be read ("unreadable").
+        GgufError: the file has become shorter ("truncated") or cannot be read ("unreadable_file").
     """
     pieces: list[bytes] = []
     n_left = n_bytes
@@ -152,5 +159,5 @@ def truncated(path: Path, size_bytes: int, needed_bytes: int) -> GgufError:
 def _unreadable(path: Path, error: OSError) -> GgufError:
     return GgufError(
         f"{path} cannot be read ({error.strerror}). Check its permissions and its disk.",
-        code="unreadable",
+        code="unreadable_file",
     )

@@ -50,7 +50,8 @@ def iterate_chunks(header: GgufHeader, tensor: TensorInfo) -> Iterator[tuple[int
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise GgufError(
-            f"{path} cannot be read any more ({error.strerror}). Start again.", code="unreadable"
+            f"{path} cannot be read any more ({error.strerror}). Start again.",
+            code="unreadable_file",
         ) from error
     try:
         n_left, offset = tensor.n_values, tensor.offset

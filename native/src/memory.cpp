@@ -1,5 +1,7 @@
 #include "luci/memory.h"
 
+#include <algorithm>
+
 // llama.cpp's own way to ask for the sizes of its buffers stands in a header of its sources.
 #include "../src/llama-ext.h"
 #include "luci/context.h"
@@ -9,15 +11,20 @@
 
 namespace luci {
 
-// Logits, and embeddings where they are asked for, of one output per sequence: what
-// llama_context::output_reserve allocates first. The function for it is private to llama.cpp.
-static uint64_t output_bytes(const llama_context * context) {
+// What llama_context::output_reserve, which is private to llama.cpp, allocates in the end: one row of
+// logits per sequence, or, for embeddings, a row of logits and a vector for each token of a batch.
+static uint64_t output_bytes(const llama_context * context, const LoadParams & params) {
     const llama_model * model = llama_get_model(context);
-    const uint64_t n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
-    return n_vocab * llama_n_seq_max(context) * sizeof(float);
+    uint64_t width = llama_vocab_n_tokens(llama_model_get_vocab(model));
+    uint64_t n_rows = llama_n_seq_max(context);
+    if (params.embedding) {
+        width += llama_model_n_embd_out(model);
+        n_rows = std::max<uint64_t>(n_rows, llama_n_batch(context));
+    }
+    return width * n_rows * sizeof(float);
 }
 
-std::vector<BufferMemory> memory_of(const llama_context * context) {
+std::vector<BufferMemory> memory_of(const llama_context * context, const LoadParams & params) {
     std::vector<BufferMemory> buffers;
     for (const auto & [type, size] : llama_get_memory_breakdown(context)) {
         BufferMemory buffer;
@@ -30,7 +37,7 @@ std::vector<BufferMemory> memory_of(const llama_context * context) {
     }
     BufferMemory output;
     output.name = "output";
-    output.output_bytes = output_bytes(context);
+    output.output_bytes = output_bytes(context, params);
     buffers.push_back(output);
     return buffers;
 }
@@ -40,7 +47,7 @@ std::vector<BufferMemory> plan_memory(const LoadParams & params) {
     const llama_model_ptr model = load_model_file(params.model_path, params, nullptr, true);
     const int32_t n_ctx = context_size(model.get(), params);
     const llama_context_ptr context = make_context(model.get(), params, n_ctx);
-    return memory_of(context.get());
+    return memory_of(context.get(), params);
 }
 
 }  // namespace luci

@@ -202,25 +202,6 @@ def _values(tensor: _Tensor, random: np.random.Generator) -> NDArray[np.float32]
 
 def _plan(s: Sizes, arch: TinyArch, n_layers: int | None, n_ctx_train: int) -> _Plan:
     match arch:
-        case TinyArch.LLAMA:
-            return _attention_plan(s, "llama", n_layers or 3)
-        case TinyArch.LLAMA_MOE:
-            return _attention_plan(s, "llama", n_layers or 2, has_experts=True)
-        case TinyArch.QWEN3:
-            return _attention_plan(s, "qwen3", n_layers or 3, has_qk_norm=True)
-        case TinyArch.QWEN2:
-            return _attention_plan(s, "qwen2", n_layers or 3, has_bias=True)
-        case TinyArch.QWEN3_MOE:
-            return _attention_plan(
-                s, "qwen3moe", n_layers or 2, has_experts=True, has_qk_norm=True
-            )
-        case TinyArch.GEMMA2:
-            # Its output matrix is its token embeddings.
-            plan = _attention_plan(s, "gemma2", n_layers or 4, is_gemma=True)
-            tensors = tuple(t for t in plan.tensors if t.name != "output.weight")
-            return replace(plan, tensors=tensors)
-        case TinyArch.GEMMA3:
-            return _attention_plan(s, "gemma3", n_layers or 4, has_qk_norm=True, is_gemma=True)
         case TinyArch.MAMBA:
             return _mamba_plan(s, n_layers or 3)
         case TinyArch.JAMBA:
@@ -231,6 +212,29 @@ def _plan(s: Sizes, arch: TinyArch, n_layers: int | None, n_ctx_train: int) -> _
             return _bert_plan(s, n_layers or 2, n_ctx_train, gguf.PoolingType.MEAN)
         case TinyArch.RERANKER:
             return _bert_plan(s, n_layers or 2, n_ctx_train, gguf.PoolingType.RANK)
+        case _:
+            return _transformer_plan(s, arch, n_layers)
+
+
+def _transformer_plan(s: Sizes, arch: TinyArch, n_layers: int | None) -> _Plan:
+    match arch:
+        case TinyArch.LLAMA_MOE:
+            return _attention_plan(s, "llama", n_layers or 2, has_experts=True)
+        case TinyArch.QWEN3:
+            return _attention_plan(s, "qwen3", n_layers or 3, has_qk_norm=True)
+        case TinyArch.QWEN2:
+            return _attention_plan(s, "qwen2", n_layers or 3, has_bias=True)
+        case TinyArch.QWEN3_MOE:
+            return _attention_plan(s, "qwen3moe", n_layers or 2, has_experts=True, has_qk_norm=True)
+        case TinyArch.GEMMA2:
+            plan = _attention_plan(s, "gemma2", n_layers or 4, is_gemma=True)
+            # Its output matrix is its token embeddings.
+            tensors = tuple(t for t in plan.tensors if t.name != "output.weight")
+            return replace(plan, tensors=tensors)
+        case TinyArch.GEMMA3:
+            return _attention_plan(s, "gemma3", n_layers or 4, has_qk_norm=True, is_gemma=True)
+        case _:
+            return _attention_plan(s, "llama", n_layers or 3)
 
 
 def _decoder_ends(s: Sizes) -> tuple[_Tensor, ...]:
@@ -299,7 +303,8 @@ def _experts(s: Sizes, layer: int, n_ff: int) -> Iterator[_Tensor]:
 
 
 def _attention_plan(
-    s: Sizes, architecture: str,
+    s: Sizes,
+    architecture: str,
     n_layers: int,
     *,
     has_experts: bool = False,

@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from luci_tui.engine import memory
-from luci_tui.engine.frames import LoadSpec
+from luci_tui.engine.frames import LoadSpec, LoraSpec, Speculation
 from luci_tui.errors import ModelLoadError
 from luci_tui.gguf.header import GgufHeader, Value, read_header
 from tests.support import tiny_models
@@ -36,55 +36,88 @@ LLAMA_8B: dict[str, Value] = {
 }
 
 
+GEMMA_8B = LLAMA_8B | {"attention.sliding_window": 1024}
+GIB = 1024**3
+
+
 @pytest.mark.parametrize(
     ("changes", "spec", "kv_bytes"),
     [
-        ({}, LoadSpec(model_path="m", n_ctx=8192), 1024**3),
-        ({}, LoadSpec(model_path="m", n_ctx=131072), 16 * 1024**3),
-        ({}, LoadSpec(model_path="m", n_ctx=0), 1024**3),
-        ({"context_length": 4096}, LoadSpec(model_path="m", n_ctx=0), 1024**3 // 2),
-        ({}, LoadSpec(model_path="m", n_ctx=8192, n_slots=4), 4 * 1024**3),
+        ({}, LoadSpec(model_path="m", n_ctx=8192), GIB),
+        ({}, LoadSpec(model_path="m", n_ctx=131072), 16 * GIB),
+        ({}, LoadSpec(model_path="m", n_ctx=0), GIB),
+        ({"context_length": 4096}, LoadSpec(model_path="m", n_ctx=0), GIB // 2),
+        ({}, LoadSpec(model_path="m", n_ctx=8192, n_slots=4), 4 * GIB),
+        ({}, LoadSpec(model_path="m", n_ctx=8000), GIB),
         (
             {},
             LoadSpec(model_path="m", n_ctx=8192, kv_type_k="q8_0", kv_type_v="q8_0"),
-            1024**3 * 17 // 32,
+            GIB * 17 // 32,
         ),
-        ({"attention.sliding_window": 1024}, LoadSpec(model_path="m", n_ctx=8192), 1024**3 // 8),
-        ({"full_attention_interval": 4}, LoadSpec(model_path="m", n_ctx=8192), 1024**3 // 4),
         (
             {"attention.head_count_kv": (8,) + (0,) * 31},
             LoadSpec(model_path="m", n_ctx=8192),
-            1024**3 // 32,
+            GIB // 32,
         ),
         (
             {"attention.key_length": 64, "attention.value_length": 64},
             LoadSpec(model_path="m", n_ctx=8192),
-            1024**3 // 2,
+            GIB // 2,
         ),
-        ({"attention.kv_lora_rank": 512}, LoadSpec(model_path="m", n_ctx=8192), 1024**3 // 2),
+        ({"attention.kv_lora_rank": 512}, LoadSpec(model_path="m", n_ctx=8192), GIB // 2),
+        ({"full_attention_interval": 4}, LoadSpec(model_path="m", n_ctx=8192), GIB // 4),
     ],
 )
 def test_estimate_given_a_shape_then_counts_the_kv_cache(
     changes: dict[str, Value], spec: LoadSpec, kv_bytes: int
 ) -> None:
-    needed = memory.estimate(header_with(LLAMA_8B | changes), spec)
-    assert needed.kv_bytes == kv_bytes
-    assert needed.total_bytes == 1000 + kv_bytes
+    assert memory.estimate(header_with(LLAMA_8B | changes), spec).kv_bytes == kv_bytes
 
 
-def test_estimate_given_a_model_without_attention_then_counts_only_weights() -> None:
-    header = header_with({"block_count": 24, "embedding_length": 768}, "mamba")
-    assert memory.estimate(header, LoadSpec(model_path="m")).kv_bytes == 0
+@pytest.mark.parametrize(
+    ("architecture", "n_full_layers"), [("gemma2", 16), ("gemma3", 5), ("llama", 32)]
+)
+def test_estimate_given_a_sliding_window_then_only_some_layers_keep_the_whole_context(
+    architecture: str, n_full_layers: int
+) -> None:
+    spec = LoadSpec(model_path="m", n_ctx=8192, n_ubatch=256)
+    needed = memory.estimate(header_with(GEMMA_8B, architecture), spec)
+    # The window and one ubatch, in 256 steps; 4 KiB per token and layer.
+    cells = n_full_layers * 8192 + (32 - n_full_layers) * (1024 + 256)
+    assert needed.kv_bytes == cells * 4096
 
 
-def test_check_fits_given_too_little_then_tells_the_numbers() -> None:
+def test_estimate_given_a_recurrent_model_then_its_state_does_not_grow() -> None:
+    values: dict[str, Value] = {
+        "block_count": 24,
+        "embedding_length": 768,
+        "ssm.conv_kernel": 4,
+        "ssm.inner_size": 1536,
+        "ssm.state_size": 16,
+    }
+    header = header_with(values, "mamba")
+    short, long = (LoadSpec(model_path="m", n_ctx=n_ctx) for n_ctx in (512, 8192))
+    assert memory.estimate(header, short).kv_bytes == memory.estimate(header, long).kv_bytes
+    assert memory.estimate(header, short).kv_bytes == 24 * 4 * (3 * 1536 + 16 * 1536)
+
+
+def test_check_fits_given_too_little_then_tells_the_parts() -> None:
     spec, header = LoadSpec(model_path="m", n_ctx=8192), header_with(LLAMA_8B)
     needed = memory.estimate(header, spec)
-    with pytest.raises(ModelLoadError, match=r"1\.00 GiB .*0\.50 GiB is free.*n_ctx") as caught:
-        memory.check_fits(needed, 1024**3 // 2, spec, header)
+    words = r"1\.00 GiB for 1 x 8192 .* to compute\) and 0\.50 GiB is free.*n_ctx"
+    with pytest.raises(ModelLoadError, match=words) as caught:
+        memory.check_fits(needed, GIB // 2, spec, header)
     assert caught.value.code == "out_of_memory"
+
+
+def test_check_fits_given_a_part_that_is_too_large_then_advises_on_it(tmp_path: Path) -> None:
+    header = read_header(tiny_models.tiny_llama(tmp_path / "tiny.gguf"))
+    spec = LoadSpec(model_path=str(header.path), n_ctx=256)
+    needed = memory.estimate(header, spec)
     with pytest.raises(ModelLoadError, match="smaller model"):
-        memory.check_fits(needed, 999, spec, header)
+        memory.check_fits(needed, needed.weights_bytes - 1, spec, header)
+    with pytest.raises(ModelLoadError, match="smaller n_ubatch"):
+        memory.check_fits(needed, needed.weights_bytes, spec, header)
 
 
 def test_check_fits_given_force_or_room_then_passes(tmp_path: Path) -> None:
@@ -93,10 +126,29 @@ def test_check_fits_given_force_or_room_then_passes(tmp_path: Path) -> None:
     needed = memory.estimate(header, spec)
     # 2 layers, 2 heads of 32 values, keys and values in two bytes each.
     assert needed.kv_bytes == 256 * 2 * 2 * 32 * 2 * 2
+    assert needed.weights_bytes == header.weights_bytes
     memory.check_fits(needed, needed.total_bytes, spec, header)
     memory.check_fits(needed, 0, spec.model_copy(update={"force": True}), header)
     with pytest.raises(ModelLoadError):
         memory.check_fits(needed, needed.total_bytes - 1, spec, header)
+
+
+def test_estimate_given_a_draft_and_an_adapter_then_counts_them(tmp_path: Path) -> None:
+    path = tiny_models.tiny_llama(tmp_path / "tiny.gguf")
+    draft = tiny_models.tiny_llama(tmp_path / "draft.gguf", n_layers=1)
+    header = read_header(path)
+    plain = LoadSpec(model_path=str(path), n_ctx=512)
+    with_lora = plain.model_copy(update={"loras": (LoraSpec(path=str(draft)),)})
+    with_draft = plain.model_copy(
+        update={"speculation": Speculation.DRAFT, "draft_model_path": str(draft)}
+    )
+    alone = memory.estimate(header, plain)
+    assert memory.estimate(header, with_lora).weights_bytes == (
+        alone.weights_bytes + draft.stat().st_size
+    )
+    assert memory.estimate(header, with_draft).weights_bytes == (
+        alone.weights_bytes + read_header(draft).weights_bytes
+    )
 
 
 def test_available_given_a_cgroup_v2_limit_then_takes_the_tightest(tmp_path: Path) -> None:

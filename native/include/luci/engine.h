@@ -23,7 +23,7 @@ public:
 
     ModelInfo info() const;
     // The buffers of the model and of its context; a draft model's are not in it.
-    std::vector<BufferMemory> memory() const { return memory_of(context_.get()); }
+    std::vector<BufferMemory> memory() const { return memory_of(context_.get(), params_); }
     EngineStatus status() const { return scheduler_->status(); }
 
     // Queues a request and returns its id. Throws RequestError for what can be seen at once.

@@ -1,0 +1,180 @@
+"""Measure what workers take and compare it with the estimate: the table of docs/memory.md.
+
+`python -m tests.support.memory_table` prints the table, `--write` puts it into the page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from luci_tui.engine import frames, memory
+from luci_tui.engine.process import WorkerEngine
+from luci_tui.gguf.estimate import MemoryEstimate
+from luci_tui.gguf.header import read_header
+from tests.support.arch_models import Sizes, TinyArch, write_arch_model
+
+PAGE = Path(__file__).parents[2] / "docs" / "memory.md"
+BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
+
+SIZES = Sizes(
+    n_vocab=8192,
+    n_embd=256,
+    n_ff=1024,
+    n_head=8,
+    n_head_kv=4,
+    n_expert=8,
+    sliding_window=512,
+    delta_state_size=64,
+)
+"""Large enough that each part is megabytes."""
+N_CTX_TRAIN = 8192
+N_LAYERS = 4
+ENCODERS = (TinyArch.BERT, TinyArch.RERANKER)
+
+_MIB = 1024**2
+
+LOADS: dict[str, dict[str, object]] = {
+    "4096": {"n_ctx": 4096},
+    "4 x 4096, KV q8_0": {"n_ctx": 4096, "n_slots": 4, "kv_type_k": "q8_0", "kv_type_v": "q8_0"},
+    "2048, ubatch 256, no flash attention": {
+        "n_ctx": 2048,
+        "n_ubatch": 256,
+        "flash_attention": "off",
+    },
+}
+ENCODER_LOADS: dict[str, dict[str, object]] = {
+    "512": {"n_ctx": 512, "embedding": True, "n_batch": 512},
+    "2048": {"n_ctx": 2048, "embedding": True, "n_batch": 2048},
+    "1024, no flash attention": {
+        "n_ctx": 1024,
+        "embedding": True,
+        "n_batch": 1024,
+        "flash_attention": "off",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model with one context."""
+
+    arch: TinyArch
+    load: str
+    taken: frames.MemoryUse
+    """What llama.cpp allocated in the worker."""
+    estimated: MemoryEstimate
+    rss_bytes: int
+    """Of the worker after it has computed, less that of a worker with next to no model."""
+
+    @property
+    def error(self) -> float:
+        """How far the estimate is off, as a share of what was taken."""
+        return self.estimated.total_bytes / self.taken.total_bytes - 1
+
+
+def write_model(arch: TinyArch, folder: Path) -> Path:
+    """Write a model of SIZES, once per folder."""
+    path = folder / f"{arch.value}.gguf"
+    if path.exists():
+        return path
+    return write_arch_model(arch, path, n_layers=N_LAYERS, n_ctx_train=N_CTX_TRAIN, sizes=SIZES)
+
+
+def loads_of(arch: TinyArch) -> dict[str, dict[str, object]]:
+    """Give the loads that a kind of model is measured with."""
+    return ENCODER_LOADS if arch in ENCODERS else LOADS
+
+
+async def measure(arch: TinyArch, load: str, folder: Path, empty_rss_bytes: int = 0) -> Measured:
+    """Load a model in a worker, let it compute, and ask what it takes."""
+    path = write_model(arch, folder)
+    fields = loads_of(arch)[load]
+    pooling = "rank" if arch is TinyArch.RERANKER else "model"
+    defaults: dict[str, object] = {"model_path": str(path), "n_threads": 1, "pooling": pooling}
+    spec = frames.LoadSpec.model_validate({**defaults, **fields})
+    taken, rss_bytes = await _run(spec, folder)
+    needed = memory.estimate(read_header(path), spec)
+    return Measured(arch, load, taken, needed, rss_bytes - empty_rss_bytes)
+
+
+async def empty_rss(folder: Path) -> int:
+    """Give the resident memory of a worker whose model is next to nothing."""
+    path = write_arch_model(TinyArch.LLAMA, folder / "empty.gguf", n_layers=1)
+    spec = frames.LoadSpec(model_path=str(path), n_ctx=256, n_batch=32, n_threads=1)
+    taken, rss_bytes = await _run(spec, folder)
+    return rss_bytes - taken.total_bytes
+
+
+async def _run(spec: frames.LoadSpec, folder: Path) -> tuple[frames.MemoryUse, int]:
+    engine = WorkerEngine(folder / "worker.log")
+    try:
+        info = None
+        async with aclosing(engine.load(spec)) as events:
+            async for event in events:
+                if isinstance(event, frames.Loaded):
+                    info = event.info
+        assert info is not None
+        text = " ".join(["list files"] * (spec.n_ctx // 4))
+        if spec.pooling == "rank":
+            await engine.ask(frames.Rerank(request_id=0, query="find", documents=(text,)))
+        elif spec.embedding:
+            await engine.ask(frames.Embed(request_id=0, texts=(text,)))
+        else:
+            n_prompt = min(spec.n_ubatch, info.n_ctx - 8)
+            await engine.ask(frames.Bench(request_id=0, n_prompt=n_prompt, n_gen=2))
+        pid = engine.pid
+        assert pid is not None
+        return info.memory, int(psutil.Process(pid).memory_info().rss)
+    finally:
+        await engine.close()
+
+
+def table(rows: list[Measured]) -> str:
+    """Write the rows as Markdown, in MiB."""
+    lines = [
+        "| model | n_ctx | weights | KV, state | compute | output "
+        "| taken | estimate | error | RSS |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        taken = row.taken
+        parts = (taken.weights_bytes, taken.state_bytes, taken.compute_bytes, taken.output_bytes)
+        figures = (*parts, taken.total_bytes, row.estimated.total_bytes)
+        cells = " | ".join(f"{figure / _MIB:.2f}" for figure in figures)
+        rss = f"{row.rss_bytes / _MIB:.1f}"
+        lines.append(f"| {row.arch.value} | {row.load} | {cells} | {row.error:+.2%} | {rss} |")
+    return "\n".join(lines) + "\n"
+
+
+async def _measure_all(folder: Path) -> list[Measured]:
+    empty = await empty_rss(folder)
+    rows: list[Measured] = []
+    for arch in TinyArch:
+        for load in loads_of(arch):
+            rows.append(await measure(arch, load, folder, empty))
+            sys.stderr.write(f"{arch.value} {load}: {rows[-1].error:+.2%}\n")
+    return rows
+
+
+def main(arguments: list[str]) -> None:
+    """Measure every kind of model and print or write the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = table(asyncio.run(_measure_all(Path(folder))))
+    if arguments != ["--write"]:
+        sys.stdout.write(made)
+        return
+    page = PAGE.read_text(encoding="utf-8")
+    before, rest = page.split(BEGIN)
+    _, after = rest.split(END)
+    PAGE.write_text(f"{before}{BEGIN}{made}{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
