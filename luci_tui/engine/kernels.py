@@ -50,9 +50,9 @@ class _Library:
         require_native()
         spec = importlib.util.find_spec("luci_tui._native")
         assert spec is not None
-        self.ffi = cast("Any", cffi.FFI())
+        self.ffi: Any = cffi.FFI()
         self.ffi.cdef(_DECLARATIONS)
-        self.functions = cast("Any", self.ffi.dlopen(spec.origin))
+        self.functions: Any = self.ffi.dlopen(spec.origin)
 
     def pointer(self, kind: str, array: npt.NDArray[Any]) -> object:
         return self.ffi.from_buffer(kind, array)
@@ -141,16 +141,17 @@ def quantize(type_number: int, rows: Floats, imatrix: Floats | None = None) -> B
         EngineError: the type, the sizes or the values do not fit.
     """
     lib = _library()
-    n_rows, n_per_row = rows.shape
+    n_rows, n_per_row = int(rows.shape[0]), int(rows.shape[1])
     if imatrix is not None and imatrix.shape != (n_per_row,):
         msg = f"imatrix has shape {imatrix.shape}, rows have {n_per_row} values"
         raise ValueError(msg)
-    result: Bytes = np.empty(n_rows * row_size(type_number, n_per_row), dtype=np.uint8)
+    n_bytes = n_rows * row_size(type_number, n_per_row)
+    result: Bytes = np.empty((n_bytes,), dtype=np.uint8)
     code = lib.functions.luci_quantize(
         type_number,
         lib.pointer("float[]", rows),
         lib.pointer("char[]", result),
-        result.size,
+        n_bytes,
         n_rows,
         n_per_row,
         lib.ffi.NULL if imatrix is None else lib.pointer("float[]", imatrix),

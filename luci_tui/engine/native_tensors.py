@@ -68,13 +68,7 @@ def tensor_stats(spec: TensorStatsSpec, report: Report) -> TensorStatsResult:
                 what=tensor.name, n_done=sums.n_values, n_total=tensor.n_values, unit="values"
             )
         )
-    return TensorStatsResult(
-        name=tensor.name,
-        shape=tensor.shape,
-        type_name=tensor.type_name,
-        size_bytes=tensor.size_bytes,
-        **sums.as_fields(),
-    )
+    return sums.result_of(tensor)
 
 
 @dataclass
@@ -107,25 +101,29 @@ class _Sums:
             self.low = min(self.low, float(finite.min()))
             self.high = max(self.high, float(finite.max()))
 
-    def as_fields(self) -> dict[str, object]:
+    def result_of(self, tensor: TensorInfo) -> TensorStatsResult:
         n = self.n_finite
         mean = self.total / n if n else None
         mean_square = self.squares / n if n else None
         std = None
         if mean is not None and mean_square is not None:
             std = math.sqrt(max(0.0, mean_square - mean * mean))
-        return {
-            "n_values": self.n_values,
-            "n_nan": self.n_nan,
-            "n_inf": self.n_inf,
-            "share_zeros": self.n_zeros / self.n_values if self.n_values else 0.0,
-            "minimum": self.low if n else None,
-            "maximum": self.high if n else None,
-            "mean": mean,
-            "std": std,
-            "rms": None if mean_square is None else math.sqrt(mean_square),
-            "first": tuple(value if math.isfinite(value) else None for value in self.first),
-        }
+        return TensorStatsResult(
+            name=tensor.name,
+            shape=tensor.shape,
+            type_name=tensor.type_name,
+            size_bytes=tensor.size_bytes,
+            n_values=self.n_values,
+            n_nan=self.n_nan,
+            n_inf=self.n_inf,
+            share_zeros=self.n_zeros / self.n_values if self.n_values else 0.0,
+            minimum=self.low if n else None,
+            maximum=self.high if n else None,
+            mean=mean,
+            std=std,
+            rms=None if mean_square is None else math.sqrt(mean_square),
+            first=tuple(value if math.isfinite(value) else None for value in self.first),
+        )
 
 
 def compare_models(spec: CompareSpec, report: Report) -> CompareResult:
