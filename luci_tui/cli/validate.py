@@ -71,7 +71,8 @@ async def _validate(spec: job_frames.ValidateSpec) -> tuple[FileReport, ...]:
             async for event in events:
                 if isinstance(event, job_frames.ValidateResult):
                     return event.reports
-                progress.show(_progress_line(event, time.monotonic() - started_s))
+                if isinstance(event, job_frames.JobProgress):
+                    progress.show(_progress_line(event, time.monotonic() - started_s))
     finally:
         progress.clear()
     msg = "The check ended without a result. Try again."

@@ -75,7 +75,10 @@ def run_job(spec: job_frames.JobSpec, report: Report) -> job_frames.JobResult:
             return compare_models(spec, report)
         case job_frames.PlanMemorySpec():
             from luci_tui.engine.native import plan_memory
+            from luci_tui.engine.native_validate import require_valid_model
 
+            # llama.cpp reads the header itself here, and may abort on a bad one.
+            require_valid_model(spec.load)
             return job_frames.MemoryPlanned(memory=plan_memory(spec.load))
 
 

@@ -11,8 +11,9 @@
 
 namespace luci {
 
-// What llama_context::output_reserve, which is private to llama.cpp, allocates in the end: one row of
-// logits per sequence, or, for embeddings, a row of logits and a vector for each token of a batch.
+// What llama_context::output_reserve, which is private to llama.cpp, allocates in the end: one row
+// of logits per sequence, or, for embeddings, a row of logits and a vector for each token of a
+// batch.
 static uint64_t output_bytes(const llama_context * context, const LoadParams & params) {
     const llama_model * model = llama_get_model(context);
     uint64_t width = llama_vocab_n_tokens(llama_model_get_vocab(model));

@@ -54,5 +54,5 @@ async def test_plan_memory_given_a_job_process_then_answers_or_says_why(tmp_path
     assert isinstance(result, job_frames.MemoryPlanned)
     assert result.memory == native.plan_memory(load)
     path.write_bytes(b"GGUF")
-    with pytest.raises(EngineError, match="could not be loaded"):
+    with pytest.raises(EngineError, match="is not loaded"):
         _ = [event async for event in run_job(spec, tmp_path / "log")]
