@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -174,11 +175,18 @@ def _shown_value(value: Value) -> str:
 
 def metadata_json(header: GgufHeader) -> dict[str, object]:
     """Give every key; a long array as its type, its count and its first items."""
-    found: dict[str, object] = dict(header.values)
+    found: dict[str, object] = {key: _plain(value) for key, value in header.values.items()}
     for key, info in header.arrays.items():
-        first = list(islice(iterate(header, info), N_SHOWN_ITEMS))
+        first = [_plain(item) for item in islice(iterate(header, info), N_SHOWN_ITEMS)]
         found[key] = {"item_type": info.item_type, "count": info.count, "first": first}
     return found
+
+
+def _plain(value: Value) -> object:
+    """Give what JSON can hold: it has no NaN and no infinity."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_value(header: GgufHeader, key: str, *, as_json: bool) -> None:
@@ -196,11 +204,11 @@ def print_value(header: GgufHeader, key: str, *, as_json: bool) -> None:
         return
     value = header.values.get(key)
     if value is not None and not isinstance(value, tuple):
-        write(json.dumps(value) + "\n")
+        write(json.dumps(_plain(value)) + "\n")
         return
     separator = "["
     for item in items:
-        write(f"{separator}{json.dumps(item)}")
+        write(f"{separator}{json.dumps(_plain(item))}")
         separator = ", "
     write("]\n" if separator != "[" else "[]\n")
 

@@ -129,7 +129,7 @@ def describe(header: GgufHeader) -> Description:
         mix=_mix(header),
         tokenizer=_tokenizer(header),
         template=_template(header),
-        n_layers=header.number("block_count"),
+        n_layers=header.n_layers,
         n_experts=header.number("expert_count"),
         n_experts_used=header.number("expert_used_count"),
         size_bytes=header.size_bytes,

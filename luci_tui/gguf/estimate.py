@@ -192,7 +192,7 @@ def sliding_window(header: GgufHeader) -> int:
 
 def window_layers(header: GgufHeader) -> tuple[bool, ...]:
     """Tell for each layer whether it has a sliding window."""
-    n_layers = header.number("block_count")
+    n_layers = header.n_layers
     if not sliding_window(header):
         return (False,) * n_layers
     pattern = header.values.get(f"{header.architecture}.attention.sliding_window_pattern")
@@ -248,7 +248,7 @@ def _head_lengths(header: GgufHeader) -> tuple[int, int]:
 
 def recurrent_layers(header: GgufHeader) -> tuple[bool, ...]:
     """Tell for each layer whether it keeps a state that does not grow with the context."""
-    n_layers = header.number("block_count")
+    n_layers = header.n_layers
     interval = header.number("full_attention_interval")
     if interval:
         return tuple((layer + 1) % interval != 0 for layer in range(n_layers))

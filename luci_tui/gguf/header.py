@@ -126,10 +126,9 @@ class GgufHeader:
     def per_layer(self, key: str) -> tuple[int, ...]:
         """Give `{architecture}.{key}` for each layer, whether it is stored once or as an array."""
         value = self.values.get(f"{self.architecture}.{key}")
-        n_layers = min(self.number("block_count"), MAX_KEPT_ARRAY)
         if isinstance(value, tuple):
-            return tuple(entry for entry in value[:n_layers] if isinstance(entry, int))
-        return (value,) * n_layers if isinstance(value, int) else ()
+            return tuple(entry for entry in value[: self.n_layers] if isinstance(entry, int))
+        return (value,) * self.n_layers if isinstance(value, int) else ()
 
     def count(self, key: str) -> int:
         """Give the length of the array under a whole key, 0 when there is none."""
@@ -141,7 +140,12 @@ class GgufHeader:
     @property
     def n_ctx_train(self) -> int:
         """Tokens of context that the model was trained with."""
-        return self.number("context_length")
+        return max(0, self.number("context_length"))
+
+    @property
+    def n_layers(self) -> int:
+        """Layers of the model, at most as many as an array of one entry each may have."""
+        return max(0, min(self.number("block_count"), MAX_KEPT_ARRAY))
 
     @property
     def weights_bytes(self) -> int:

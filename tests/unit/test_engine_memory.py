@@ -4,10 +4,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from luci_tui.engine import memory
 from luci_tui.engine.frames import LoadSpec, LoraSpec, Speculation
 from luci_tui.errors import ModelLoadError
+from luci_tui.gguf.describe import describe
 from luci_tui.gguf.header import GgufHeader, Value, read_header
 from tests.support import tiny_models
 
@@ -85,6 +88,32 @@ def test_estimate_given_a_sliding_window_then_only_some_layers_keep_the_whole_co
     # The window and one ubatch, in 256 steps; 4 KiB per token and layer.
     cells = n_full_layers * 8192 + (32 - n_full_layers) * (1024 + 256)
     assert needed.kv_bytes == cells * 4096
+
+
+KEYS = (
+    *("block_count", "embedding_length", "context_length", "full_attention_interval"),
+    *("attention.head_count", "attention.head_count_kv", "attention.key_length"),
+    *("attention.sliding_window", "attention.sliding_window_pattern", "expert_count"),
+    *("expert_used_count", "ssm.conv_kernel", "ssm.inner_size", "ssm.group_count"),
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    architecture=st.sampled_from(["llama", "gemma3", "mamba", "bert", "qwen3next", "", "x"]),
+    values=st.dictionaries(
+        st.sampled_from(KEYS),
+        st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.just((1, 0, -5)),
+    ),
+)
+def test_estimate_given_any_values_then_gives_a_number(
+    architecture: str, values: dict[str, Value]
+) -> None:
+    header = header_with(values, architecture)
+    for n_ctx in (0, 512):
+        needed = memory.estimate(header, LoadSpec(model_path="m", n_ctx=n_ctx))
+        assert isinstance(needed.total_bytes, int)
+    assert describe(header).n_params == 0
 
 
 def test_estimate_given_a_recurrent_model_then_its_state_does_not_grow() -> None:
