@@ -64,7 +64,7 @@ def _library() -> _Library:
 
 
 def type_names() -> dict[int, str]:
-    """Give the name of every type of this build, by number, in lower case.
+    """Give the name of every type of this build, by number, as ggml writes it ("q4_K").
 
     Raises:
         EngineError: the extension is missing.

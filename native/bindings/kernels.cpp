@@ -75,7 +75,7 @@ LUCI_EXPORT int32_t luci_n_types() {
     return GGML_TYPE_COUNT;
 }
 
-// The lower-case name of a type, or null.
+// ggml's name of a type, such as "q4_K", or null.
 LUCI_EXPORT const char * luci_type_name(int32_t type) {
     return is_known(type) ? ggml_type_name(static_cast<ggml_type>(type)) : nullptr;
 }

@@ -11,6 +11,10 @@ from luci_tui.gguf.quant import TENSOR_TYPES
 FLOAT_TYPES = ("F32", "F16", "BF16")
 NOT_CONVERTED = {"I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K"}
 """Types without a kernel to floats; integers and F64 are read without one."""
+NOT_IN_PACKAGE = {"Q1_0", "Q2_0"}
+"""Types that the gguf package cannot convert."""
+SLOW_TABLES = {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S"}
+"""ggml searches seconds for their tables when it first quantizes to them."""
 CONVERTED = [number for number, kind in TENSOR_TYPES.items() if kind.name not in NOT_CONVERTED]
 QUANTIZED = [number for number in CONVERTED if TENSOR_TYPES[number].name not in FLOAT_TYPES]
 
@@ -20,8 +24,8 @@ def rows(n_per_row: int = 512, n_rows: int = 4) -> kernels.Floats:
 
 
 def test_type_names_given_this_build_then_are_those_of_our_table() -> None:
-    ours = {number: kind.name.lower() for number, kind in TENSOR_TYPES.items()}
-    assert kernels.type_names() == ours
+    names = {number: name.upper() for number, name in kernels.type_names().items()}
+    assert names == {number: kind.name for number, kind in TENSOR_TYPES.items()}
 
 
 @pytest.mark.parametrize("number", TENSOR_TYPES)
@@ -31,10 +35,30 @@ def test_row_size_given_a_type_then_is_that_of_our_table(number: int) -> None:
     assert kernels.can_dequantize(number) is (number in CONVERTED)
 
 
-@pytest.mark.parametrize("number", QUANTIZED)
-def test_dequantize_given_quantized_rows_then_is_near_them_and_as_the_gguf_package_says(
-    number: int,
-) -> None:
+@pytest.mark.parametrize("number", CONVERTED)
+def test_dequantize_given_any_blocks_then_agrees_with_the_gguf_package(number: int) -> None:
+    kind = TENSOR_TYPES[number]
+    n_values = 1024
+    n_bytes = n_values // kind.block_values * kind.block_bytes
+    # Bytes below 0x60 make no scale that is infinite or NaN.
+    data = np.random.default_rng(number).integers(0, 0x60, n_bytes, dtype=np.uint8)
+    found = kernels.dequantize(number, data, n_values)
+    assert np.isfinite(found).all()
+    if kind.name in NOT_IN_PACKAGE:
+        assert len(np.unique(found)) > 1
+        return
+    expected = gguf.quants.dequantize(data, gguf.GGMLQuantizationType(number))
+    np.testing.assert_allclose(found, expected.view(np.float32).ravel(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(n, marks=[pytest.mark.slow] if TENSOR_TYPES[n].name in SLOW_TABLES else [])
+        for n in QUANTIZED
+    ],
+)
+def test_quantize_given_rows_then_stays_near_them(number: int) -> None:
     values = rows()
     weights = np.ones(values.shape[1], dtype=np.float32)
     data = kernels.quantize(number, values, weights)
@@ -42,15 +66,8 @@ def test_dequantize_given_quantized_rows_then_is_near_them_and_as_the_gguf_packa
     cosine = float(np.dot(found, values.ravel())) / float(
         np.linalg.norm(found) * np.linalg.norm(values)
     )
-    assert cosine > 0.75
-    try:
-        expected = gguf.quants.dequantize(
-            data.reshape(values.shape[0], -1), gguf.GGMLQuantizationType(number)
-        )
-    except (NotImplementedError, ValueError):
-        # The package does not know this one; being near its source is what is left to ask.
-        return
-    np.testing.assert_allclose(found, expected.ravel(), rtol=1e-6, atol=1e-7)
+    # Ternary types keep 0.72 of a normal distribution, four bits 0.99.
+    assert cosine > 0.7
 
 
 @pytest.mark.parametrize("number", [0, 1, 30])
