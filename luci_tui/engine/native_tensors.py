@@ -90,14 +90,22 @@ class _Sums:
         if not self.n_values:
             self.first = [float(value) for value in values[:N_FIRST]]
         self.n_values += values.size
-        self.n_nan += int(np.count_nonzero(np.isnan(values)))
-        finite = values[np.isfinite(values)].astype(np.float64)
-        self.n_zeros += int(np.count_nonzero(values == 0))
+        self.n_zeros += values.size - int(np.count_nonzero(values))
+        finite = values
+        with np.errstate(invalid="ignore", over="ignore"):
+            total = float(values.sum(dtype=np.float64))
+        if not math.isfinite(total):
+            # Only then is there anything that is not finite; looking for it costs a pass.
+            finite = values[np.isfinite(values)]
+            n_nan = int(np.count_nonzero(np.isnan(values)))
+            self.n_nan += n_nan
+            self.n_inf += values.size - finite.size - n_nan
+            total = float(finite.sum(dtype=np.float64))
         self.n_finite += finite.size
-        self.n_inf = self.n_values - self.n_finite - self.n_nan
         if finite.size:
-            self.total += float(finite.sum())
-            self.squares += float(np.dot(finite, finite))
+            wide = finite.astype(np.float64, copy=False)
+            self.total += total
+            self.squares += float(np.dot(wide, wide))
             self.low = min(self.low, float(finite.min()))
             self.high = max(self.high, float(finite.max()))
 
