@@ -156,8 +156,10 @@ class _Builder:
             graph.keep(graph.op(4 * self.n_embd * self.sizes.n_slots, turned, means))
 
     def _norm(self, node: int) -> int:
-        """Add a norm with its weight: the second operation writes over the first."""
+        """Add a norm and its weight; a decoder's RMS norm may write over its source as well."""
         graph = self.graph
+        if self.sizes.has_memory:
+            return graph.over(graph.over(node))
         return graph.over(graph.op(graph.nodes[node].size_bytes, node))
 
     # --- one layer --------------------------------------------------------------------------
@@ -178,7 +180,7 @@ class _Builder:
             attended = graph.op(wanted, attended, self.out_ids)
             current = graph.op(wanted, current, self.out_ids)
             self.row = 4 * sizes.n_outputs
-        residual = graph.over(attended, current)
+        residual = self._sum(attended, current)
         if not self._has(layer, "ffn_up", "ffn_gate", "ffn_up_exps", "ffn_gate_up_exps"):
             return residual
         if not sizes.has_memory:
@@ -187,8 +189,14 @@ class _Builder:
         found = self._feed_forward(layer, normed)
         if self._has(layer, "post_ffw_norm"):
             found = self._norm(found)
-        result = graph.over(found, residual)
+        result = self._sum(found, residual)
         return result if sizes.has_memory else self._norm(result)
+
+    def _sum(self, found: int, residual: int) -> int:
+        """Add a layer's result to what went into it; Jamba's graph names them in other order."""
+        if self.header.architecture == "jamba":
+            return self.graph.over(residual, found)
+        return self.graph.over(found, residual)
 
     def _attention(self, layer: int, kind: LayerKind, normed: int) -> int:
         graph, row = self.graph, self.row
