@@ -223,7 +223,10 @@ def _transformer_plan(s: Sizes, arch: TinyArch, n_layers: int | None) -> _Plan:
         case TinyArch.QWEN3:
             return _attention_plan(s, "qwen3", n_layers or 3, has_qk_norm=True)
         case TinyArch.QWEN2:
-            return _attention_plan(s, "qwen2", n_layers or 3, has_bias=True)
+            # Its heads together are as wide as the model.
+            n_head = s.n_embd // s.head_size
+            wide = replace(s, n_head=n_head, n_head_kv=max(1, n_head // 2))
+            return _attention_plan(wide, "qwen2", n_layers or 3, has_bias=True)
         case TinyArch.QWEN3_MOE:
             return _attention_plan(s, "qwen3moe", n_layers or 2, has_experts=True, has_qk_norm=True)
         case TinyArch.GEMMA2:
