@@ -219,6 +219,7 @@ void check_model(const GgufFile & file, const KnowsArchitecture & knows, Finding
     hparams.u32("vocab_size", {1, MAX_WIDTH});
     hparams.u32_or_array("feed_forward_length", {0, MAX_FEED_FORWARD}, n_layers);
     hparams.u32("pooling_type", {0, 4});
+    hparams.u32("full_attention_interval", {1, MAX_BLOCKS});  // layers are counted modulo it
     hparams.u32("attention.sliding_window", {0, MAX_CONTEXT});
     check_recurrence(file, hparams, n_embd);
     check_heads(hparams, n_embd, n_layers);

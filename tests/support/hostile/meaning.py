@@ -68,6 +68,7 @@ def _sizes() -> Iterator[Case]:
         "llama.rope.dimension_count": (0, 15, 17, 18, 2**30),
         "llama.feed_forward_length": (2**31,),
         "llama.nextn_predict_layers": (2, 2**31),
+        "llama.full_attention_interval": (0, 513),
         "llama.pooling_type": (5, 2**31),
         "llama.vocab_size": (0, 2**31),
         "llama.ssm.conv_kernel": (0, 2**31),
