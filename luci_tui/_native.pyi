@@ -1,6 +1,9 @@
-"""The compiled core, with shapes and units. Only luci_tui/engine/native.py imports it."""
+"""The compiled core, with shapes and units. Only luci_tui/engine/native*.py import it."""
 
 from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 LLAMA_COMMIT: str
 ACCELERATOR: str
@@ -8,6 +11,7 @@ ACCELERATOR: str
 class NativeError(RuntimeError): ...
 class ModelLoadError(NativeError): ...
 class ContextError(NativeError): ...
+class QuantizeError(NativeError): ...
 
 class RequestError(NativeError):
     """`args[0]` is "code: sentence"."""
@@ -321,3 +325,161 @@ class Engine:
 
         0 where the count is 0. All slots must be idle; their caches are cleared.
         """
+
+class QuantizeType:
+    """A quant type of whole files; native/include/luci/quantize.h says more of all of these."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def ftype(self) -> int: ...
+    @property
+    def bits_per_weight(self) -> float:
+        """About; 0 = as the source."""
+
+    @property
+    def alias_of(self) -> str:
+        """Empty unless it is another name of a type."""
+
+    @property
+    def description(self) -> str: ...
+
+def quantize_types() -> list[QuantizeType]:
+    """Every type that this llama.cpp writes, from few bits to many, second names and COPY last."""
+
+def quantize_tensor_types() -> list[str]:
+    """Names of the types that one tensor can be made."""
+
+class TensorPlan:
+    @property
+    def name(self) -> str: ...
+    @property
+    def shape(self) -> list[int]:
+        """Ggml's order: the row length first."""
+
+    @property
+    def source_type(self) -> str: ...
+    @property
+    def target_type(self) -> str: ...
+    @property
+    def refused_type(self) -> str:
+        """What the row length does not allow, so that target_type stands in; or ""."""
+
+    @property
+    def source_bytes(self) -> int: ...
+    @property
+    def target_bytes(self) -> int: ...
+    @property
+    def needs_imatrix(self) -> bool:
+        """llama.cpp refuses, or aborts, without data for it."""
+
+class QuantizePlan:
+    @property
+    def tensors(self) -> list[TensorPlan]: ...
+    @property
+    def file_bytes(self) -> list[int]:
+        """Exact size of each file that quantize() would write."""
+
+    @property
+    def n_params(self) -> int: ...
+    @property
+    def source_bytes(self) -> int: ...
+    @property
+    def target_bytes(self) -> int: ...
+
+class QuantizeParams:
+    """Names are those of frames.QuantizeSpec where they mean the same."""
+
+    def __init__(self) -> None: ...
+    sources: Sequence[str]
+    """The shards in order."""
+    destination: str
+    """With keep_split the path without "-00001-of-00002.gguf"."""
+    type: str
+    tensor_types: Sequence[tuple[str, str]]
+    output_type: str
+    embedding_type: str
+    pure: bool
+    leave_output: bool
+    allow_requantize: bool
+    keep_split: bool
+    n_threads: int
+    imatrix_path: str
+    imatrix_dataset: str
+    imatrix_chunks: int
+    def add_imatrix_entry(self, name: str, values: NDArray[np.float32]) -> None:
+        """Copies the mean squares: (n_experts * n_columns,) float32."""
+
+class QuantizeProgress:
+    """Shared with a running quantize(...) from another thread."""
+
+    def __init__(self) -> None: ...
+    @property
+    def n_done(self) -> int:
+        """Tensors."""
+
+    @property
+    def n_total(self) -> int:
+        """0 until the source is read."""
+
+    @property
+    def bytes_done(self) -> int:
+        """Of the source's tensors."""
+
+    @property
+    def bytes_total(self) -> int: ...
+    @property
+    def tensor(self) -> str:
+        """Name of the one in work."""
+
+    def cancel(self) -> None:
+        """End the work before the next tensor."""
+
+def plan_quantize(params: QuantizeParams) -> QuantizePlan:
+    """Reads the header only. Releases the GIL. Raises QuantizeError."""
+
+def quantize(params: QuantizeParams, progress: QuantizeProgress) -> None:
+    """Writes the destination. Releases the GIL. Raises QuantizeError."""
+
+class ImatrixParams:
+    def __init__(self) -> None: ...
+    model_path: str
+    text: bytes
+    dataset: str
+    """Name of the text, written into the file."""
+    out_path: str
+    n_ctx: int
+    """Tokens of a chunk."""
+    n_chunks: int
+    """0 = all."""
+    n_threads: int
+    n_gpu_layers: int
+
+class ImatrixSummary:
+    @property
+    def n_chunks(self) -> int: ...
+    @property
+    def n_entries(self) -> int:
+        """Weights with data."""
+
+    @property
+    def n_partial_entries(self) -> int:
+        """Of these, weights with an expert that saw no token."""
+
+class ImatrixProgress:
+    """Shared with a running make_imatrix(...) from another thread."""
+
+    def __init__(self) -> None: ...
+    @property
+    def n_done(self) -> int:
+        """Chunks."""
+
+    @property
+    def n_total(self) -> int:
+        """0 until the text is tokenized."""
+
+    def cancel(self) -> None:
+        """End the work before the next chunk."""
+
+def make_imatrix(params: ImatrixParams, progress: ImatrixProgress) -> ImatrixSummary:
+    """Writes out_path. Releases the GIL. Raises QuantizeError or ModelLoadError."""

@@ -7,3 +7,4 @@ void register_devices(pybind11::module_ & m);
 void register_engine(pybind11::module_ & m);
 void register_validate(pybind11::module_ & m);
 void register_memory(pybind11::module_ & m);
+void register_quantize(pybind11::module_ & m);

@@ -11,9 +11,11 @@ PYBIND11_MODULE(_native, m) {
     auto base = py::register_exception<luci::Error>(m, "NativeError", PyExc_RuntimeError);
     py::register_exception<luci::ModelLoadError>(m, "ModelLoadError", base);
     py::register_exception<luci::ContextError>(m, "ContextError", base);
+    py::register_exception<luci::QuantizeError>(m, "QuantizeError", base);
     py::register_exception<luci::RequestError>(m, "RequestError", base);
     register_devices(m);
     register_memory(m);
     register_engine(m);
     register_validate(m);
+    register_quantize(m);
 }

@@ -21,5 +21,10 @@ option(GGML_NATIVE "Build for this machine's CPU" ON)
 set(LLAMA_BUILD_NUMBER 0)
 set(LLAMA_BUILD_COMMIT "0c1e57098")
 
-set(LLAMA_BUILD_TOOLS ${LUCI_BUILD_PEERS} CACHE BOOL "" FORCE)
+# The C++ tests compare with llama-quantize; tools that nothing depends on are not built.
+if(LUCI_BUILD_PEERS OR LUCI_BUILD_TESTS)
+    set(LLAMA_BUILD_TOOLS ON CACHE BOOL "" FORCE)
+else()
+    set(LLAMA_BUILD_TOOLS OFF CACHE BOOL "" FORCE)
+endif()
 set(LLAMA_BUILD_SERVER ${LUCI_BUILD_PEERS} CACHE BOOL "" FORCE)

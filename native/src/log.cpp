@@ -25,9 +25,9 @@ LogRing & ring() {
 }
 
 thread_local std::vector<std::string> * captured_errors = nullptr;
+thread_local LogWatch * log_watch = nullptr;
 
-void on_log(ggml_log_level level, const char * text, void *) {
-    std::string piece = text;
+void keep_piece(ggml_log_level level, std::string piece) {
     const bool ends_line = !piece.empty() && piece.back() == '\n';
     while (!piece.empty() && (piece.back() == '\n' || piece.back() == '\r')) {
         piece.pop_back();
@@ -45,6 +45,13 @@ void on_log(ggml_log_level level, const char * text, void *) {
     log.line_is_open = !ends_line;
     while (log.lines.size() > MAX_LINES) {
         log.lines.pop_front();
+    }
+}
+
+void on_log(ggml_log_level level, const char * text, void *) {
+    keep_piece(level, text);
+    if (log_watch != nullptr) {
+        log_watch->on_piece(static_cast<int>(level), text);
     }
 }
 
@@ -84,6 +91,14 @@ std::string ErrorCapture::text(const std::string & fallback) const {
         joined += joined.empty() ? line : "; " + line;
     }
     return joined.empty() ? fallback : joined;
+}
+
+LogWatch::LogWatch() {
+    log_watch = this;
+}
+
+LogWatch::~LogWatch() {
+    log_watch = nullptr;
 }
 
 }  // namespace luci

@@ -21,6 +21,11 @@ struct ContextError : Error {
     using Error::Error;
 };
 
+// A model could not be quantized, or an importance matrix could not be made.
+struct QuantizeError : Error {
+    using Error::Error;
+};
+
 // One request is refused or failed; the engine goes on.
 struct RequestError : Error {
     // `code` is a stable word such as "invalid_grammar"; what() is "code: message".

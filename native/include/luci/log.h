@@ -31,4 +31,18 @@ private:
     std::vector<std::string> lines_;
 };
 
+// Sees what llama.cpp logs while this thread works in it; for calls that report progress in no
+// other way. One per thread at a time.
+class LogWatch {
+public:
+    LogWatch();
+    virtual ~LogWatch();
+    LogWatch(const LogWatch &) = delete;
+    LogWatch & operator=(const LogWatch &) = delete;
+
+    // Gets one piece of text, which need not be a whole line, after the ring has kept it. An
+    // exception passes through llama.cpp to the caller that logged: throw only where that is safe.
+    virtual void on_piece(int level, const std::string & text) = 0;
+};
+
 }  // namespace luci
