@@ -80,6 +80,14 @@ def run_job(spec: job_frames.JobSpec, report: Report) -> job_frames.JobResult:
             # llama.cpp reads the header itself here, and may abort on a bad one.
             require_valid_model(spec.load)
             return job_frames.MemoryPlanned(memory=plan_memory(spec.load))
+        case job_frames.QuantizeSpec():
+            from luci_tui.engine.native_quantize import quantize
+
+            return quantize(spec, report)
+        case job_frames.ImatrixSpec():
+            from luci_tui.engine.native_imatrix import make_imatrix
+
+            return make_imatrix(spec, report)
 
 
 class _EventLines:

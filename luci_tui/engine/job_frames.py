@@ -52,8 +52,67 @@ class PlanMemorySpec(_Data):
     load: LoadSpec
 
 
+class QuantizeOutput(_Data):
+    """One file that is wanted."""
+
+    type: str
+    """Name of a quant type, any case."""
+    path: str
+    """The final name; with `keep_split` the shards are named after it."""
+
+
+class QuantizeSpec(_Data):
+    """Make smaller or other files from one model; the source is only read."""
+
+    kind: Literal["quantize"] = "quantize"
+    source: str
+    """A GGUF file, or the first shard of a split model."""
+    outputs: tuple[QuantizeOutput, ...] = Field(min_length=1)
+    imatrix: str = ""
+    """Path of an importance matrix as the person wrote it: it is noted in the file. "" = none."""
+    tensor_types: tuple[tuple[str, str], ...] = ()
+    """(regular expression, tensor type) for single tensors; the first that matches counts."""
+    output_type: str = ""
+    """Tensor type of output.weight; "" = as the type says."""
+    embedding_type: str = ""
+    """Tensor type of token_embd.weight; "" = as the type says."""
+    pure: bool = False
+    """Every tensor in the type's own, without the usual mixture."""
+    leave_output: bool = False
+    """output.weight stays as it is."""
+    allow_requantize: bool = False
+    """Also convert tensors that are quantized already."""
+    keep_split: bool = False
+    """Write as many shards as the source has."""
+    n_threads: int = Field(default=0, ge=0, le=1024)
+    """0 = one per CPU that this process may use."""
+    dry_run: bool = False
+    """Say how large the files would be and write none."""
+    force: bool = False
+    """Replace files that are there."""
+
+
+class ImatrixSpec(_Data):
+    """Make an importance matrix for a model from a text."""
+
+    kind: Literal["imatrix"] = "imatrix"
+    model: str
+    text: str
+    """Path of the text."""
+    output: str
+    n_ctx: int = Field(default=512, ge=16, le=1_048_576)
+    """Tokens of a chunk."""
+    n_chunks: int = Field(default=0, ge=0)
+    """Most chunks to use; 0 = the whole text."""
+    n_threads: int = Field(default=0, ge=0, le=1024)
+    """0 = one per physical core."""
+    force: bool = False
+    """Replace a file that is there."""
+
+
 JobSpec = Annotated[
-    ValidateSpec | TensorStatsSpec | CompareSpec | PlanMemorySpec, Field(discriminator="kind")
+    ValidateSpec | TensorStatsSpec | CompareSpec | PlanMemorySpec | QuantizeSpec | ImatrixSpec,
+    Field(discriminator="kind"),
 ]
 job_spec_adapter: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 
@@ -68,6 +127,10 @@ class JobProgress(_Data):
     n_total: int
     """0 = not known."""
     unit: Literal["bytes", "tensors", "chunks", "values"] = "bytes"
+    bytes_done: int = 0
+    """Bytes of the source that are worked through, where `unit` is another one."""
+    bytes_total: int = 0
+    """0 = not known."""
 
 
 class ValidateResult(_Data):
@@ -135,6 +198,63 @@ class MemoryPlanned(_Data):
     memory: MemoryUse
 
 
+class FallbackTensor(_Data):
+    """A tensor whose rows the wanted type does not fit."""
+
+    name: str
+    wanted_type: str
+    type: str
+
+
+class QuantizedFile(_Data):
+    """One output, written or planned."""
+
+    type: str
+    path: str
+    """Of the first file."""
+    paths: tuple[str, ...]
+    """All of its shards; one unless `keep_split`."""
+    size_bytes: int
+    """Of all shards, headers included."""
+    bits_per_weight: float
+    """Bits of the tensors' data per weight."""
+    seconds: float
+    """Time of quantizing and writing, without reading the plan and syncing; 0 after a dry run."""
+    n_tensors: int
+    n_by_type: dict[str, int]
+    """How many tensors have each type."""
+    fallbacks: tuple[FallbackTensor, ...] = ()
+    needs_imatrix: bool = False
+    """After a dry run without an imatrix: the work itself will need one."""
+
+
+class QuantizeResult(_Data):
+    """What was made, in the order it was asked for."""
+
+    kind: Literal["quantized"] = "quantized"
+    source: str
+    source_bytes: int
+    """Of all shards of the source."""
+    n_params: int
+    dry_run: bool
+    files: tuple[QuantizedFile, ...]
+
+
+class ImatrixResult(_Data):
+    """The importance matrix that was made."""
+
+    kind: Literal["imatrix_made"] = "imatrix_made"
+    path: str
+    size_bytes: int
+    n_chunks: int
+    n_ctx: int
+    n_entries: int
+    """Weights that have data."""
+    n_partial_entries: int
+    """Of these, weights with an expert that the text did not reach."""
+    seconds: float
+
+
 class JobFailed(_Data):
     """The job could not be done; the last event."""
 
@@ -144,9 +264,23 @@ class JobFailed(_Data):
     """One sentence for a person."""
 
 
-JobResult = ValidateResult | TensorStatsResult | CompareResult | MemoryPlanned
+JobResult = (
+    ValidateResult
+    | TensorStatsResult
+    | CompareResult
+    | MemoryPlanned
+    | QuantizeResult
+    | ImatrixResult
+)
 JobEvent = Annotated[
-    JobProgress | ValidateResult | TensorStatsResult | CompareResult | MemoryPlanned | JobFailed,
+    JobProgress
+    | ValidateResult
+    | TensorStatsResult
+    | CompareResult
+    | MemoryPlanned
+    | QuantizeResult
+    | ImatrixResult
+    | JobFailed,
     Field(discriminator="kind"),
 ]
 job_event_adapter: TypeAdapter[JobEvent] = TypeAdapter(JobEvent)

@@ -10,16 +10,25 @@ from tests.support import raw_gguf, split_model
 from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.lora import write_lora
 from tests.support.tiny_vocab import CHATML_TEMPLATE
+from tests.support.wide_models import write_wide_model
 
 
 def main(folder: Path) -> None:
-    """Write one model for each architecture, named after it, and a LoRA adapter for llama."""
+    """Write a model for each architecture, named after it, a LoRA adapter, and wide models."""
     folder.mkdir(parents=True, exist_ok=True)
     for arch in TinyArch:
         template = CHATML_TEMPLATE if arch is TinyArch.LLAMA else None
         write_arch_model(arch, folder / f"{arch.value}.gguf", chat_template=template)
     write_lora(folder / "lora.gguf")
     _write_seeds(folder / "seeds")
+    _write_wide(folder / "wide")
+
+
+def _write_wide(folder: Path) -> None:
+    """Write what is quantized; apart, because the fuzzers read every model beside theirs."""
+    folder.mkdir(exist_ok=True)
+    write_wide_model(folder / "wide.gguf")
+    write_wide_model(folder / "wide-moe.gguf", has_experts=True, n_layers=1)
 
 
 def _write_seeds(folder: Path) -> None:

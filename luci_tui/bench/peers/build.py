@@ -51,8 +51,13 @@ def peers_of(root: Path) -> Peers:
 
 def build_tools(root: Path, n_jobs: int) -> None:
     """Build llama-bench, llama-batched-bench, llama-server and llama-quantize."""
+    build_tool(root, "luci_peers", n_jobs)
+
+
+def build_tool(root: Path, target: str, n_jobs: int) -> None:
+    """Build one of llama.cpp's tools, or with "luci_peers" all that luci is compared with."""
     folder = root / "build" / "peers"
-    logger.info("building llama.cpp's tools in %s", folder)
+    logger.info("building %s in %s", target, folder)
     cmake = _tool("cmake") or "cmake"
     configure = [cmake, "-S", str(root), "-B", str(folder), "-DLUCI_BUILD_PEERS=ON"]
     if not (folder / "CMakeCache.txt").exists():
@@ -60,7 +65,7 @@ def build_tools(root: Path, n_jobs: int) -> None:
         ninja = _tool("ninja")
         configure += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"] if ninja else []
     _run(configure)
-    _run([cmake, "--build", str(folder), "--target", "luci_peers", "-j", str(n_jobs)])
+    _run([cmake, "--build", str(folder), "--target", target, "-j", str(n_jobs)])
 
 
 def install_python_peer(root: Path) -> None:
