@@ -17,7 +17,10 @@ from luci_tui.errors import LuciError
 from luci_tui.host.wiring import BUILTIN, EngineKind
 from luci_tui.version import VERSION
 
-COMMANDS = ("run", "embed", "inspect", "validate", "bench", "devices", "doctor")
+COMMANDS = (
+    *("run", "embed", "inspect", "validate", "quantize", "imatrix"),
+    *("bench", "devices", "doctor"),
+)
 """Each is a module of luci_tui.cli with a Typer app named `app`."""
 
 EXIT_FAILURE = 2

@@ -1,0 +1,230 @@
+"""`luci quantize`: make a model smaller, in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from luci_tui import paths
+from luci_tui.chat.sanitize import sanitize
+from luci_tui.cli.output import Progress, narrate, print_json, print_line
+from luci_tui.cli.session import run_async
+from luci_tui.errors import ConfigError, EngineError
+from luci_tui.units import format_bytes, format_count, format_duration
+
+if TYPE_CHECKING:
+    from luci_tui.engine.job_frames import (
+        JobProgress,
+        QuantizeOutput,
+        QuantizeResult,
+        QuantizeSpec,
+    )
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+EPILOG = """\b
+Examples:
+  luci quantize model-F16.gguf --type Q4_K_M
+  luci quantize model-F16.gguf models/ --type Q4_K_M --type Q8_0 --dry-run
+  luci quantize model-F16.gguf small.gguf --type IQ2_M --imatrix model.imatrix.gguf
+  luci quantize model-F16.gguf --type Q4_K_M --tensor-type ffn_down=q6_K
+  luci quantize --list-types
+"""
+
+Texts = list[str]
+
+
+@app.command(epilog=EPILOG)
+def quantize(
+    src: Annotated[
+        str | None, typer.Argument(metavar="SRC", help="A GGUF file, or the first of its shards.")
+    ] = None,
+    dst: Annotated[
+        str | None,
+        typer.Argument(metavar="DST", help="A file, a folder, or a name with {type} in it."),
+    ] = None,
+    types: Annotated[
+        Texts | None, typer.Option("--type", "-t", metavar="TYPE", help="Quant type; repeatable.")
+    ] = None,
+    imatrix: Annotated[
+        str, typer.Option(metavar="FILE", help="Importance matrix, see `luci imatrix`.")
+    ] = "",
+    tensor_type: Annotated[
+        Texts | None,
+        typer.Option(metavar="PATTERN=TYPE", help="Type of the tensors that match; repeatable."),
+    ] = None,
+    output_type: Annotated[str, typer.Option(metavar="TYPE", help="Of output.weight.")] = "",
+    embedding_type: Annotated[str, typer.Option(metavar="TYPE", help="Of token_embd.weight.")] = "",
+    pure: Annotated[bool, typer.Option("--pure", help="One type, without the mixture.")] = False,
+    leave_output: Annotated[
+        bool, typer.Option("--leave-output", help="Leave output.weight as it is.")
+    ] = False,
+    allow_requantize: Annotated[
+        bool, typer.Option("--allow-requantize", help="Also convert what is quantized already.")
+    ] = False,
+    keep_split: Annotated[
+        bool, typer.Option("--keep-split", help="As many shards as the source has.")
+    ] = False,
+    threads: Annotated[int, typer.Option(min=0, max=1024, help="0 = one per CPU.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how large it would be, write nothing.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    list_types: Annotated[bool, typer.Option("--list-types", help="List the types.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Quantize a model to one or several types.
+
+    Without DST the files lie beside the source, with the type in their names: model-F16.gguf
+    becomes model-Q4_K_M.gguf. Several types need a folder or a name with {type} in it. A file gets
+    its name when it is complete and checked; the source is only read.
+    """
+    if list_types:
+        _print_types(as_json=json_output)
+        return
+    if src is None or not types:
+        msg = "SRC and --type are needed: luci quantize model-F16.gguf --type Q4_K_M."
+        raise ConfigError(msg)
+    from luci_tui.engine.job_frames import QuantizeSpec
+
+    spec = QuantizeSpec(
+        source=src,
+        outputs=_outputs(Path(src), dst, types),
+        imatrix=imatrix,
+        tensor_types=tuple(_pattern(one) for one in tensor_type or ()),
+        output_type=output_type,
+        embedding_type=embedding_type,
+        pure=pure,
+        leave_output=leave_output,
+        allow_requantize=allow_requantize,
+        keep_split=keep_split,
+        n_threads=threads,
+        dry_run=dry_run,
+        force=force,
+    )
+    result = run_async(_quantize(spec))
+    if json_output:
+        print_json(result.model_dump(exclude={"kind"}))
+        return
+    _print_result(result)
+
+
+def _outputs(source: Path, dst: str | None, types: Sequence[str]) -> tuple[QuantizeOutput, ...]:
+    from luci_tui.engine.job_frames import QuantizeOutput
+    from luci_tui.engine.native_quantize import derived_name, find_type, quantize_types
+
+    names = list(dict.fromkeys(find_type(one) for one in types))
+    known = [one.name for one in quantize_types()]
+    is_folder = dst is not None and Path(dst).is_dir()
+    if len(names) > 1 and dst is not None and not is_folder and "{type}" not in dst:
+        msg = (
+            f"{dst} is one name for {len(names)} types. Name a folder that is there, or put "
+            "{type} into the name."
+        )
+        raise ConfigError(msg)
+    outputs: list[QuantizeOutput] = []
+    for name in names:
+        derived = derived_name(source.name, name, known)
+        if dst is None:
+            path = source.with_name(derived)
+        elif is_folder:
+            path = Path(dst) / derived
+        else:
+            path = Path(dst.replace("{type}", name))
+        outputs.append(QuantizeOutput(type=name, path=str(path)))
+    return tuple(outputs)
+
+
+def _pattern(text: str) -> tuple[str, str]:
+    pattern, separator, type_name = text.rpartition("=")
+    if not (pattern and separator and type_name):
+        msg = f"--tensor-type {text} cannot be used: write PATTERN=TYPE, such as ffn_down=q6_K."
+        raise ConfigError(msg)
+    return pattern, type_name
+
+
+async def _quantize(spec: QuantizeSpec) -> QuantizeResult:
+    from luci_tui.engine.file_jobs import run_file_job
+    from luci_tui.engine.job_frames import JobProgress, QuantizeResult
+
+    line = Progress()
+    rate = Rate()
+    try:
+        async with aclosing(run_file_job(spec, paths.logs_folder() / "jobs.log")) as events:
+            async for event in events:
+                if isinstance(event, JobProgress):
+                    line.show(rate.words(event))
+                elif isinstance(event, QuantizeResult):
+                    return event
+    finally:
+        line.clear()
+    msg = "Quantizing ended without a result. Try again."
+    raise EngineError(msg)
+
+
+class Rate:
+    """How fast a job is and how long it will take."""
+
+    def __init__(self) -> None:
+        self._start_s = time.monotonic()
+
+    def words(self, progress: JobProgress) -> str:
+        """Describe the progress in one line."""
+        if not progress.n_total:
+            return "reading"
+        parts = [f"{progress.n_done}/{progress.n_total} {progress.unit}"]
+        elapsed_s = time.monotonic() - self._start_s
+        done, total = progress.bytes_done, progress.bytes_total
+        if not total:
+            done, total = progress.n_done, progress.n_total
+        elif elapsed_s > 0:
+            parts.append(f"{done / elapsed_s / 1e6:.0f} MB/s")
+        if done:
+            parts.append(f"{format_duration(elapsed_s * (total - done) / done)} left")
+        # A name from a file may hold control characters.
+        return ", ".join([*parts, sanitize(progress.what)])
+
+
+def _print_result(result: QuantizeResult) -> None:
+    print_line(
+        f"{result.source}: {format_bytes(result.source_bytes)}, "
+        f"{result.n_params / 1e6:.1f} M parameters"
+    )
+    for file in result.files:
+        words = [
+            f"{file.path}: {file.type}",
+            f"{format_bytes(file.size_bytes)} ({file.size_bytes} bytes)",
+            f"{file.bits_per_weight:.2f} bits per weight",
+        ]
+        if len(file.paths) > 1:
+            words.append(f"{len(file.paths)} shards")
+        words.append("not written" if result.dry_run else format_duration(file.seconds))
+        print_line(", ".join(words))
+        if file.needs_imatrix:
+            narrate(f"{file.type} needs an imatrix: make one with `luci imatrix`.")
+        if file.fallbacks:
+            first = file.fallbacks[0]
+            narrate(
+                f"{file.type}: {format_count(len(file.fallbacks), 'tensor')} got another type "
+                f"because of the row length, such as {first.name}: {first.wanted_type} -> "
+                f"{first.type}."
+            )
+
+
+def _print_types(*, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from luci_tui.engine.native_quantize import quantize_types
+
+    types = quantize_types()
+    if as_json:
+        print_json([asdict(one) for one in types])
+        return
+    for one in types:
+        bits = f"{one.bits_per_weight:6.2f}" if one.bits_per_weight else "     -"
+        print_line(f"{one.name:<10}{bits}  {one.description}")
