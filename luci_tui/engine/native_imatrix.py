@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 from luci_tui.engine import quantize_checks as checks
 from luci_tui.engine.job_frames import ImatrixResult, ImatrixSpec, JobProgress
 from luci_tui.engine.native import require_native
+from luci_tui.engine.native_quantize import check_source
 from luci_tui.engine.part_files import part_folder, sweep
 from luci_tui.errors import EngineError, LuciError
-from luci_tui.gguf.header import read_header
 from luci_tui.gguf.imatrix import read_imatrix
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def make_imatrix(spec: ImatrixSpec, report: Report) -> ImatrixResult:
     require_native()
     from luci_tui import _native as core
 
-    model = read_header(Path(spec.model))
+    model = check_source(Path(spec.model))
     text_path, output = Path(spec.text), Path(spec.output)
     text = _read_text(text_path)
     checks.check_destinations([output], [*model.shard_paths, text_path], force=spec.force)

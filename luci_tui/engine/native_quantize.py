@@ -23,8 +23,9 @@ from luci_tui.engine.job_frames import (
     QuantizeSpec,
 )
 from luci_tui.engine.native import require_native
+from luci_tui.engine.native_validate import check_file
 from luci_tui.engine.part_files import part_folder, sweep
-from luci_tui.errors import EngineError, LuciError
+from luci_tui.errors import EngineError, GgufError, LuciError
 from luci_tui.gguf.header import GgufHeader, read_header
 from luci_tui.gguf.imatrix import Imatrix, read_imatrix
 
@@ -85,7 +86,8 @@ def quantize(spec: QuantizeSpec, report: Report) -> QuantizeResult:
     Raises:
         LuciError: something is refused or fails; outputs before it stay, the one in work does not.
     """
-    source = _check_source(Path(spec.source))
+    require_native()
+    source = check_source(Path(spec.source))
     stamps = checks.stamps(source.shard_paths)
     _check_tensor_types(spec)
     outputs = [_Output(one, spec, source) for one in spec.outputs]
@@ -112,22 +114,35 @@ def quantize(spec: QuantizeSpec, report: Report) -> QuantizeResult:
     )
 
 
-def _check_source(path: Path) -> GgufHeader:
-    """Refuse a source that is no whole model."""
-    return read_header(path)
+def check_source(path: Path) -> GgufHeader:
+    """Refuse a source that is no whole model, or that llama.cpp must not read.
+
+    Raises:
+        LuciError: the reason.
+    """
+    header = read_header(path)
+    _require_valid(path, f"{path} is not read")
+    return header
 
 
 def _check_output(path: Path) -> None:
-    """Refuse a finished file that could not be read back.
+    """Refuse a finished file that breaks a rule.
 
     Raises:
-        GgufError: it cannot.
+        LuciError: the reason.
     """
     read_header(path)
+    _require_valid(path, f"{path.name} came out damaged and was not kept")
+
+
+def _require_valid(path: Path, what: str) -> None:
+    error = check_file(str(path)).first_error
+    if error is not None:
+        msg = f"{what}: {error.message} (Rule {error.code}; `luci validate` tells more.)"
+        raise GgufError(msg, code=error.code)
 
 
 def _check_tensor_types(spec: QuantizeSpec) -> None:
-    require_native()
     from luci_tui import _native as core
 
     known = core.quantize_tensor_types()

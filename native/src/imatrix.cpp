@@ -269,6 +269,57 @@ int32_t count_chunks(const ImatrixParams & params, size_t n_tokens) {
     return params.n_chunks > 0 ? std::min(n_chunks, params.n_chunks) : n_chunks;
 }
 
+void run_chunk(llama_context * ctx, llama_batch & batch, const Collector & collector,
+               const ImatrixParams & params, int32_t chunk) {
+    llama_memory_clear(llama_get_memory(ctx), true);
+    ErrorCapture errors;
+    const int32_t code = llama_decode(ctx, batch);
+    if (!collector.problem.empty()) {
+        throw QuantizeError("No imatrix can be made of " + params.model_path + ": " +
+                            collector.problem + ".");
+    }
+    if (code != 0) {
+        throw QuantizeError("Chunk " + std::to_string(chunk + 1) + " could not be computed (" +
+                            std::to_string(code) + ": " + errors.text("llama.cpp gave no reason") +
+                            "). Try a smaller --n-ctx.");
+    }
+}
+
+void run_text(const Model & model, const ImatrixParams & params, Collector & collector,
+              ImatrixProgress & progress) {
+    const std::vector<llama_token> tokens = model.tokenize(params.text, true, false);
+    const int32_t n_chunks = count_chunks(params, tokens.size());
+    progress.n_total = n_chunks;
+    const llama_vocab * vocab = llama_model_get_vocab(model.get());
+    const llama_token bos =
+        llama_vocab_get_add_bos(vocab) ? llama_vocab_bos(vocab) : LLAMA_TOKEN_NULL;
+    llama_context_ptr ctx = make_context(model.get(), params, collector);
+    llama_batch batch = llama_batch_init(params.n_ctx, 0, 1);
+    const std::unique_ptr<llama_batch, void (*)(llama_batch *)> owner(
+        &batch, [](llama_batch * one) { llama_batch_free(*one); });
+    for (int32_t chunk = 0; chunk < n_chunks; chunk++) {
+        if (progress.cancelled) {
+            throw QuantizeError("Making the imatrix was cancelled.");
+        }
+        const size_t first = static_cast<size_t>(chunk) * static_cast<size_t>(params.n_ctx);
+        fill_batch(batch, tokens.data() + first, params.n_ctx, bos);
+        run_chunk(ctx.get(), batch, collector, params, chunk);
+        progress.n_done = chunk + 1;
+    }
+    llama_synchronize(ctx.get());
+}
+
+ImatrixSummary summarize(const std::map<std::string, Sums> & all, int32_t n_chunks) {
+    ImatrixSummary summary;
+    summary.n_chunks = n_chunks;
+    summary.n_entries = static_cast<int32_t>(all.size());
+    for (const auto & [name, sums] : all) {
+        summary.n_partial_entries +=
+            std::count(sums.counts.begin(), sums.counts.end(), 0) > 0 ? 1 : 0;
+    }
+    return summary;
+}
+
 }  // namespace
 
 ImatrixSummary make_imatrix(const ImatrixParams & params, ImatrixProgress & progress) {
@@ -281,56 +332,14 @@ ImatrixSummary make_imatrix(const ImatrixParams & params, ImatrixProgress & prog
     load.n_gpu_layers = params.n_gpu_layers;
     LoadProgress load_progress;
     const Model model(load, load_progress);
-    std::vector<llama_token> tokens = model.tokenize(params.text, true, false);
-    ImatrixSummary summary;
-    summary.n_chunks = count_chunks(params, tokens.size());
-    progress.n_total = summary.n_chunks;
-
-    const llama_vocab * vocab = llama_model_get_vocab(model.get());
-    const llama_token bos =
-        llama_vocab_get_add_bos(vocab) ? llama_vocab_bos(vocab) : LLAMA_TOKEN_NULL;
     Collector collector;
-    llama_context_ptr ctx = make_context(model.get(), params, collector);
-    llama_batch batch = llama_batch_init(params.n_ctx, 0, 1);
-    const std::unique_ptr<llama_batch, void (*)(llama_batch *)> owner(
-        &batch, [](llama_batch * one) { llama_batch_free(*one); });
-    for (int32_t chunk = 0; chunk < summary.n_chunks; chunk++) {
-        if (progress.cancelled) {
-            throw QuantizeError("Making the imatrix was cancelled.");
-        }
-        fill_batch(batch, tokens.data() + static_cast<size_t>(chunk) * params.n_ctx, params.n_ctx,
-                   bos);
-        llama_memory_clear(llama_get_memory(ctx.get()), true);
-        ErrorCapture errors;
-        const int32_t code = llama_decode(ctx.get(), batch);
-        if (!collector.problem.empty()) {
-            throw QuantizeError("No imatrix can be made of " + params.model_path + ": " +
-                                collector.problem + ".");
-        }
-        if (code != 0) {
-            throw QuantizeError("Chunk " + std::to_string(chunk + 1) + " could not be computed (" +
-                                std::to_string(code) + ": " +
-                                errors.text("llama.cpp gave no reason") +
-                                "). Try a smaller --n-ctx.");
-        }
-        progress.n_done = chunk + 1;
-    }
-    llama_synchronize(ctx.get());
-    for (const auto & [name, sums] : collector.sums) {
-        summary.n_entries++;
-        for (const int64_t count : sums.counts) {
-            if (count == 0) {
-                summary.n_partial_entries++;
-                break;
-            }
-        }
-    }
-    if (summary.n_entries == 0) {
+    run_text(model, params, collector, progress);
+    if (collector.sums.empty()) {
         throw QuantizeError(params.model_path +
                             " has no weight that an imatrix could be made for.");
     }
-    write_file(params, collector.sums, summary.n_chunks);
-    return summary;
+    write_file(params, collector.sums, progress.n_done);
+    return summarize(collector.sums, progress.n_done);
 }
 
 }  // namespace luci

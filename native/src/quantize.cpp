@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <regex>
-#include <thread>
 
 #include "gguf.h"
 #include "llama-cpp.h"

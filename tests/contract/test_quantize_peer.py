@@ -34,9 +34,9 @@ def tool() -> Path:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    write_wide_model(folder / "llama.gguf")
-    write_wide_model(folder / "moe.gguf", has_experts=True)
-    write_wide_model(folder / "qwen3.gguf", has_qk_norm=True, has_output=False)
+    write_wide_model(folder / "llama.gguf", n_layers=1)
+    write_wide_model(folder / "moe.gguf", has_experts=True, n_layers=1)
+    write_wide_model(folder / "qwen3.gguf", has_qk_norm=True, has_output=False, n_layers=1)
     for name in ("llama", "moe", "qwen3"):
         text = calibration_text(folder / "text.txt")
         output = folder / f"{name}.imatrix"

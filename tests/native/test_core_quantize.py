@@ -169,6 +169,14 @@ def test_quantize_refuses_what_cannot_become_a_file(source: Path, tmp_path: Path
     assert target.stat().st_size == made.size_bytes
 
 
+def test_quantize_of_a_source_that_the_validator_rejects_is_refused(tmp_path: Path) -> None:
+    source = write_wide_model(tmp_path / "wide.gguf", n_layers=1)
+    source.write_bytes(source.read_bytes().replace(b"llama", b"../ma", 1))
+    error = refusal(source, "Q4_0", tmp_path / "out.gguf")
+    assert error.code == "M01"
+    assert "is not read" in error.message
+
+
 def test_quantize_refuses_unknown_types_and_names_near_ones(source: Path, tmp_path: Path) -> None:
     error = refusal(source, "Q4_K_X", tmp_path / "out.gguf")
     assert error.code == "unknown_type"
