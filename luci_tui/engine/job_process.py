@@ -41,22 +41,24 @@ async def run_job(
     """
     log_start = _log_size(log_path)
     process = await _start(spec, log_path, command)
+    is_done = False
     try:
         stdout = process.stdout
         assert stdout is not None
         while line := await stdout.readline():
             event = job_frames.job_event_adapter.validate_json(line)
+            is_done = not isinstance(event, job_frames.JobProgress)
             if isinstance(event, job_frames.JobFailed):
                 raise EngineError(event.message, code=event.code)
             yield event
-            if not isinstance(event, job_frames.JobProgress):
+            if is_done:
                 return
         status = await process.wait()
         raise last_words.worker_lost(
             f"the {spec.kind} job", status, last_words.read_tail(log_path, log_start), log_path
         )
     finally:
-        await _end(process)
+        await _end(process, is_done=is_done)
 
 
 async def _start(
@@ -90,8 +92,11 @@ async def _start(
     return process
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Make sure that the process is gone."""
+async def _end(process: asyncio.subprocess.Process, *, is_done: bool) -> None:
+    """Make sure that the process is gone; one that is done leaves by itself."""
+    if is_done:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), GRACE_S)
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()

@@ -41,7 +41,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = calibration_text(folder / "text.txt")
         output = folder / f"{name}.imatrix"
         spec = ImatrixSpec(
-            model=str(folder / f"{name}.gguf"), text=str(text), output=str(output), n_ctx=64
+            model=str(folder / f"{name}.gguf"),
+            text=str(text),
+            output=str(output),
+            n_ctx=64,
+            n_threads=1,
         )
         make_imatrix(spec, lambda _: None)
     return folder
@@ -49,7 +53,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def compare(tool: Path, source: Path, type_name: str, folder: Path, *options: str) -> None:
     """Make one file with each and compare; `options` are the tool's."""
-    ours = quantize_here(source, type_name, folder / "ours.gguf", **as_fields(options))
+    fields = as_fields(options)
+    ours = quantize_here(source, type_name, folder / "ours.gguf", force=True, **fields)
     theirs = folder / "theirs.gguf"
     command = [str(tool), *options, str(source), str(theirs), type_name, "2"]
     subprocess.run(command, check=True, capture_output=True)
