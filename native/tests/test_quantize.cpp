@@ -78,7 +78,7 @@ bool wants_imatrix(const luci::QuantizePlan & plan) {
 
 void test_types_equal_those_of_the_tool(const std::string & tool, const fs::path & models,
                                         const fs::path & work) {
-    for (const char * name : {"wide.gguf", "wide-moe.gguf", "jamba.gguf"}) {
+    for (const char * name : {"wide.gguf", "wide-moe.gguf", "../jamba.gguf"}) {
         for (const luci::QuantizeType & type : luci::quantize_types()) {
             auto params = params_of(models / name, work / "ours.gguf", type.name);
             luci::QuantizePlan plan;
