@@ -21,6 +21,8 @@ from tests.support.wide_models import calibration_text, split_model, write_wide_
 pytestmark = pytest.mark.native
 
 TYPES = [one.name for one in quantize_types() if not one.alias_of]
+SLOW_TYPES = ("IQ1_S", "IQ1_M", "IQ2_M")
+"""llama.cpp computes for seconds on their tables before the first weight."""
 N_CTX = 64
 
 
@@ -52,7 +54,10 @@ def imatrix(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return imatrix_of(source, tmp_path_factory.mktemp("imatrix"))
 
 
-@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=[pytest.mark.slow] if one in SLOW_TYPES else []) for one in TYPES],
+)
 def test_quantize_to_each_type_has_the_planned_size_and_generates(
     source: Path, imatrix: Path, tmp_path: Path, name: str
 ) -> None:
