@@ -62,7 +62,8 @@ async def run_and_kill(spec: QuantizeSpec, log_path: Path, is_time: Callable[[],
         await asyncio.sleep(0)
         if is_time() and (children := job_processes()):
             for child in children:
-                child.kill()
+                with suppress(psutil.NoSuchProcess):  # it may be done at this very moment
+                    child.kill()
             break
     try:
         await job
