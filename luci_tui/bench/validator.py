@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import struct
 import subprocess
 import sys
@@ -111,7 +112,7 @@ def main() -> None:
         path = Path(name) / "sparse.gguf"
         write_model(path, SPARSE_BYTES, sparse=True)
         rows = [measure(path, deep=False, n_threads=1) for _ in range(options.rounds)]
-        elapsed_s = sorted(row[0] for row in rows)[options.rounds // 2]
+        elapsed_s = statistics.median(row[0] for row in rows)
         memory = max(row[1] for row in rows)
         size = format_bytes(path.stat().st_size)
         show(f"structure of {size}: {1000 * elapsed_s:.1f} ms, {format_bytes(memory)}")
@@ -125,10 +126,9 @@ def main() -> None:
         plain = n_bytes / (time.perf_counter() - started_s)
         show(f"reading {format_bytes(n_bytes)} and doing nothing: {plain / 1e9:.2f} GB/s")
         for n_threads in sorted({1, psutil.cpu_count() or 1}):
-            times = sorted(
+            rate = n_bytes / statistics.median(
                 measure(path, deep=True, n_threads=n_threads)[0] for _ in range(options.rounds)
             )
-            rate = n_bytes / times[options.rounds // 2]
             show(f"deep, {n_threads} threads: {rate / 1e9:.2f} GB/s")
 
 

@@ -13,12 +13,14 @@ import typer
 from luci_tui import paths
 from luci_tui.chat.sanitize import sanitize
 from luci_tui.cli.output import Progress, narrate, print_json, print_line
+from luci_tui.cli.report import comparison_lines
 from luci_tui.cli.session import run_async
 from luci_tui.errors import ConfigError, EngineError
 from luci_tui.units import format_bytes, format_count, format_duration
 
 if TYPE_CHECKING:
     from luci_tui.engine.job_frames import (
+        CompareResult,
         JobProgress,
         QuantizeOutput,
         QuantizeResult,
@@ -33,6 +35,7 @@ Examples:
   luci quantize model-F16.gguf models/ --type Q4_K_M --type Q8_0 --dry-run
   luci quantize model-F16.gguf small.gguf --type IQ2_M --imatrix model.imatrix.gguf
   luci quantize model-F16.gguf --type Q4_K_M --tensor-type ffn_down=q6_K
+  luci quantize model-F16.gguf --type Q4_K_M --report
   luci quantize --list-types
 """
 
@@ -69,6 +72,9 @@ def quantize(
     ] = False,
     keep_split: Annotated[
         bool, typer.Option("--keep-split", help="As many shards as the source has.")
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Compare each tensor with the source: RMSE, cosine.")
     ] = False,
     threads: Annotated[int, typer.Option(min=0, max=1024, help="0 = one per CPU.")] = 0,
     dry_run: Annotated[
@@ -108,10 +114,17 @@ def quantize(
         force=force,
     )
     result = run_async(_quantize(spec))
+    reports = run_async(_compare_all(result)) if report and not dry_run else []
     if json_output:
-        print_json(result.model_dump(exclude={"kind"}))
+        compared = [one.model_dump(exclude={"kind"}) for one in reports]
+        extra = {"reports": compared} if report else {}
+        print_json({**result.model_dump(exclude={"kind"}), **extra})
         return
     _print_result(result)
+    for file, one in zip(result.files, reports, strict=False):
+        print_line(f"\n{file.path} beside {result.source}:")
+        for line in comparison_lines(one):
+            print_line(line)
 
 
 def _outputs(source: Path, dst: str | None, types: Sequence[str]) -> tuple[QuantizeOutput, ...]:
@@ -165,6 +178,28 @@ async def _quantize(spec: QuantizeSpec) -> QuantizeResult:
         line.clear()
     msg = "Quantizing ended without a result. Try again."
     raise EngineError(msg)
+
+
+async def _compare_all(result: QuantizeResult) -> list[CompareResult]:
+    """Measure what each file lost against the source, one after the other."""
+    from luci_tui.engine.job_frames import CompareResult, CompareSpec, JobProgress
+    from luci_tui.engine.job_process import run_job
+
+    reports: list[CompareResult] = []
+    line = Progress()
+    rate = Rate()
+    try:
+        for file in result.files:
+            spec = CompareSpec(source=result.source, quantized=file.path)
+            async with aclosing(run_job(spec, paths.logs_folder() / "jobs.log")) as events:
+                async for event in events:
+                    if isinstance(event, JobProgress):
+                        line.show(f"comparing {file.type}: {rate.words(event)}")
+                    elif isinstance(event, CompareResult):
+                        reports.append(event)
+    finally:
+        line.clear()
+    return reports
 
 
 class Rate:

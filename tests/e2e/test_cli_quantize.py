@@ -38,6 +38,22 @@ def test_quantize_to_several_types_names_them_after_the_source(
     assert len(again.stderr.splitlines()) == 1
 
 
+def test_quantize_with_a_report_compares_each_tensor(
+    luci: Luci, source: Path, tmp_path: Path
+) -> None:
+    small = tmp_path / "small.gguf"
+    run = luci("quantize", str(source), str(small), "-t", "Q8_0", "--report", "--json")
+    assert (run.returncode, run.stderr) == (0, b"")
+    (report,) = json.loads(run.stdout)["reports"]
+    names = [row["name"] for row in report["tensors"]]
+    assert "token_embd.weight" in names
+    assert 0.999 < report["whole"]["cosine"] < 1
+    told = luci("quantize", str(source), str(small), "-t", "Q8_0", "--report", "--force")
+    assert told.returncode == 0
+    assert b"cosine" in told.stdout
+    assert b"token_embd.weight" in told.stdout
+
+
 def test_quantize_dry_run_says_the_size_and_writes_nothing(
     luci: Luci, source: Path, tmp_path: Path
 ) -> None:
