@@ -47,6 +47,14 @@ def format_count(value: int, noun: str) -> str:
     return f"{value} {noun}" if value == 1 else f"{value} {noun}s"
 
 
+def format_parameters(n_params: int) -> str:
+    """Write the size of a model as model names do, e.g. "5.64M", "1.1B", "70.6B"."""
+    for step, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if n_params >= step:
+            return f"{n_params / step:.3g}{letter}"
+    return str(n_params)
+
+
 def _three_digits(value: float) -> str:
     if value < 9.995:
         return f"{value:.2f}"

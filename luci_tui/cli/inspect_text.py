@@ -15,7 +15,7 @@ from luci_tui.gguf.describe import TEMPLATE_KEY, Description, Template, Tokenize
 from luci_tui.gguf.header import ArrayInfo, GgufHeader, Scalar, Value
 from luci_tui.gguf.memory_table import MemoryRow
 from luci_tui.gguf.visible import visible
-from luci_tui.units import format_bytes, format_count
+from luci_tui.units import format_bytes, format_count, format_parameters
 
 N_SHOWN_ITEMS = 8
 """Items of a long array that --metadata shows."""
@@ -61,20 +61,13 @@ def summary_json(
 def _parameters(found: Description) -> str:
     if not found.n_params:
         return "none"
-    words = f"{_millions(found.n_params)} ({found.n_params:,})"
+    words = f"{format_parameters(found.n_params)} ({found.n_params:,})"
     if found.n_params_active < found.n_params:
         words += (
-            f", {_millions(found.n_params_active)} active: "
+            f", {format_parameters(found.n_params_active)} active: "
             f"{found.n_experts_used} of {found.n_experts} experts"
         )
     return words
-
-
-def _millions(count: int) -> str:
-    for step, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
-        if count >= step:
-            return f"{count / step:.3g}{letter}"
-    return str(count)
 
 
 def _size(found: Description) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from luci_tui.engine import frames
 from luci_tui.errors import EngineError, ModelLoadError, RequestError
+from luci_tui.units import format_parameters
 
 if TYPE_CHECKING:
     from luci_tui import _native
@@ -184,7 +185,8 @@ class Core:
             model_path=self._spec.model_path,
             name=info.name or Path(self._spec.model_path).stem,
             architecture=info.architecture,
-            description=info.description,
+            # llama.cpp names the sizes that it knows by heart and calls all others "?B".
+            description=info.description.replace("?B", format_parameters(info.n_params)),
             size_bytes=info.size_bytes,
             n_params=info.n_params,
             n_vocab=info.n_vocab,

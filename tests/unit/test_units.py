@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luci_tui.units import format_bytes, format_count, format_duration, format_rate
+from luci_tui.units import (
+    format_bytes,
+    format_count,
+    format_duration,
+    format_parameters,
+    format_rate,
+)
 from luci_tui.version import VERSION
 
 
@@ -58,3 +64,17 @@ def test_rate_and_count() -> None:
 def test_version_is_that_of_the_package() -> None:
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] == VERSION
+
+
+@pytest.mark.parametrize(
+    ("n_params", "text"),
+    [
+        (12, "12"),
+        (260_000, "260K"),
+        (5_639_424, "5.64M"),
+        (1_100_048_384, "1.1B"),
+        (70_553_706_496, "70.6B"),
+    ],
+)
+def test_format_parameters_writes_sizes_as_model_names_do(n_params: int, text: str) -> None:
+    assert format_parameters(n_params) == text

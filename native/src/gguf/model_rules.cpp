@@ -1,4 +1,4 @@
-// What a model's metadata must say before llama.cpp may look at it: M01 to M03, M07 to M09.
+// What a model's metadata must say before llama.cpp may look at it: M01 to M03, M09.
 // Source of the limits: llama_model_base::load_hparams in src/llama-model.cpp and LLAMA_MAX_* in
 // src/llama-hparams.h of the pinned llama.cpp, which aborts the process where they are broken.
 #include <algorithm>
@@ -165,26 +165,6 @@ void check_rope_scaling(const GgufFile & file, const Hparams & hparams, Findings
     }
 }
 
-// Block number of a name such as "blk.17.attn_q.weight"; -1 = not of a block.
-int64_t block_of(const std::string & name) {
-    constexpr size_t START = 4;
-    if (name.rfind("blk.", 0) != 0) {
-        return -1;
-    }
-    int64_t block = 0;
-    const char * end = name.data() + name.size();
-    const auto parsed = std::from_chars(name.data() + START, end, block);
-    return parsed.ec == std::errc{} && parsed.ptr != end && *parsed.ptr == '.' && block >= 0
-               ? block
-               : INT64_MAX;
-}
-
-bool is_weight_or_bias(const std::string & name) {
-    const size_t dot = name.rfind('.');
-    return dot != std::string::npos && (name.compare(dot, std::string::npos, ".weight") == 0 ||
-                                        name.compare(dot, std::string::npos, ".bias") == 0);
-}
-
 void check_quantization_version(const GgufFile & file, Findings & findings) {
     const bool is_quantized = std::any_of(
         file.tensors.begin(), file.tensors.end(),
@@ -225,68 +205,6 @@ void check_model(const GgufFile & file, const KnowsArchitecture & knows, Finding
     check_heads(hparams, n_embd, n_layers);
     check_experts(hparams, n_layers);
     check_rope_scaling(file, hparams, findings);
-}
-
-void check_blocks(const GgufFile & file, Findings & findings) {
-    const std::string architecture = file.text("general.architecture");
-    const Value * count = file.find(architecture + ".block_count");
-    const int64_t n_blocks = count == nullptr ? 0 : count->integer().value_or(0);
-    if (n_blocks < 1 || n_blocks > MAX_BLOCKS) {
-        return;  // M02 has told
-    }
-    std::vector<bool> is_there(static_cast<size_t>(n_blocks), false);
-    for (const Tensor & tensor : file.tensors) {
-        const int64_t block = block_of(tensor.name);
-        if (block >= n_blocks) {
-            findings.error("M08", tensor.info_offset,
-                           "Tensor " + shown(tensor.name) +
-                               " belongs to no block: the model says "
-                               "it has " +
-                               number(n_blocks) + ".");
-        } else if (block >= 0) {
-            is_there[static_cast<size_t>(block)] = true;
-        }
-    }
-    for (const Tensor & tensor : file.tensors) {
-        // Sums and products with activations are computed in F32; the CPU kernels abort on others.
-        if (tensor.n_dims == 1 && tensor.type != 0 && is_weight_or_bias(tensor.name)) {
-            findings.error("M08", tensor.info_offset,
-                           "Tensor " + shown(tensor.name) + " has one dimension and the type " +
-                               tensor_type(tensor.type)->name + "; it has to be F32.");
-        }
-    }
-    const auto missing = std::find(is_there.begin(), is_there.end(), false);
-    if (missing != is_there.end()) {
-        findings.warning("M08", count->offset,
-                         "Block " + number(missing - is_there.begin()) + " of " + number(n_blocks) +
-                             " has no tensors; the model is not complete.");
-    }
-    const Value * width = file.find(architecture + ".embedding_length");
-    const Tensor * embedding = file.tensor("token_embd.weight");
-    const Value * tokens = file.find("tokenizer.ggml.tokens");
-    if (embedding == nullptr) {
-        findings.warning("M08", 24, "The model has no tensor token_embd.weight.");
-        return;
-    }
-    if (width != nullptr && width->integer() != static_cast<int64_t>(embedding->ne[0])) {
-        findings.error("M08", embedding->info_offset,
-                       "Rows of token_embd.weight have " +
-                           number(static_cast<int64_t>(embedding->ne[0])) +
-                           " values and the model "
-                           "says its width is " +
-                           number(width->integer().value_or(0)) + ".");
-    }
-    if (tokens != nullptr && tokens->type == VALUE_ARRAY) {
-        const auto n_tokens = static_cast<int64_t>(tokens->n_items);
-        const auto n_rows = static_cast<int64_t>(embedding->ne[1]);
-        const std::string what = "token_embd.weight has " + number(n_rows) +
-                                 " rows for a vocabulary of " + number(n_tokens) + " tokens.";
-        if (n_rows < n_tokens) {
-            findings.error("M07", embedding->info_offset, what);
-        } else if (n_rows > n_tokens) {
-            findings.warning("M07", embedding->info_offset, what);
-        }
-    }
 }
 
 void check_numbers(const GgufFile & file, const Source & source, Findings & findings) {

@@ -46,6 +46,9 @@ def _architecture() -> Iterator[Case]:
     for name in ("llama9000", "gpt-j-nobody-has", "x"):
         built = good.with_entry(key, raw.STRING, raw.text(name)).build()
         yield flagged(f"unknown architecture {name}", built, "M01")
+    picture = replace(good, entries=good.entries[:2])
+    entry = (key, raw.STRING, raw.text("flux"))
+    yield flagged("a picture model without tokenizer", picture.with_entry(*entry).build(), "M01")
 
 
 def _sizes() -> Iterator[Case]:
@@ -206,6 +209,18 @@ def _tensors() -> Iterator[Case]:
     for block in ("1", "7", "512", "4294967296", "99999999999999999999", "-1"):
         extra = good.plus_tensor(RawTensor(f"blk.{block}.attn_q.weight".encode(), (32, 32)))
         yield rejected(f"tensor of block {block}", extra.build(), "M08")
+    for key, value in {
+        "llama.attention.head_count": 1,
+        "llama.attention.key_length": 8,
+        "llama.attention.value_length": 8,
+    }.items():
+        built = good.with_entry(key, raw.U32, raw.scalar(raw.U32, value))
+        small = built.with_entry("llama.rope.dimension_count", raw.U32, raw.scalar(raw.U32, 8))
+        heads = raw.scalar(raw.U32, 1 if "head_count" in key else 2)
+        small = small.with_entry("llama.attention.head_count_kv", raw.U32, heads)
+        name = "llama.attention.key_length"
+        small = small.with_entry(name, raw.U32, raw.scalar(raw.U32, 8 if key == name else 16))
+        yield rejected(f"{key} that fits no tensor", small.build(), "M08")
     for kind in (1, 24, 26):
         half = good.with_tensor("output_norm.weight", kind=kind).build()
         yield rejected(f"norm of type {kind}", half, "M08")
