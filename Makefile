@@ -47,8 +47,8 @@ sanitize: $(VENV)/.installed-dev ## the C++ tests under AddressSanitizer and Und
 
 # A million mutants through the validator under the sanitizers, ten thousand of those it accepts through a load.
 soak: $(VENV)/.installed-dev sanitize native-test ## the full counts of kill, fault and fuzz tests
-	cd build/sanitize && native/tests/fuzz_validate native/tests/models/seeds 900000 11 deep
-	cd build/sanitize && native/tests/fuzz_validate native/tests/models 100000 12
+	cd build/sanitize && ASAN_OPTIONS=quarantine_size_mb=8 native/tests/fuzz_validate native/tests/models/seeds 900000 11 deep
+	cd build/sanitize && ASAN_OPTIONS=quarantine_size_mb=8 native/tests/fuzz_validate native/tests/models 100000 12
 	cd build/native && native/tests/fuzz_load native/tests/models 10000 13 mutant
 	$(BIN)/python -m pytest -m slow --timeout 3600
 
