@@ -75,6 +75,17 @@ private:
     std::string start_;
 };
 
+// Architectures of which llama.cpp asserts that positions turn whole heads (n_embd_head == n_rot in
+// src/models/*.cpp); `start` is the name with a dot behind it.
+bool rotates_whole_heads(const std::string & start) {
+    static const char * const NAMES[] = {
+        "baichuan.", "exaone.",   "internlm2.", "llama.",    "olmo.",    "olmo2.",      "olmoe.",
+        "qwen2.",    "qwen2moe.", "qwen3.",     "qwen3moe.", "smollm3.", "starcoder2.", "xverse.",
+    };
+    return std::any_of(std::begin(NAMES), std::end(NAMES),
+                       [&](const char * name) { return start == name; });
+}
+
 void check_heads(const Hparams & hparams, int64_t n_embd, int64_t n_layers) {
     const Range heads{0, MAX_HEADS};
     const int64_t n_head = hparams.u32_or_array("attention.head_count", heads, n_layers);
@@ -95,20 +106,26 @@ void check_heads(const Hparams & hparams, int64_t n_embd, int64_t n_layers) {
                                                  " is no multiple of the " + number(n_head) +
                                                  " heads, and no attention.key_length is given.");
     }
+    const int64_t head_length = key_length > 0 ? key_length : n_head > 0 ? n_embd / n_head : 0;
     const bool is_without_rope = hparams.key("").rfind("glm5", 0) == 0;
     if (n_rot == 0 && hparams.find("rope.dimension_count") != nullptr && !is_without_rope) {
         hparams.fail("rope.dimension_count",
                      "rope.dimension_count is 0; llama.cpp's rotation never ends on that.");
     }
+    const bool is_given = hparams.find("rope.dimension_count") != nullptr;
+    if (is_given && n_head > 0 && rotates_whole_heads(hparams.key("")) && n_rot != head_length) {
+        hparams.fail("rope.dimension_count", "rope.dimension_count is " + number(n_rot) +
+                                                 "; this architecture turns all " +
+                                                 number(head_length) + " values of a head.");
+    }
     if (n_rot % 2 != 0) {
         hparams.fail("rope.dimension_count",
                      "rope.dimension_count is " + number(n_rot) + "; it has to be even.");
     }
-    const int64_t size = key_length > 0 ? key_length : n_head > 0 ? n_embd / n_head : 0;
-    if (n_head > 0 && size > 0 && n_rot > size &&
+    if (n_head > 0 && head_length > 0 && n_rot > head_length &&
         hparams.find("attention.key_length_mla") == nullptr) {
         hparams.fail("rope.dimension_count", "rope.dimension_count is " + number(n_rot) +
-                                                 " and a head has only " + number(size) +
+                                                 " and a head has only " + number(head_length) +
                                                  " values.");
     }
 }

@@ -137,7 +137,8 @@ void check_blocks(const GgufFile & file, Findings & findings) {
     }
     for (const Tensor & tensor : file.tensors) {
         // Sums and products with activations are computed in F32; the CPU kernels abort on others.
-        if (tensor.n_dims == 1 && tensor.type != 0 && is_weight_or_bias(tensor.name)) {
+        const bool is_table = tensor.type == 26 && !is_weight_or_bias(tensor.name);  // of I32
+        if (tensor.n_dims == 1 && tensor.type != 0 && !is_table) {
             findings.error("M08", tensor.info_offset,
                            "Tensor " + shown(tensor.name) + " has one dimension and the type " +
                                tensor_type(tensor.type)->name + "; it has to be F32.");

@@ -68,7 +68,7 @@ def _sizes() -> Iterator[Case]:
         "llama.attention.head_count": (3, 65_537, 2**31),
         "llama.attention.head_count_kv": (0, 3, 4, 2**32 - 1),
         "llama.attention.key_length": (0, 2**31),
-        "llama.rope.dimension_count": (0, 15, 17, 18, 2**30),
+        "llama.rope.dimension_count": (0, 8, 15, 17, 18, 2**30),
         "llama.feed_forward_length": (2**31,),
         "llama.nextn_predict_layers": (2, 2**31),
         "llama.full_attention_interval": (0, 513),
@@ -215,7 +215,7 @@ def _tensors() -> Iterator[Case]:
         "llama.attention.value_length": 8,
     }.items():
         built = good.with_entry(key, raw.U32, raw.scalar(raw.U32, value))
-        small = built.with_entry("llama.rope.dimension_count", raw.U32, raw.scalar(raw.U32, 8))
+        small = built.without("llama.rope.dimension_count")
         heads = raw.scalar(raw.U32, 1 if "head_count" in key else 2)
         small = small.with_entry("llama.attention.head_count_kv", raw.U32, heads)
         name = "llama.attention.key_length"
