@@ -217,7 +217,13 @@ void check_model(const GgufFile & file, const KnowsArchitecture & knows, Finding
     hparams.u32_or_array("feed_forward_length", {0, MAX_FEED_FORWARD}, n_layers);
     hparams.u32("pooling_type", {0, 4});
     hparams.u32("full_attention_interval", {1, MAX_BLOCKS});  // layers are counted modulo it
-    hparams.u32("attention.sliding_window", {0, MAX_CONTEXT});
+    const int64_t window = hparams.u32("attention.sliding_window", {0, MAX_CONTEXT});
+    const Value * pattern = hparams.find("attention.sliding_window_pattern");
+    if (window > 0 && pattern != nullptr && pattern->integer() == 1) {
+        hparams.fail("attention.sliding_window_pattern",
+                     "attention.sliding_window_pattern is 1, so no layer has the sliding window "
+                     "that the model names.");
+    }
     check_recurrence(file, hparams, n_embd);
     check_heads(hparams, n_embd, n_layers);
     check_experts(hparams, n_layers);

@@ -91,6 +91,9 @@ def _sizes() -> Iterator[Case]:
     for name in ("unspecified", "", "yarnn", "none\x01"):
         entry = ("llama.rope.scaling.type", raw.STRING, raw.text(name))
         yield rejected(f"rope scaling {name!r}", good.with_entry(*entry).build(), "M02")
+    window = good.with_entry("llama.attention.sliding_window", raw.U32, raw.scalar(raw.U32, 32))
+    pattern = _u32(window, "llama.attention.sliding_window_pattern", 1)
+    yield rejected("a sliding window for no layer", pattern, "M02")
     entry = ("general.quantization_version", raw.STRING, raw.text("2"))
     yield rejected("quantization version as text", good.with_entry(*entry).build(), "M03")
     quantized = good.with_tensor("output.weight", kind=8).without("general.quantization_version")
