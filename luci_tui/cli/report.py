@@ -31,8 +31,8 @@ def comparison_lines(compared: CompareResult) -> list[str]:
     rows = [*compared.tensors, compared.whole]
     width = max(len(visible(row.name)) for row in rows)
     head = (
-        f"{'tensor':<{width}} {'from':<6} {'to':<8} {'RMSE':>10} {'relative':>9} {'cosine':>9} "
-        f"{'largest':>10}"
+        f"{'tensor':<{width}} {'from':<6} {'to':<7} {'RMSE':>9} {'relative':>8} {'cosine':>8} "
+        f"{'largest':>9}"
     )
     lines = [head, *(_comparison_line(row, width) for row in rows)]
     if compared.skipped:
@@ -46,10 +46,10 @@ def _comparison_line(row: TensorError, width: int) -> str:
     relative = "NaN" if row.relative_rmse is None else f"{row.relative_rmse:.4%}"
     cosine = "NaN" if row.cosine is None else f"{row.cosine:.6f}"
     return (
-        f"{visible(row.name):<{width}} {row.source_type:<6} {row.type_name:<8} "
-        f"{_number(row.rmse):>10} {relative:>9} {cosine:>9} {_number(row.largest_error):>10}"
+        f"{visible(row.name):<{width}} {row.source_type:<6} {row.type_name:<7} "
+        f"{_number(row.rmse, 4):>9} {relative:>8} {cosine:>8} {_number(row.largest_error, 4):>9}"
     )
 
 
-def _number(value: float | None) -> str:
-    return "NaN" if value is None else f"{value:.5g}"
+def _number(value: float | None, n_digits: int = 5) -> str:
+    return "NaN" if value is None else f"{value:.{n_digits}g}"

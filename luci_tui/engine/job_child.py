@@ -6,18 +6,14 @@ from the standard descriptors first, so that what native code prints lands in th
 
 from __future__ import annotations
 
-import argparse
-import faulthandler
 import logging
 import os
-import signal
-import sys
 import time
 from collections.abc import Callable
 from typing import Final
 
 from luci_tui.engine import job_frames, loop
-from luci_tui.engine.worker import die_with_parent, take_pipes, volunteer_for_oom
+from luci_tui.engine.child_start import become_child
 from luci_tui.errors import LuciError
 
 PROGRESS_S: Final = 0.1
@@ -31,20 +27,7 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     """Do one job and leave."""
-    spec_fd, events_fd = take_pipes()
-    parser = argparse.ArgumentParser(description="A job process.")
-    parser.add_argument("--parent-pid", type=int, required=True)
-    arguments = parser.parse_args()
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    die_with_parent(arguments.parent_pid)
-    volunteer_for_oom()
-    faulthandler.enable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.putenv("GGML_NO_BACKTRACE", "1")
+    spec_fd, events_fd = become_child("A job process.")
     events = _EventLines(events_fd)
     spec = job_frames.job_spec_adapter.validate_json(_read_all(spec_fd))
     try:
