@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from luci_tui import paths
-from luci_tui.cli.output import Progress, narrate, print_json, print_line
+from luci_tui.cli.jobs import result_of
+from luci_tui.cli.output import narrate, print_json, print_line
 from luci_tui.cli.quantize import Rate
 from luci_tui.cli.session import run_async
-from luci_tui.errors import EngineError
 from luci_tui.units import format_bytes, format_count, format_duration
 
 if TYPE_CHECKING:
@@ -74,18 +73,7 @@ def imatrix(
 
 async def _imatrix(spec: ImatrixSpec) -> ImatrixResult:
     from luci_tui.engine.file_jobs import run_file_job
-    from luci_tui.engine.job_frames import ImatrixResult, JobProgress
+    from luci_tui.engine.job_frames import ImatrixResult
 
-    line = Progress()
-    rate = Rate()
-    try:
-        async with aclosing(run_file_job(spec, paths.logs_folder() / "jobs.log")) as events:
-            async for event in events:
-                if isinstance(event, JobProgress):
-                    line.show(rate.words(event))
-                elif isinstance(event, ImatrixResult):
-                    return event
-    finally:
-        line.clear()
-    msg = "Making the imatrix ended without a result. Try again."
-    raise EngineError(msg)
+    events = run_file_job(spec, paths.logs_folder() / "jobs.log")
+    return await result_of(events, ImatrixResult, Rate().words)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +11,11 @@ import typer
 
 from luci_tui import paths
 from luci_tui.chat.sanitize import sanitize
-from luci_tui.cli.output import Progress, narrate, print_json, print_line
+from luci_tui.cli.jobs import result_of
+from luci_tui.cli.output import narrate, print_json, print_line
 from luci_tui.cli.report import comparison_lines
 from luci_tui.cli.session import run_async
-from luci_tui.errors import ConfigError, EngineError
+from luci_tui.errors import ConfigError
 from luci_tui.units import format_bytes, format_count, format_duration
 
 if TYPE_CHECKING:
@@ -163,49 +163,30 @@ def _pattern(text: str) -> tuple[str, str]:
 
 async def _quantize(spec: QuantizeSpec) -> QuantizeResult:
     from luci_tui.engine.file_jobs import run_file_job
-    from luci_tui.engine.job_frames import JobProgress, QuantizeResult
+    from luci_tui.engine.job_frames import QuantizeResult
 
-    line = Progress()
-    rate = Rate()
-    try:
-        async with aclosing(run_file_job(spec, paths.logs_folder() / "jobs.log")) as events:
-            async for event in events:
-                if isinstance(event, JobProgress):
-                    line.show(rate.words(event))
-                elif isinstance(event, QuantizeResult):
-                    return event
-    finally:
-        line.clear()
-    msg = "Quantizing ended without a result. Try again."
-    raise EngineError(msg)
+    events = run_file_job(spec, paths.logs_folder() / "jobs.log")
+    return await result_of(events, QuantizeResult, Rate().words)
 
 
 async def _compare_all(result: QuantizeResult) -> list[CompareResult]:
     """Measure what each file lost against the source, one after the other."""
-    from luci_tui.engine.job_frames import CompareResult, CompareSpec, JobProgress
+    from luci_tui.engine.job_frames import CompareResult, CompareSpec
     from luci_tui.engine.job_process import run_job
 
     reports: list[CompareResult] = []
-    line = Progress()
-    rate = Rate()
-    try:
-        for file in result.files:
-            spec = CompareSpec(source=result.source, quantized=file.path)
-            async with aclosing(run_job(spec, paths.logs_folder() / "jobs.log")) as events:
-                async for event in events:
-                    if isinstance(event, JobProgress):
-                        line.show(f"comparing {file.type}: {rate.words(event)}")
-                    elif isinstance(event, CompareResult):
-                        reports.append(event)
-    finally:
-        line.clear()
+    for file in result.files:
+        spec = CompareSpec(source=result.source, quantized=file.path)
+        events = run_job(spec, paths.logs_folder() / "jobs.log")
+        reports.append(await result_of(events, CompareResult, Rate("comparing ").words))
     return reports
 
 
 class Rate:
     """How fast a job is and how long it will take."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: str = "") -> None:
+        self._start = start
         self._start_s = time.monotonic()
 
     def words(self, progress: JobProgress) -> str:
@@ -222,7 +203,7 @@ class Rate:
         if done:
             parts.append(f"{format_duration(elapsed_s * (total - done) / done)} left")
         # A name from a file may hold control characters.
-        return ", ".join([*parts, sanitize(progress.what)])
+        return self._start + ", ".join([*parts, sanitize(progress.what)])
 
 
 def _print_result(result: QuantizeResult) -> None:

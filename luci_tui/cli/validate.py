@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 import sys
 import time
-from contextlib import aclosing
 from typing import Annotated
 
 import typer
 
 from luci_tui import paths
-from luci_tui.cli.output import Progress, print_json, print_line
+from luci_tui.cli.jobs import result_of
+from luci_tui.cli.output import print_json, print_line
 from luci_tui.cli.session import run_async
 from luci_tui.engine import job_frames
 from luci_tui.engine.job_process import run_job
-from luci_tui.errors import ConfigError, EngineError
+from luci_tui.errors import ConfigError
 from luci_tui.gguf.findings import FileReport, Verdict
 from luci_tui.units import format_bytes
 
@@ -64,19 +64,14 @@ def validate(
 
 
 async def _validate(spec: job_frames.ValidateSpec) -> tuple[FileReport, ...]:
-    progress = Progress()
     started_s = time.monotonic()
-    try:
-        async with aclosing(run_job(spec, paths.logs_folder() / "jobs.log")) as events:
-            async for event in events:
-                if isinstance(event, job_frames.ValidateResult):
-                    return event.reports
-                if isinstance(event, job_frames.JobProgress):
-                    progress.show(_progress_line(event, time.monotonic() - started_s))
-    finally:
-        progress.clear()
-    msg = "The check ended without a result. Try again."
-    raise EngineError(msg)
+    events = run_job(spec, paths.logs_folder() / "jobs.log")
+    result = await result_of(
+        events,
+        job_frames.ValidateResult,
+        lambda event: _progress_line(event, time.monotonic() - started_s),
+    )
+    return result.reports
 
 
 def _progress_line(event: job_frames.JobProgress, elapsed_s: float) -> str:

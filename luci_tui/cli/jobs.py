@@ -1,0 +1,46 @@
+"""Wait for a job with a line of progress on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, TypeVar
+
+from luci_tui.cli.output import Progress
+from luci_tui.errors import EngineError
+
+if TYPE_CHECKING:
+    from luci_tui.engine.job_frames import JobProgress, JobResult
+
+R = TypeVar("R")
+
+
+async def result_of(
+    events: AsyncGenerator[JobProgress | JobResult],
+    wanted: type[R],
+    words: Callable[[JobProgress], str],
+) -> R:
+    """Show the progress of a job and give its result.
+
+    Args:
+        events: What `run_job` or `run_file_job` gives; it is closed in any case.
+        wanted: The kind of result that this job has.
+        words: Makes the line of progress.
+
+    Raises:
+        EngineError: the job failed, or ended without its result.
+    """
+    from luci_tui.engine.job_frames import JobProgress
+
+    line = Progress()
+    try:
+        async with aclosing(events) as running:
+            async for event in running:
+                if isinstance(event, wanted):
+                    return event
+                if isinstance(event, JobProgress):
+                    line.show(words(event))
+    finally:
+        line.clear()
+    msg = f"The job ended without a {wanted.__name__}. Try again."
+    raise EngineError(msg)
