@@ -30,6 +30,7 @@ from luci_tui.training.builtin.devset import dev_score
 from luci_tui.training.builtin.generator import DECLINE, Generator
 from luci_tui.training.builtin.model import build_model, make_batches, to_tensors
 from luci_tui.training.builtin.overlap import is_frozen
+from luci_tui.training.builtin.selection import hardest
 from luci_tui.training.builtin.tokenizer import Codec, train_tokenizer
 
 Pair = tuple[list[int], list[int]]
@@ -53,6 +54,8 @@ class Recipe:
     n_layers: int
     plateau: float
     """Share of the steps before the learning rate begins to fall."""
+    hard_share: float = 1.0
+    """Share of the samples to learn from, the hardest first; 1 = all."""
 
     def lr_at(self, step: int) -> float:
         """Give the learning rate of a step: warm-up, plateau, then a straight line to zero.
@@ -68,9 +71,12 @@ class Recipe:
 
 
 def batches(
-    recipe: Recipe, codec: Codec, first_pool: int, team: "Team"
+    recipe: Recipe, codec: Codec, first_pool: int, team: "Team", model: LlamaForCausalLM
 ) -> Iterator[tuple[int, list[Pair]]]:
-    """Give (index of the pool, batch) without end; it depends on index and process alone."""
+    """Give (index of the pool, batch) without end.
+
+    A pool depends on its index and the process alone; what is kept of it also on the model.
+    """
     pool = first_pool
     while True:
         index = pool * team.size + team.rank
@@ -83,8 +89,11 @@ def batches(
             if sample.intent == DECLINE and rng.random() < 0.9:
                 answer = answer[:_SHORT_DECLINE]
             pairs.append((codec.prompt(sample.request), answer))
+        pairs = hardest(model, pairs, recipe.hard_share, rng)
         share = recipe.tokens_per_batch // team.size
-        for batch in make_batches(pairs, tokens_per_batch=share, rng=rng):
+        made = make_batches(pairs, tokens_per_batch=share, rng=rng)
+        # All processes take the same number, so that none waits while another looks for samples.
+        for batch in made[: team.least(len(made))]:
             yield pool, batch
         pool += 1
 
@@ -106,6 +115,14 @@ class Team:
             dist.init_process_group("gloo")
         self.rank = dist.get_rank() if self.is_shared else 0
         self.size = dist.get_world_size() if self.is_shared else 1
+
+    def least(self, number: int) -> int:
+        """Give the smallest of the numbers that the processes name."""
+        if not self.is_shared:
+            return number
+        least = torch.tensor(number)
+        dist.all_reduce(least, op=dist.ReduceOp.MIN)
+        return int(least)
 
     def average(
         self, parameters: list[torch.nn.Parameter], n_labels: int, *, is_stopping: bool
@@ -212,7 +229,7 @@ class Run:
         losses: list[float] = []
         started = saved = time.monotonic()
         tokens_before = self.n_tokens
-        for pool, batch in batches(self.recipe, self.codec, self.pool, self.team):
+        for pool, batch in batches(self.recipe, self.codec, self.pool, self.team, self.model):
             self.pool = pool
             if self.step >= self.recipe.steps or self.is_stopping:
                 break
@@ -254,6 +271,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--save-every", type=float, default=180.0, help="seconds")
     parser.add_argument("--eval-every", type=int, default=500, help="steps")
+    parser.add_argument(
+        "--hard", type=float, default=1.0, help="share of the samples to learn from, hardest first"
+    )
     parser.add_argument("--weights", type=Path, help="start a new schedule from this checkpoint")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
@@ -266,6 +286,7 @@ def main(argv: list[str] | None = None) -> int:
         hidden=args.hidden,
         n_layers=args.layers,
         plateau=args.plateau,
+        hard_share=args.hard,
     )
     run = Run(args.out, recipe)
     if (args.out / "checkpoint.pt").exists():
