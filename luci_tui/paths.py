@@ -15,6 +15,17 @@ def luci_home() -> Path:
     return Path(configured).expanduser() if configured else Path.home() / ".luciferai"
 
 
+def environment_for(home: Path) -> dict[str, str]:
+    """Return this process's environment with `home` as the home folder, for a child process."""
+    return {**os.environ, "LUCI_HOME": str(home.absolute())}
+
+
+def user_config_folder() -> Path:
+    """Return `$XDG_CONFIG_HOME`, or `~/.config`; it may not exist yet."""
+    configured = os.environ.get("XDG_CONFIG_HOME", "").strip()
+    return Path(configured) if configured else Path.home() / ".config"
+
+
 def logs_folder() -> Path:
     """Return the folder for log files; it may not exist yet."""
     return luci_home() / "logs"

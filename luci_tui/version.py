@@ -4,3 +4,6 @@ It is a constant so that `luci --version` reads no package metadata.
 """
 
 VERSION = "0.1.0"
+
+HOST_PROTOCOL = 1
+"""What host and front ends speak; raised with a change that the older side would not understand."""

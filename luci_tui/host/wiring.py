@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from luci_tui.chat.model import ModelSpec
     from luci_tui.engine.client import EngineClient
+    from luci_tui.host.process import Options
+    from luci_tui.host.run_files import RunFiles
+    from luci_tui.host.state import HostState
 
 BUILTIN = "builtin"
 """The name by which a person asks for the model that ships with luci."""
@@ -159,3 +163,47 @@ def reviewer(model: ModelSpec) -> Review | None:
         return () if is_decline(answer) else doubtful_arguments(request, answer)
 
     return review
+
+
+def build_host(files: RunFiles, options: Options) -> HostState:
+    """Make the parts of the host process.
+
+    Raises:
+        ConfigError: the settings cannot be used.
+    """
+    from luci_tui.host.database import JobTable
+    from luci_tui.host.engines import Engines
+    from luci_tui.host.events import EventLog
+    from luci_tui.host.idle import Activity
+    from luci_tui.host.job_kinds import file_job_kinds
+    from luci_tui.host.jobs import Jobs
+    from luci_tui.host.plain_models import PlainModels
+    from luci_tui.host.state import MAX_HOST_EVENTS, HostState, note_job
+    from luci_tui.host.turns import Turns
+    from luci_tui.settings import load_settings
+
+    settings = load_settings(files.home)
+    kind = EngineKind(options.engine)
+    models = PlainModels(
+        lambda: build_engine(kind), lambda name: choose_model(name, kind=kind).load, (BUILTIN,)
+    )
+    events = EventLog(MAX_HOST_EVENTS)
+    activity = Activity()
+    asked_s = options.idle_exit_s
+    return HostState(
+        files=files,
+        settings=settings,
+        activity=activity,
+        events=events,
+        jobs=Jobs(
+            JobTable(files.home / "host.db"),
+            file_job_kinds(paths.logs_folder() / "jobs.log"),
+            settings.host.max_jobs,
+            partial(note_job, activity, events),
+        ),
+        turns=Turns(),
+        models=models,
+        engines=Engines(models, lambda: build_engine(kind)),
+        chats=None,
+        idle_exit_s=settings.host.idle_exit_s if asked_s is None else asked_s,
+    )

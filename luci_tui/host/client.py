@@ -1,0 +1,263 @@
+"""HostClient: how front ends talk to the host, over its unix socket.
+
+A client belongs to one event loop. Every failure is a LuciError: what the host says comes back as
+the error it was there, and a host that is gone is a HostError with the code "unreachable",
+one that says nothing any more has the code "silent".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from luci_tui.errors import HostError
+from luci_tui.host.api import messages
+from luci_tui.host.sse_reader import ServerEvent, read_events
+
+CONNECT_S = 5.0
+ANSWER_S = 60.0
+"""Longest wait for an answer that is no stream."""
+SILENCE_S = 3 * messages.HEARTBEAT_S
+"""A stream that brings nothing for so long, not even a heartbeat, is dead."""
+N_RECONNECTS = 3
+"""Tries to go on with a numbered stream that broke, without an event in between."""
+RECONNECT_PAUSE_S = 0.1
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class HostClient:
+    """One front end's way to the host.
+
+    Args:
+        socket: Where the host listens.
+    """
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self.notices: list[str] = []
+        """What the person should be told about how this host was found."""
+        self._http = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(
+                uds=str(socket), limits=httpx.Limits(max_connections=None, keepalive_expiry=30)
+            ),
+            base_url="http://luci",
+            timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S, pool=CONNECT_S),
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close the connections; streams that are read end."""
+        await self._http.aclose()
+
+    # The host itself.
+
+    async def hello(self) -> messages.Hello:
+        """Ask who answers."""
+        return await self.get("/luci/hello", messages.Hello)
+
+    async def status(self) -> messages.HostStatus:
+        """Ask how the host stands."""
+        return await self.get("/luci/status", messages.HostStatus)
+
+    async def metrics(self) -> messages.HostMetrics:
+        """Ask for figures of the host process."""
+        return await self.get("/luci/metrics", messages.HostMetrics)
+
+    async def stop(self, drain_s: float | None = None) -> messages.Hello:
+        """Ask the host to leave; it still runs when this returns."""
+        return await self.post("/luci/stop", messages.Stop(drain_s=drain_s), messages.Hello)
+
+    def events(self, after: int = 0) -> AsyncGenerator[ServerEvent]:
+        """Be attached: the events of the host as a whole. It does not leave meanwhile."""
+        return self.follow("/luci/events", after)
+
+    # Models.
+
+    async def models(self) -> messages.Models:
+        """List what may be asked for and what is in memory."""
+        return await self.get("/luci/models", messages.Models)
+
+    async def load_model(self, name: str) -> messages.JobRecord:
+        """Begin to load a model; the job ends when it is ready."""
+        return await self.post(
+            "/luci/models/load", messages.ModelName(name=name), messages.JobRecord
+        )
+
+    async def unload_model(self, name: str, *, force: bool = False) -> None:
+        """Take a model out of memory."""
+        await self.request(
+            "POST", "/luci/models/unload", messages.ModelName(name=name, force=force)
+        )
+
+    # Jobs.
+
+    async def jobs(self) -> tuple[messages.JobRecord, ...]:
+        """List the jobs, the youngest first."""
+        return (await self.get("/luci/jobs", messages.Jobs)).jobs
+
+    async def job(self, job_id: str) -> messages.JobRecord:
+        """Ask how a job stands."""
+        return await self.get(f"/luci/jobs/{_part(job_id)}", messages.JobRecord)
+
+    async def start_job(self, kind: str, spec: Mapping[str, JsonValue]) -> messages.JobRecord:
+        """Begin a job; paths in the specification are absolute."""
+        wanted = messages.StartJob(kind=kind, spec=dict(spec))
+        return await self.post("/luci/jobs", wanted, messages.JobRecord)
+
+    async def cancel_job(self, job_id: str) -> messages.JobRecord:
+        """End a job and return how it ended."""
+        path = f"/luci/jobs/{_part(job_id)}/cancel"
+        return await self.post(path, None, messages.JobRecord)
+
+    async def job_events(self, job_id: str, after: int = 0) -> AsyncGenerator[messages.JobEvent]:
+        """Follow a job to its end; the last event is the JobChanged that says how it ended."""
+        async with aclosing(self.follow(f"/luci/jobs/{_part(job_id)}/events", after)) as events:
+            async for event in events:
+                yield messages.job_event_adapter.validate_json(event.data)
+
+    # Chat turns; chats themselves are in chat_client.py.
+
+    async def start_turn(self, chat_id: str, turn: messages.StartTurn) -> str:
+        """Send a message and return the id of the turn; the message is on disk then."""
+        path = f"/luci/chats/{_part(chat_id)}/turns"
+        return (await self.post(path, turn, messages.TurnOpened)).turn_id
+
+    async def cancel_turn(self, turn_id: str) -> None:
+        """End a turn; what it said so far is stored when this returns."""
+        await self.request("POST", f"/luci/turns/{_part(turn_id)}/cancel")
+
+    def turn_events(self, turn_id: str, after: int = 0) -> AsyncGenerator[ServerEvent]:
+        """Follow a turn to its end, across connections that break; `data` is a TurnEvent."""
+        return self.follow(f"/luci/turns/{_part(turn_id)}/events", after)
+
+    # The wire.
+
+    async def get(self, path: str, wanted: type[M]) -> M:
+        """Ask for one model."""
+        return _parse(await self.request("GET", path), wanted)
+
+    async def post(self, path: str, body: BaseModel | None, wanted: type[M]) -> M:
+        """Send a model and get one back."""
+        return _parse(await self.request("POST", path, body), wanted)
+
+    async def request(
+        self, method: str, path: str, body: BaseModel | bytes | None = None
+    ) -> httpx.Response:
+        """Send one request and return its answer, which is a success.
+
+        Raises:
+            LuciError: what the host answered instead, or that it is not there.
+        """
+        content = body.model_dump_json().encode() if isinstance(body, BaseModel) else body
+        try:
+            response = await self._http.request(method, path, content=content)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        _check(response)
+        return response
+
+    async def stream(self, method: str, path: str, body: BaseModel) -> AsyncGenerator[ServerEvent]:
+        """Send a request whose answer is a stream; an error in it is raised.
+
+        Raises:
+            LuciError: what the host answered instead, or that it is not there any more.
+        """
+        async with self._open(method, path, body) as events:
+            async for event in events:
+                yield event
+
+    async def follow(self, path: str, after: int = 0) -> AsyncGenerator[ServerEvent]:
+        """Read a numbered stream to its end; where the connection breaks, go on after the last.
+
+        Raises:
+            LuciError: what the host answered instead, or that it is not there any more.
+        """
+        n_tries = 0
+        while True:
+            try:
+                async with self._open("GET", f"{path}?after={after}", None) as events:
+                    async for event in events:
+                        n_tries = 0
+                        after = event.seq or after
+                        yield event
+                    return
+            except HostError as error:
+                n_tries += 1
+                if error.code != "unreachable" or n_tries > N_RECONNECTS:
+                    raise
+            await asyncio.sleep(RECONNECT_PAUSE_S)
+
+    @asynccontextmanager
+    async def _open(
+        self, method: str, path: str, body: BaseModel | None
+    ) -> AsyncGenerator[AsyncIterator[ServerEvent]]:
+        content = body.model_dump_json().encode() if body is not None else None
+        timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S, pool=CONNECT_S)
+        try:
+            async with self._http.stream(
+                method, path, content=content, timeout=timeout
+            ) as response:
+                if response.status_code >= 400:
+                    await response.aread()
+                    _check(response)
+                yield _successes(response)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: httpx.HTTPError) -> HostError:
+        reason = str(error) or type(error).__name__
+        if isinstance(error, httpx.ReadTimeout):
+            return HostError(
+                f"The host behind {self.socket} is silent ({reason}). It may be stopped or hang: "
+                "`luci host stop --force` ends it.",
+                code="silent",
+            )
+        return HostError(
+            f"The host behind {self.socket} does not answer ({reason}). "
+            "`luci host status` says whether it runs.",
+            code="unreachable",
+        )
+
+
+async def _successes(response: httpx.Response) -> AsyncIterator[ServerEvent]:
+    async for event in read_events(response.aiter_raw()):
+        if event.kind == "error":
+            raise messages.to_error(messages.ErrorBody.model_validate_json(event.data))
+        yield event
+
+
+def _check(response: httpx.Response) -> None:
+    """Raise the error that the host answered with."""
+    if response.status_code < 400:
+        return
+    try:
+        body = messages.ErrorAnswer.model_validate_json(response.content)
+    except ValidationError as error:
+        words = response.text[:200].strip() or "no words"
+        msg = f"The host answered with status {response.status_code}: {words}. Restart the host."
+        raise HostError(msg, code="broken_peer") from error
+    raise messages.to_error(body.error)
+
+
+def _parse(response: httpx.Response, wanted: type[M]) -> M:
+    try:
+        return wanted.model_validate_json(response.content)
+    except ValidationError as error:
+        raise HostError(
+            f"The host's answer is no {wanted.__name__}, so host and client are of different "
+            "versions. Run `luci host restart`.",
+            code="broken_peer",
+        ) from error
+
+
+def _part(text: str) -> str:
+    """Make a part of a path of an id that somebody typed."""
+    return quote(text, safe="") or "-"

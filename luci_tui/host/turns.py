@@ -1,0 +1,140 @@
+"""Chat turns as the host owns them: a task and a log each, whoever reads or goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from luci_tui.errors import CatalogError, HostError, LuciError
+from luci_tui.host.api.messages import ErrorBody, TurnRecord, error_body
+from luci_tui.host.events import EventLog
+
+KEPT_TURNS = 256
+"""Ended turns whose events may still be read; what they said is in the chat anyway."""
+FIRST_EVENT_S = 30.0
+"""The user's message is on disk when the first event comes; a disk slower than this is broken."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Turn:
+    chat_id: str
+    log: EventLog
+    task: asyncio.Task[None]
+
+
+class Turns:
+    """Runs turns and keeps their events."""
+
+    def __init__(self) -> None:
+        self._turns: OrderedDict[str, _Turn] = OrderedDict()
+        self._is_leaving = False
+
+    async def start(self, chat_id: str, events: AsyncGenerator[BaseModel]) -> str:
+        """Begin a turn and return its id when its first event is there.
+
+        Args:
+            chat_id: The chat; one turn at a time.
+            events: What the chat service gives; closing it keeps the text that came.
+
+        Raises:
+            HostError: a turn of this chat runs already, or the host is leaving.
+        """
+        if self._is_leaving:
+            await events.aclose()
+            msg = "The host is leaving and begins no turn. Try again."
+            raise HostError(msg, code="leaving")
+        if any(turn.chat_id == chat_id for turn in self._turns.values() if not turn.task.done()):
+            await events.aclose()
+            msg = "This chat is being answered. Wait for the answer, or cancel it."
+            raise HostError(msg, code="busy")
+        turn_id = secrets.token_hex(8)
+        log = EventLog()
+        task = asyncio.create_task(_run(turn_id, events, log), name=f"turn {turn_id}")
+        self._turns[turn_id] = _Turn(chat_id, log, task)
+        self._forget()
+        try:
+            async with asyncio.timeout(FIRST_EVENT_S):
+                await log.wait_beyond(0)
+        except TimeoutError:
+            logger.warning("turn %s has no first event after %.0f s", turn_id, FIRST_EVENT_S)
+        return turn_id
+
+    def log(self, turn_id: str) -> EventLog:
+        """Return the events of a turn.
+
+        Raises:
+            CatalogError: the host does not know it, or no longer.
+        """
+        return self._get(turn_id).log
+
+    def records(self) -> tuple[TurnRecord, ...]:
+        """Return the turns that are known, the youngest first."""
+        return tuple(
+            TurnRecord(turn_id=turn_id, chat_id=turn.chat_id, is_running=not turn.task.done())
+            for turn_id, turn in reversed(self._turns.items())
+        )
+
+    def running(self) -> tuple[TurnRecord, ...]:
+        """Return those that run."""
+        return tuple(record for record in self.records() if record.is_running)
+
+    async def cancel(self, turn_id: str) -> None:
+        """End a turn, and return when what it said is stored.
+
+        Raises:
+            CatalogError: the host does not know it.
+        """
+        task = self._get(turn_id).task
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def drain(self, drain_s: float) -> None:
+        """Begin nothing more, give what runs some time, then end it; its text is kept."""
+        self._is_leaving = True
+        tasks = [turn.task for turn in self._turns.values() if not turn.task.done()]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=drain_s)
+            for task in late:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    def _get(self, turn_id: str) -> _Turn:
+        turn = self._turns.get(turn_id)
+        if turn is None:
+            msg = f"The host knows no turn {turn_id[:40]}. What it said is in the chat."
+            raise CatalogError(msg, code="not_found")
+        return turn
+
+    def _forget(self) -> None:
+        ended = [turn_id for turn_id, turn in self._turns.items() if turn.task.done()]
+        for turn_id in ended[: max(0, len(self._turns) - KEPT_TURNS)]:
+            del self._turns[turn_id]
+
+
+async def _run(turn_id: str, events: AsyncGenerator[BaseModel], log: EventLog) -> None:
+    """Move what the chat service gives into the log."""
+    try:
+        async with aclosing(events):
+            async for event in events:
+                log.append(event)
+    except LuciError as error:
+        log.append(error_body(error))
+    except asyncio.CancelledError:
+        log.append(ErrorBody(code="cancelled", message="The answer was cancelled."))
+    except Exception as error:
+        # One turn that meets a mistake of ours must not end the host and the others.
+        logger.exception("turn %s met a mistake in luci", turn_id)
+        message = f"The turn met a mistake in luci: {error!r}. Report it with the host's log."
+        log.append(ErrorBody(code="internal", message=message))
+    finally:
+        log.close()

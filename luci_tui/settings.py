@@ -1,0 +1,94 @@
+"""The settings file: `config.toml` in the home folder, all of it optional.
+
+It is not part of config.py because that one is imported before a screen's first frame, and this
+one needs Pydantic.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from luci_tui.errors import ConfigError
+
+SETTINGS_FILE = "config.toml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HostSettings(_Section):
+    """Section `[host]`: the background process."""
+
+    idle_exit_s: float = Field(default=600, ge=0)
+    """The host leaves after so long without anything to do; 0 = never."""
+    drain_s: float = Field(default=10, ge=0, le=3600)
+    """Running answers and jobs get so long to end when the host is asked to leave."""
+    model_ttl_s: float = 300
+    """A model that nobody uses is unloaded after so long; 0 = at once, negative = never."""
+    max_jobs: int = Field(default=8, ge=1, le=64)
+    """Most jobs that run at the same time."""
+
+
+class Settings(_Section):
+    """Everything that the settings file may hold."""
+
+    host: HostSettings = HostSettings()
+
+
+def load_settings(home: Path) -> Settings:
+    """Read the settings of a home folder; a file that is not there leaves every default.
+
+    Raises:
+        ConfigError: the file cannot be read or holds something that cannot be used; the message
+            names the line.
+    """
+    path = home / SETTINGS_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path} cannot be read as text ({error}). Correct it or take it away."
+        raise ConfigError(msg, code="settings") from error
+    try:
+        return Settings.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{path} is no valid TOML: {error}. Correct that line."
+        raise ConfigError(msg, code="settings") from error
+    except ValidationError as error:
+        msg = f"{path}{_complaint(error.errors()[0], text)}"
+        raise ConfigError(msg, code="settings") from error
+
+
+def _complaint(detail: ErrorDetails, text: str) -> str:
+    """Say where the first bad setting stands and what is wrong with it."""
+    names = [str(part) for part in detail["loc"]]
+    dotted = ".".join(names)
+    where = f", line {_line_of(names, text)}"
+    if detail["type"] == "extra_forbidden":
+        return f"{where}: there is no setting {dotted}. Take the line out or correct the name."
+    value = repr(detail["input"])[:80]
+    return f"{where}: {dotted} cannot be {value} ({detail['msg'].lower()}). Correct the value."
+
+
+def _line_of(names: list[str], text: str) -> int:
+    """Find the line of a setting: that of its key, else that of its section, else the first."""
+    found, section = 1, list[str]()
+    for number, line in enumerate(text.splitlines(), start=1):
+        heading = re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line)
+        if heading:
+            section = heading[1].split(".")
+            if names[: len(section)] == section:
+                found = number
+            continue
+        key = re.match(r"\s*[\"']?([A-Za-z0-9_.-]+)[\"']?\s*=", line)
+        path = [*section, *key[1].split(".")] if key else []
+        if path and names[: len(path)] == path:
+            return number
+    return found
