@@ -25,10 +25,8 @@ class Room:
         return Room(self.ram_bytes + other.ram_bytes, self.vram_bytes + other.vram_bytes)
 
     def __sub__(self, other: Room) -> Room:
-        """Give what is left; never less than nothing."""
-        return Room(
-            max(0, self.ram_bytes - other.ram_bytes), max(0, self.vram_bytes - other.vram_bytes)
-        )
+        """Give what is left; less than nothing where more was promised than there is."""
+        return Room(self.ram_bytes - other.ram_bytes, self.vram_bytes - other.vram_bytes)
 
     def holds(self, other: Room) -> bool:
         """Tell whether `other` fits."""
@@ -36,10 +34,11 @@ class Room:
 
     def __str__(self) -> str:
         """Name only the kinds that matter."""
+        ram = f"{format_bytes(max(0, self.ram_bytes))} of memory"
         if not self.vram_bytes:
-            return f"{format_bytes(self.ram_bytes)} of memory"
-        vram = f"{format_bytes(self.vram_bytes)} of GPU memory"
-        return f"{vram} and {format_bytes(self.ram_bytes)} of memory" if self.ram_bytes else vram
+            return ram
+        vram = f"{format_bytes(max(0, self.vram_bytes))} of GPU memory"
+        return f"{vram} and {ram}" if self.ram_bytes else vram
 
 
 @dataclass(frozen=True)
