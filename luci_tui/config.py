@@ -1,4 +1,7 @@
-"""What the environment says about the terminal; paths.py reads the rest of the environment."""
+"""What the environment says about the terminal, and secrets that a setting says are there.
+
+paths.py reads the rest of the environment.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,11 @@ def terminal_facts() -> TerminalFacts:
         has_true_color=env.get("COLORTERM", "").lower() in {"truecolor", "24bit"},
         no_color=bool(env.get("NO_COLOR")),
     )
+
+
+def environment_secret(name: str) -> str:
+    """Return the secret that a setting says is in the environment variable `name`; "" = not set."""
+    return os.environ.get(name, "").strip()
 
 
 def _is_terminal(stream: object) -> bool:

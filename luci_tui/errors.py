@@ -8,6 +8,7 @@
     ├── EngineError      the native engine or its worker process failed
     │   ├── ModelLoadError   a model could not be loaded
     │   ├── RequestError     the engine refuses one request; others go on
+    │   │   └── EndpointBusyError  a server elsewhere has no room for it now
     │   └── WorkerLostError  the worker process ended while it was needed
     ├── HostError        the background host cannot be started, reached or used
     ├── EvalError        a tier test could not be run
@@ -72,6 +73,19 @@ class RequestError(EngineError):
     """The engine refuses or fails one request; the others go on."""
 
     code = "request"
+
+
+class EndpointBusyError(RequestError):
+    """A server elsewhere has no room for the request now."""
+
+    code = "endpoint_busy"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_s = retry_after_s
+        """When the server wants to be asked again; None = it did not say."""
 
 
 class WorkerLostError(EngineError):

@@ -36,6 +36,11 @@ def models_folder() -> Path:
     return luci_home() / "models"
 
 
+def models_file() -> Path:
+    """Return the file in which a person describes models; it may not exist."""
+    return luci_home() / "models.toml"
+
+
 def builtin_model_candidates() -> tuple[Path, ...]:
     """Return where the built-in model may lie: in an installed package, then in a source tree."""
     package = Path(__file__).resolve().parent

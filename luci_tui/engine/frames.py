@@ -97,6 +97,9 @@ class LoadSpec(Frame):
     draft_n_max: int = Field(default=8, ge=1, le=64)
     chat_template: str = ""
     """Jinja source that replaces the model's own; empty = the model's."""
+    rpc_servers: tuple[str, ...] = ()
+    """host:port of llama.cpp RPC servers that take a share of the model; they are neither
+    authenticated nor encrypted, see docs/models.md."""
     force: bool = False
     """Load even when the memory estimate says that it does not fit, or n_ctx is beyond training."""
 

@@ -355,10 +355,12 @@ def _load_params(spec: frames.LoadSpec) -> _native.LoadParams:
     from luci_tui import _native as core
 
     params = core.LoadParams()
-    for name in frames.LoadSpec.model_fields.keys() - {"loras"}:
+    for name in frames.LoadSpec.model_fields.keys() - {"loras", "rpc_servers"}:
         value: object = getattr(spec, name)
         setattr(params, name, value.value if isinstance(value, StrEnum) else value)
     params.loras = [(lora.path, lora.scale) for lora in spec.loras]
+    if spec.rpc_servers:
+        params.rpc_servers = list(spec.rpc_servers)
     return params
 
 

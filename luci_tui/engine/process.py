@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from luci_tui.errors import GgufError, ModelLoadError, RequestError, WorkerLostE
 from luci_tui.gguf.header import read_header
 
 __all__ = ["WorkerEngine", "WorkerOptions"]
+
+RPC_CONNECT_S = 5.0
 
 
 class WorkerEngine:
@@ -44,6 +47,11 @@ class WorkerEngine:
         """Process id of the worker that has the model; None without one."""
         child = self._child
         return None if child is None or child.error is not None else child.pid
+
+    @property
+    def lost(self) -> WorkerLostError | None:
+        """Why the worker that had the model ended; None = it lives, or there was none."""
+        return None if self._child is None else self._child.error
 
     async def load(
         self, spec: frames.LoadSpec
@@ -162,7 +170,11 @@ class WorkerEngine:
             ) from error
         available = memory.available_bytes() + self._replaced_bytes()
         available += self._options.accelerator_bytes
-        memory.check_fits(memory.estimate(header, spec), available, spec, header)
+        # What RPC servers can take is for the worker to ask them.
+        if spec.rpc_servers:
+            _check_rpc_servers(spec.rpc_servers)
+        else:
+            memory.check_fits(memory.estimate(header, spec), available, spec, header)
 
     def _replaced_bytes(self) -> int:
         """Give the bytes that become free when the present worker leaves."""
@@ -175,6 +187,20 @@ class WorkerEngine:
             return 0
         # File pages of a mapped model count as available already.
         return int(used.rss) - int(getattr(used, "shared", 0))
+
+
+def _check_rpc_servers(servers: tuple[str, ...]) -> None:
+    """Refuse servers that cannot be reached; llama.cpp would abort the worker. Blocks."""
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), RPC_CONNECT_S).close()
+        except (OSError, ValueError) as error:
+            raise ModelLoadError(
+                f"The RPC server {server} cannot be reached ({error}). "
+                "Start llama.cpp's ggml-rpc-server there, or take it out of the model's rpc list.",
+                code="rpc_unreachable",
+            ) from error
 
 
 def _request_error(event: frames.Event) -> RequestError:

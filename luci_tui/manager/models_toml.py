@@ -1,0 +1,249 @@
+"""The file models.toml: read with the line of each fault, written whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import tomllib
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue, ValidationError
+
+from luci_tui.errors import ConfigError
+from luci_tui.manager.entries import BUILTIN, ModelEntry
+
+MAX_FILE_BYTES = 4 * 1024 * 1024
+"""A longer file is not one that a person wrote."""
+_KEY = "model"
+"""Each entry is a `[[model]]` table."""
+
+Place = tuple[str | int, ...]
+"""Keys and indices that lead to a value."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """What models.toml says."""
+
+    entries: tuple[ModelEntry, ...] = ()
+    problems: tuple[str, ...] = ()
+    """One sentence for each thing that cannot be used; an entry with a fault is left out."""
+
+
+def read(path: Path) -> Document:
+    """Read the file; one that is missing is empty, and one that is broken says so in `problems`."""
+    try:
+        text = _read_text(path)
+        data = _parse(path, text)
+    except ConfigError as error:
+        return Document(problems=(error.message,))
+    entries: list[ModelEntry] = []
+    problems = [
+        f"{_where(path, text, (key,))}: {key} is not known here. Write each model as [[{_KEY}]]."
+        for key in data
+        if key != _KEY
+    ]
+    tables = data.get(_KEY, [])
+    if not isinstance(tables, list):
+        problems.append(
+            f"{_where(path, text, (_KEY,))}: {_KEY} must be a list. Write [[{_KEY}]] above each."
+        )
+        tables = []
+    taken = {BUILTIN}
+    for index, table in enumerate(tables):
+        try:
+            entry = ModelEntry.model_validate(table)
+        except ValidationError as error:
+            problems.append(_complaint(path, text, index, table, error))
+            continue
+        names = (entry.name, *entry.aliases)
+        double = next((n for n in names if n in taken or names.count(n) > 1), None)
+        if double is not None:
+            where = _where(path, text, (_KEY, index, "name"))
+            problems.append(f'{where}: the name "{double}" is taken. Choose another one.')
+            continue
+        taken.update(names)
+        entries.append(_with_whole_path(entry, path.parent))
+    return Document(tuple(entries), tuple(problems))
+
+
+def replace_entry(path: Path, name: str, entry: ModelEntry | None) -> None:
+    """Put `entry` in the place of the one called `name`, or take that one out if it is None.
+
+    Comments and order of the other entries stay.
+
+    Raises:
+        ConfigError: the file is broken or cannot be written.
+    """
+    # Only who writes needs it, and it takes a while to import.
+    import tomlkit
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path):
+            text = _read_text(path)
+            _parse(path, text)
+            document = tomlkit.parse(text)
+            tables = document.setdefault(_KEY, tomlkit.aot())
+            names = [str(table.get("name")) for table in tables]
+            if name in names:
+                del tables[names.index(name)]
+            if entry is not None:
+                fields = entry.model_dump(mode="json", exclude_defaults=True)
+                tables.insert(names.index(name) if name in names else len(tables), fields)
+            if not tables:
+                del document[_KEY]
+            _write(path, tomlkit.dumps(document))
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written ({error.strerror}). Check its folder and the disk."
+        ) from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read ({error.strerror}), so its models are missing. "
+            "Check its permissions."
+        ) from error
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigError(
+            f"{path} is larger than {MAX_FILE_BYTES // 1024**2} MiB, so its models are missing. "
+            "Shorten it."
+        )
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ConfigError(
+            f"{path}, line {line}: this is no UTF-8, so its models are missing. Save it as UTF-8."
+        ) from error
+
+
+def _parse(path: Path, text: str) -> dict[str, JsonValue]:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(
+            f"{path} is no valid TOML, so its models are missing: {str(error).lower()}. Correct it."
+        ) from error
+
+
+def _complaint(path: Path, text: str, index: int, table: JsonValue, error: ValidationError) -> str:
+    """Turn the first complaint about an entry into a sentence."""
+    first = error.errors(include_url=False)[0]
+    name = table.get("name") if isinstance(table, dict) else None
+    label = f'model "{name}"' if isinstance(name, str) and name.isprintable() else "a model"
+    field = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "is not known here"
+    elif first["type"] == "missing":
+        message = "is missing"
+    where = _where(path, text, (_KEY, index, *first["loc"]))
+    what = f"{field} {message[0].lower()}{message[1:]}" if field else message
+    return f"{where}: {label} is left out, because {what.strip()}. Correct it."
+
+
+def _where(path: Path, text: str, place: Place) -> str:
+    return f"{path}, line {_line_of(text, place)}"
+
+
+def _line_of(text: str, place: Place) -> int:
+    """Find the line on which the statement begins that sets the value at `place`, or its parent.
+
+    The parser tells no lines, but what the beginning of a file says can be asked of it: the
+    statement ends with the first beginning that has the value.
+    """
+    lines = text.splitlines(keepends=True)
+
+    def parsed_until(n_lines: int) -> tuple[int, dict[str, JsonValue]]:
+        """Give the longest beginning of at most `n_lines` lines that can be read by itself."""
+        while n_lines > 0:
+            try:
+                return n_lines, tomllib.loads("".join(lines[:n_lines]))
+            except tomllib.TOMLDecodeError:
+                n_lines -= 1
+        return 0, {}
+
+    while len(place) > 1 and not _has(parsed_until(len(lines))[1], place):
+        place = place[:-1]
+    low, high = 0, len(lines)  # without it, with it
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _has(parsed_until(middle)[1], place) else (middle, high)
+    start = parsed_until(high - 1)[0]
+    while start < high - 1 and not lines[start].split("#")[0].strip():
+        start += 1
+    return start + 1
+
+
+def _has(data: JsonValue, place: Place) -> bool:
+    value = data
+    for part in place:
+        match value, part:
+            case dict(), str() if part in value:
+                value = value[part]
+            case list(), int() if part < len(value):
+                value = value[part]
+            case _:
+                return False
+    return True
+
+
+def _with_whole_path(entry: ModelEntry, folder: Path) -> ModelEntry:
+    """Read the paths of an entry as relative to the file that it stands in; `~` is the home."""
+
+    def whole(value: str) -> str:
+        try:
+            return str(folder / Path(value).expanduser()) if value else ""
+        except RuntimeError:  # "~nobody": a user who does not exist
+            return value
+
+    endpoints = tuple(
+        endpoint.model_copy(update={"api_key_file": whole(endpoint.api_key_file)})
+        for endpoint in entry.endpoints
+    )
+    return entry.model_copy(update={"path": whole(entry.path), "endpoints": endpoints})
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[None]:
+    """Let one process at a time read, change and write the file."""
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _write(path: Path, text: str) -> None:
+    """Put the file into place when all of it is on the disk."""
+    target = path.resolve()  # a link to the file somewhere else stays a link
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o600
+    descriptor, part = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        Path(part).replace(target)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,159 @@
+"""All that is loaded, loads or leaves at this moment, and the memory that it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+from luci_tui.engine import memory
+from luci_tui.errors import EngineError
+from luci_tui.manager.clock import Signal
+from luci_tui.manager.entries import ModelEntry
+from luci_tui.manager.residency import Occupant, Room
+from luci_tui.manager.resident import Resident, ResidentState
+
+FreeMemory = Callable[[], Room]
+"""What this machine has free now; quick, and called in the event loop."""
+
+
+def free_ram() -> Room:
+    """Measure free memory, cgroup limits included, on a machine without a GPU of its own memory."""
+    return Room(memory.available_bytes())
+
+
+class Pool:
+    """Owns the residents and the tasks that load and end them. Belongs to one event loop."""
+
+    def __init__(self, free_memory: FreeMemory, default_ttl_s: float) -> None:
+        self._free_memory = free_memory
+        self._default_ttl_s = default_ttl_s
+        self._residents: list[Resident] = []
+        self._tasks: set[asyncio.Task[EngineError | None]] = set()
+        self.changed = Signal()
+        """Memory, leases or states may be different from now on."""
+
+    def all(self) -> tuple[Resident, ...]:
+        """List every resident, in the order in which their loads began."""
+        return tuple(self._residents)
+
+    def of(self, name: str) -> list[Resident]:
+        """List those of one model that are not on their way out."""
+        return [
+            one
+            for one in self._residents
+            if one.entry.name == name
+            and not one.is_retired
+            and one.state is not ResidentState.UNLOADING
+        ]
+
+    def add(self, entry: ModelEntry, now_s: float, *, is_extra: bool) -> Resident:
+        """Make a resident that has nothing yet."""
+        used = {one.index for one in self._residents if one.entry.name == entry.name}
+        index = next(number for number in range(len(used) + 1) if number not in used)
+        resident = Resident(entry, index, now_s, is_extra=is_extra)
+        self._residents.append(resident)
+        return resident
+
+    def remove(self, resident: Resident) -> None:
+        """Forget one whose engine is closed."""
+        self._residents.remove(resident)
+        self.changed.notify()
+
+    def start(
+        self, resident: Resident, load: Coroutine[None, None, EngineError | None]
+    ) -> asyncio.Task[EngineError | None]:
+        """Run the load of a resident; `load` removes it when it fails."""
+        task = self.run(load)
+        resident.load_task = task
+
+        def forget_unstarted(_: object) -> None:
+            # A task that is cancelled before its first step runs no line of its own.
+            if resident.state is ResidentState.LOADING and resident in self._residents:
+                self.remove(resident)
+
+        task.add_done_callback(forget_unstarted)
+        return task
+
+    def run(
+        self, work: Coroutine[None, None, EngineError | None]
+    ) -> asyncio.Task[EngineError | None]:
+        """Own a task until it is done."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def end(self, resident: Resident) -> asyncio.Task[EngineError | None]:
+        """Let one leave now, whoever has it; the task is done when it is gone."""
+        task = resident.load_task
+        if resident.state is ResidentState.LOADING and task is not None:
+            task.cancel()
+            return task
+        resident.state = ResidentState.UNLOADING
+        return self.run(self._close(resident))
+
+    def retire(self, resident: Resident) -> None:
+        """Give one to nobody any more, and let it leave when nobody has it."""
+        resident.is_retired = True
+        if resident.n_leases == 0 and resident.state is ResidentState.READY:
+            self.end(resident)
+        self.changed.notify()
+
+    async def end_all(self) -> None:
+        """Let everyone leave now, and wait until they are gone."""
+        for resident in self.all():
+            if resident.state is not ResidentState.UNLOADING:
+                self.end(resident)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def available(self) -> Room:
+        """Measure what is free and promised to nobody."""
+        room = self._free_memory()
+        for resident in self._residents:
+            room -= resident.outstanding()
+        return room
+
+    def occupants(self) -> list[Occupant]:
+        """Describe everyone for `residency`; who comes or goes counts as leased."""
+        seen: set[str] = set()
+        found: list[Occupant] = []
+        for one in self._residents:
+            is_settled = one.state is ResidentState.READY and not one.is_retired
+            ttl_s = one.entry.ttl_s
+            found.append(
+                Occupant(
+                    key=one.key,
+                    name=one.entry.name,
+                    room=one.room(),
+                    last_used_s=one.last_used_s,
+                    n_leases=one.n_leases if is_settled else max(1, one.n_leases),
+                    # Of several workers one is kept.
+                    pinned=one.entry.pinned and is_settled and one.entry.name not in seen,
+                    ttl_s=self._default_ttl_s if ttl_s is None else ttl_s,
+                )
+            )
+            if is_settled:
+                seen.add(one.entry.name)
+        return found
+
+    def by_key(self, keys: tuple[str, ...]) -> list[Resident]:
+        """Look residents up."""
+        return [one for one in self._residents if one.key in keys]
+
+    def is_in_flux(self) -> bool:
+        """Tell whether memory is just being taken or given back."""
+        return any(
+            one.is_retired
+            or one.state is ResidentState.UNLOADING
+            or (one.state is ResidentState.LOADING and one.need.room != Room())
+            for one in self._residents
+        )
+
+    async def _close(self, resident: Resident) -> EngineError | None:
+        try:
+            if resident.engine is not None:
+                await resident.engine.close()
+        finally:
+            self.remove(resident)
+        return None

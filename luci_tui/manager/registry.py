@@ -1,0 +1,182 @@
+"""Which model a name stands for: the built-in one, those of models.toml, files, paths.
+
+Names are compared whole and as they are written; part of a name never stands for a model.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from luci_tui import paths
+from luci_tui.errors import CatalogError, ConfigError, ModelLoadError
+from luci_tui.manager import models_toml
+from luci_tui.manager.entries import BUILTIN, ModelEntry, builtin_entry, entry_for_file
+
+_LATER_SHARD = re.compile(r"-(\d{5})-of-\d{5}$")
+
+
+@dataclass(frozen=True)
+class _Stamp:
+    """What changes when a file is written."""
+
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+
+
+class Registry:
+    """The models that can be asked for. Reads files, which are small: any thread, one at a time."""
+
+    def __init__(self, file: Path | None = None, folder: Path | None = None) -> None:
+        """Look at the given places.
+
+        Args:
+            file: The models.toml; None = the one in LUCI_HOME.
+            folder: The folder of GGUF files; None = the one in LUCI_HOME.
+        """
+        self.file = file or paths.models_file()
+        self._folder = folder or paths.models_folder()
+        self._stamp: _Stamp | None = None
+        self._document = models_toml.Document()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What in models.toml cannot be used, one sentence each; the rest works without it."""
+        return self._read().problems
+
+    def names(self) -> tuple[ModelEntry, ...]:
+        """List every model that has a name: built-in, of models.toml, of the models folder."""
+        return tuple(self._all())
+
+    def find(self, name: str) -> ModelEntry:
+        """Return the model of this name or alias; a path is no name.
+
+        Raises:
+            CatalogError: there is no such model; the message names similar ones.
+            ModelLoadError: the built-in model is asked for and not part of this installation.
+        """
+        for entry in self._all():
+            if name == entry.name or name in entry.aliases:
+                return entry
+        if name == BUILTIN:
+            place = paths.builtin_model_candidates()[-1]
+            raise ModelLoadError(
+                f"This installation has no built-in model at {place}. Name a GGUF file instead.",
+                code="builtin_missing",
+            )
+        raise self._unknown(name)
+
+    def resolve(self, name: str) -> ModelEntry:
+        """Return the model of this name, alias or path.
+
+        A relative path is one of this process: a front end makes it absolute before it asks a
+        process that runs elsewhere. Whether the file can be loaded is not looked at.
+
+        Raises:
+            CatalogError: there is no such model; the message names similar ones.
+            ModelLoadError: the built-in model is asked for and not part of this installation.
+        """
+        path = _as_path(name)
+        try:
+            return self.find(name)
+        except CatalogError:
+            if path is None:
+                raise
+        for entry in self._all():
+            if entry.path and Path(entry.path) == path and entry.name == path.stem:
+                return entry
+        return entry_for_file(path, str(path))
+
+    def set_entry(self, entry: ModelEntry) -> None:
+        """Write an entry into models.toml, in place of the one of that name if there is one.
+
+        Raises:
+            ConfigError: the file is broken, a name is taken, or the file cannot be written.
+        """
+        taken = {BUILTIN: BUILTIN}
+        for other in self._read().entries:
+            if other.name != entry.name:
+                taken |= dict.fromkeys((other.name, *other.aliases), other.name)
+        for name in (entry.name, *entry.aliases):
+            if name in taken:
+                raise ConfigError(
+                    f'The name "{name}" is taken by the model "{taken[name]}". Choose another one.'
+                )
+        models_toml.replace_entry(self.file, entry.name, entry)
+
+    def remove_entry(self, name: str) -> None:
+        """Take the entry of this name out of models.toml; the model's file stays.
+
+        Raises:
+            CatalogError: models.toml has no entry of this name.
+            ConfigError: the file is broken or cannot be written.
+        """
+        if all(entry.name != name for entry in self._read().entries):
+            raise CatalogError(
+                f'{self.file} has no model "{name}", so none was removed. '
+                "Look at the list of models; a file in the models folder is removed by hand."
+            )
+        models_toml.replace_entry(self.file, name, None)
+
+    def _all(self) -> Iterator[ModelEntry]:
+        builtin = paths.builtin_model_file()
+        if builtin is not None:
+            yield builtin_entry(builtin)
+        written = self._read().entries
+        yield from written
+        taken = {name for entry in written for name in (entry.name, *entry.aliases)} | {BUILTIN}
+        used_paths = {entry.path for entry in written}
+        for path in _model_files(self._folder):
+            if path.stem not in taken and str(path) not in used_paths:
+                aliases = () if path.name in taken else (path.name,)
+                yield entry_for_file(path, path.stem).model_copy(update={"aliases": aliases})
+
+    def _read(self) -> models_toml.Document:
+        """Read models.toml, unless it is the file that was read last."""
+        try:
+            facts = self.file.stat()
+        except OSError:
+            # Missing, or not to be read: `read` knows the difference.
+            self._stamp = None
+            return models_toml.read(self.file)
+        stamp = _Stamp(facts.st_ino, facts.st_size, facts.st_mtime_ns)
+        if stamp != self._stamp:
+            self._document, self._stamp = models_toml.read(self.file), stamp
+        return self._document
+
+    def _unknown(self, name: str) -> CatalogError:
+        known = [one for entry in self._all() for one in (entry.name, *entry.aliases)]
+        by_lower = {one.lower(): one for one in known}
+        close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
+        if close:
+            hint = "Did you mean " + " or ".join(f'"{by_lower[one]}"' for one in close) + "?"
+        else:
+            hint = f"Put a GGUF file into {self._folder}, or describe the model in {self.file}."
+        problems = "".join(f" {problem}" for problem in self._read().problems[:1])
+        return CatalogError(f'There is no model "{name}". {hint}{problems}')
+
+
+def _as_path(name: str) -> Path | None:
+    """Read a name as a path if it is written like one; None = it is not."""
+    if "\0" in name or not ("/" in name or name.startswith("~") or name.endswith(".gguf")):
+        return None
+    try:
+        return Path(name).expanduser().absolute()
+    except RuntimeError:  # "~nobody": a user who does not exist
+        return None
+
+
+def _model_files(folder: Path) -> list[Path]:
+    """List the GGUF files of a folder, of a model in shards only the first."""
+    found: list[Path] = []
+    for path in sorted(folder.glob("*.gguf")):
+        shard = _LATER_SHARD.search(path.stem)
+        is_first = shard is None or int(shard[1]) == 1
+        # A name that a terminal could not show is none that a person types.
+        if is_first and path.stem.isprintable() and path.stem == path.stem.strip() and path.stem:
+            found.append(path)
+    return found
