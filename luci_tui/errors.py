@@ -9,6 +9,7 @@
     │   ├── ModelLoadError   a model could not be loaded
     │   ├── RequestError     the engine refuses one request; others go on
     │   └── WorkerLostError  the worker process ended while it was needed
+    ├── ChatError        a chat could not be read, changed, answered or stored
     ├── EvalError        a tier test could not be run
     └── TrainingError    a training step could not be run
 
@@ -77,6 +78,12 @@ class WorkerLostError(EngineError):
     """The worker process ended, or stopped answering, while it was needed."""
 
     code = "worker_lost"
+
+
+class ChatError(LuciError):
+    """A chat could not be read, changed, answered or stored."""
+
+    code = "chat"
 
 
 class EvalError(LuciError):

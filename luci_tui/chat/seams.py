@@ -1,0 +1,85 @@
+"""What chats need from the layer below (models on lease), and what a caller may ask of one turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Literal, Protocol
+
+from luci_tui.chat.records import ChatPolicy, Record
+from luci_tui.chat.turn_events import TurnLoading
+from luci_tui.engine import frames
+from luci_tui.engine.client import EngineClient
+
+
+class Entry(Protocol):
+    """The entry of a model in the registry, as far as a chat reads it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def sampling(self) -> frames.SamplingParams: ...
+    @property
+    def system(self) -> str: ...
+    @property
+    def answers_with_command(self) -> bool: ...
+
+
+class Lease(Protocol):
+    """A loaded model that stays loaded while the lease is held."""
+
+    @property
+    def entry(self) -> Entry:
+        """The entry that really serves; a fallback's name differs from what was asked."""
+        ...
+
+    @property
+    def info(self) -> frames.ModelInfo: ...
+    @property
+    def engine(self) -> EngineClient:
+        """Only `generate` and `ask` are used."""
+        ...
+
+
+class Models(Protocol):
+    """Something that lends models."""
+
+    def lease(
+        self, name: str, on_progress: Callable[[object], None]
+    ) -> AbstractAsyncContextManager[Lease]:
+        """Load the model if needed and keep it for the time of the context.
+
+        Args:
+            name: As in the registry.
+            on_progress: Called in the event loop with what happens meanwhile: values that
+                `loading_event` turns into words.
+
+        Raises:
+            LuciError: there is no such model, or it cannot be loaded.
+        """
+        ...
+
+
+class TurnOptions(Record):
+    """What one turn wants otherwise than its chat says."""
+
+    model: str = ""
+    """Empty = the chat's."""
+    sampling: frames.SamplingParams | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
+    enable_thinking: bool | None = None
+    policy: ChatPolicy | None = None
+    tools_json: str = ""
+    """OpenAI tools as a JSON array; empty = none."""
+    tool_choice: Literal["auto", "required", "none"] = "auto"
+
+
+def loading_event(progress: object) -> TurnLoading:
+    """Turn what a lease reports into an event: its own words, or its fields if it has none."""
+    fraction = getattr(progress, "fraction", None)
+    words = getattr(progress, "words", None)
+    return TurnLoading(
+        words=words if isinstance(words, str) else str(progress),
+        fraction=float(fraction) if isinstance(fraction, int | float) else None,
+    )
