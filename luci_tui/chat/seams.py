@@ -16,13 +16,24 @@ class Entry(Protocol):
     """The entry of a model in the registry, as far as a chat reads it."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Return the name that a person types."""
+        ...
+
     @property
-    def sampling(self) -> frames.SamplingParams: ...
+    def sampling(self) -> frames.SamplingParams:
+        """Return the sampler chain of its answers."""
+        ...
+
     @property
-    def system(self) -> str: ...
+    def system(self) -> str:
+        """Return the system message of its chats; empty = none."""
+        ...
+
     @property
-    def answers_with_command(self) -> bool: ...
+    def answers_with_command(self) -> bool:
+        """Tell whether the answer is one bare shell command."""
+        ...
 
 
 class Lease(Protocol):
@@ -30,14 +41,17 @@ class Lease(Protocol):
 
     @property
     def entry(self) -> Entry:
-        """The entry that really serves; a fallback's name differs from what was asked."""
+        """Return the entry that really serves; a fallback's name differs from what was asked."""
         ...
 
     @property
-    def info(self) -> frames.ModelInfo: ...
+    def info(self) -> frames.ModelInfo:
+        """Return what the loaded model is."""
+        ...
+
     @property
     def engine(self) -> EngineClient:
-        """Only `generate` and `ask` are used."""
+        """Return the engine; only `generate` and `ask` are used."""
         ...
 
 
