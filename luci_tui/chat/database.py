@@ -12,7 +12,7 @@ from typing import Any
 
 from luci_tui.chat import rows
 from luci_tui.chat.records import MessageState
-from luci_tui.chat.repair import damage_of, finish_repair, repair
+from luci_tui.chat.repair import damage_of, finish_repair, readable, repair
 from luci_tui.chat.schema import connect, explained, migrate, transaction
 from luci_tui.errors import ChatError
 
@@ -53,13 +53,21 @@ class Database:
 
     def one(self, sql: str, values: Values = ()) -> Any:
         """Return the first row; None = there is none."""
-        with explained(self.path, "reading the chats"):
-            return self.connection.execute(sql, values).fetchone()
+        return next(iter(self.all(sql, values)), None)
 
     def all(self, sql: str, values: Values = ()) -> list[Any]:
-        """Return all rows."""
+        """Return all rows; damaged text in them is shown as such."""
         with explained(self.path, "reading the chats"):
-            return self.connection.execute(sql, values).fetchall()
+            try:
+                return self.connection.execute(sql, values).fetchall()
+            except sqlite3.OperationalError as error:
+                if "decode" not in str(error):
+                    raise
+            self.connection.text_factory = readable
+            try:
+                return self.connection.execute(sql, values).fetchall()
+            finally:
+                self.connection.text_factory = str
 
     @contextmanager
     def write(self, what: str, *, is_durable: bool = True) -> Generator[sqlite3.Connection]:

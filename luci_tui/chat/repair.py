@@ -145,13 +145,14 @@ def _salvage(path: Path) -> Salvage:
         if not _has_tables(copy):
             _graft_first_page(copy)
         with closing(sqlite3.connect(copy)) as connection:
-            connection.text_factory = _readable
+            connection.text_factory = readable
             return _read(connection)
     finally:
         _remove(copy)
 
 
-def _readable(data: bytes) -> str:
+def readable(data: bytes) -> str:
+    """Decode text of a damaged file, with marks where it is no UTF-8."""
     return data.decode("utf-8", "replace")
 
 
@@ -246,17 +247,18 @@ def _last_n(connection: sqlite3.Connection, table: str) -> int:
 def _message(connection: sqlite3.Connection, row: Sequence[object]) -> Message | None:
     """Read a message; what it says is worth more than its figures."""
     n, fields = row[0], row[2:]
-    for details in (fields[-1], "{}"):
+    try:
+        message = rows.message_of(fields)
+    except ValueError:
         try:
-            message = rows.message_of([*fields[:-1], details])
+            message = rows.message_of([*fields[:-1], "{}"])
         except ValueError:
-            continue
-        if message.state is MessageState.STREAMING and isinstance(n, int):
-            with suppress(sqlite3.DatabaseError, ValidationError):
-                message = rows.pieces_of(connection, n).onto(message)
-            message = message.model_copy(update={"state": MessageState.INTERRUPTED})
-        return message
-    return None
+            return None
+    if message.state is MessageState.STREAMING and isinstance(n, int):
+        with suppress(sqlite3.DatabaseError, ValueError):
+            message = rows.pieces_of(connection, n).onto(message)
+        message = message.model_copy(update={"state": MessageState.INTERRUPTED})
+    return message
 
 
 def _add_lost_chats(salvage: Salvage) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import TypeAdapter
 
-from luci_tui.chat.records import ChatSession, Message, ToolCall
+from luci_tui.chat.records import ChatSession, Message, MessageState, Parameters, Role, ToolCall
 from luci_tui.engine import frames
 
 CHAT_COLUMNS = (
@@ -42,7 +42,11 @@ Row = Sequence[object]
 def session_of(row: Row) -> ChatSession:
     """Make the session from a row of CHAT_COLUMNS."""
     fields = dict(zip(CHAT_COLUMNS, row, strict=True))
-    fields["parameters"] = json.loads(str(fields["parameters"]))
+    try:
+        fields["parameters"] = Parameters.model_validate_json(str(fields["parameters"]))
+    except ValueError:
+        # Damage that SQLite cannot see; the chat is worth more than its parameters.
+        fields["parameters"] = Parameters()
     return ChatSession.model_validate(fields)
 
 
@@ -55,7 +59,11 @@ def row_of_session(session: ChatSession) -> list[object]:
 
 def messages_of(rows: Iterable[Row]) -> tuple[Message, ...]:
     """Make messages from rows of MESSAGE_COLUMNS."""
-    return _messages.validate_python([_fields(row) for row in rows])
+    found = list(rows)
+    try:
+        return _messages.validate_python([_fields(row) for row in found])
+    except ValueError:
+        return tuple(_message_in_doubt(row) for row in found)
 
 
 def message_of(row: Row) -> Message:
@@ -79,6 +87,26 @@ def _fields(row: Row) -> dict[str, object]:
     if details != "{}":
         fields.update(json.loads(details))
     return fields
+
+
+def _message_in_doubt(row: Row) -> Message:
+    """Make the message of a row with damage that SQLite cannot see; one keeps no chat closed."""
+    for details in (row[-1], "{}"):
+        try:
+            return message_of([*row[:-1], details])
+        except ValueError:
+            continue
+    fields = dict(zip(MESSAGE_COLUMNS, row, strict=True))
+    return Message.model_construct(
+        id=str(fields["id"]),
+        parent_id=fields["parent_id"],
+        role=Role.ASSISTANT,
+        state=MessageState.FAILED,
+        text=str(fields["text"]),
+        created_ms=0,
+        failure_code="damaged",
+        failure="This message is damaged on the disk; its text may be wrong.",
+    )
 
 
 class Pieces:

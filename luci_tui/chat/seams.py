@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
+from pydantic import BaseModel
+
 from luci_tui.chat.records import ChatPolicy, Record
 from luci_tui.chat.turn_events import TurnLoading
 from luci_tui.engine import frames
@@ -89,11 +91,18 @@ class TurnOptions(Record):
     tool_choice: Literal["auto", "required", "none"] = "auto"
 
 
+_WORDS = {
+    "waiting": "waiting: {reason}",
+    "evicting": "unloading {name} to make room",
+    "loading": "loading {name}",
+    "restarting": "restarting {name}: {reason}",
+    "fell_back": "{wanted} cannot be had, taking {name}: {reason}",
+}
+"""What a person reads, by the `kind` of what a lease reports."""
+
+
 def loading_event(progress: object) -> TurnLoading:
-    """Turn what a lease reports into an event: its own words, or its fields if it has none."""
-    fraction = getattr(progress, "fraction", None)
-    words = getattr(progress, "words", None)
-    return TurnLoading(
-        words=words if isinstance(words, str) else str(progress),
-        fraction=float(fraction) if isinstance(fraction, int | float) else None,
-    )
+    """Turn what a lease reports (a frozen model with a `kind`) into an event with words."""
+    fields = progress.model_dump() if isinstance(progress, BaseModel) else {}
+    template = _WORDS.get(str(fields.get("kind")), "waiting for the model")
+    return TurnLoading(words=template.format_map(fields), fraction=fields.get("fraction"))

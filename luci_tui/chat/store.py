@@ -40,9 +40,11 @@ _BRANCH = (
     "WITH RECURSIVE branch (n, parent_id, depth) AS ("
     " SELECT n, parent_id, 0 FROM messages WHERE chat_id = :chat AND id = :leaf"
     " UNION ALL SELECT messages.n, messages.parent_id, depth + 1 FROM branch"
-    " JOIN messages ON messages.chat_id = :chat AND messages.id = branch.parent_id)"
+    " JOIN messages ON messages.chat_id = :chat AND messages.id = branch.parent_id"
+    " WHERE depth < 1000000)"
 )
-"""The messages from a leaf up to the root; parents are never changed, so there is no cycle."""
+"""The messages from a leaf up to the root. Parents are never changed, so only a damaged file has
+a cycle; the bound keeps it from being followed for ever."""
 
 
 def new_id(n_letters: int = 12) -> str:

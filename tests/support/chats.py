@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from luci_tui.chat.records import ChatSession, Message, MessageState
-from luci_tui.chat.store import ChatStore
+from luci_tui.chat.records import ChatSession, Message, MessageState, Role
+from luci_tui.chat.store import ChatStore, new_id
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
 from luci_tui.errors import CatalogError, LuciError
@@ -83,10 +84,26 @@ def told(store: ChatStore, chat: ChatSession, *pairs: tuple[str, str]) -> list[M
     return made
 
 
+def conversation(*pairs: tuple[str, str], model: str = "script") -> list[Message]:
+    """Make the messages of a chat of one branch, without a store."""
+    made: list[Message] = []
+    for asked, answered in pairs:
+        for role, text in ((Role.USER, asked), (Role.ASSISTANT, answered)):
+            parent_id = made[-1].id if made else None
+            made.append(
+                Message(
+                    id=new_id(),
+                    parent_id=parent_id,
+                    role=role,
+                    text=text,
+                    created_ms=len(made),
+                    model=model if role is Role.ASSISTANT else "",
+                )
+            )
+    return made
+
+
 def integrity(path: Path) -> str:
     """Say what SQLite thinks of a closed file."""
-    import sqlite3
-    from contextlib import closing
-
     with closing(sqlite3.connect(path)) as connection:
         return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
