@@ -12,7 +12,7 @@ from typing import Any
 
 from luci_tui.chat import rows
 from luci_tui.chat.records import MessageState
-from luci_tui.chat.repair import damage_of, finish_repair, readable, repair
+from luci_tui.chat.repair import damage_of, finish_repair, is_damage, readable, repair
 from luci_tui.chat.schema import connect, explained, migrate, transaction
 from luci_tui.errors import ChatError
 
@@ -56,18 +56,37 @@ class Database:
         return next(iter(self.all(sql, values)), None)
 
     def all(self, sql: str, values: Values = ()) -> list[Any]:
-        """Return all rows; damaged text in them is shown as such."""
+        """Return all rows; damaged text in them is shown as such, damaged indexes are made anew."""
         with explained(self.path, "reading the chats"):
             try:
-                return self.connection.execute(sql, values).fetchall()
-            except sqlite3.OperationalError as error:
-                if "decode" not in str(error):
+                return self._fetch(sql, values)
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
                     raise
-            self.connection.text_factory = readable
-            try:
-                return self.connection.execute(sql, values).fetchall()
-            finally:
-                self.connection.text_factory = str
+            self._make_indexes_anew()
+            return self._fetch(sql, values)
+
+    def _fetch(self, sql: str, values: Values) -> list[Any]:
+        try:
+            return self.connection.execute(sql, values).fetchall()
+        except sqlite3.OperationalError as error:
+            if "decode" not in str(error):
+                raise
+        self.connection.text_factory = readable
+        try:
+            return self.connection.execute(sql, values).fetchall()
+        finally:
+            self.connection.text_factory = str
+
+    def _make_indexes_anew(self) -> None:
+        """Make again what is only derived from the tables; the check at the start does not see it.
+
+        Source: https://www.sqlite.org/pragma.html#pragma_quick_check
+        """
+        with transaction(self.connection):
+            self.connection.execute("REINDEX")
+            for table in ("found_titles", "found_texts"):
+                self.connection.execute(f"INSERT INTO {table} ({table}) VALUES ('rebuild')")
 
     @contextmanager
     def write(self, what: str, *, is_durable: bool = True) -> Generator[sqlite3.Connection]:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from luci_tui.chat import rows
 from luci_tui.chat.records import ChatSession, Message, MessageState, Role
-from luci_tui.chat.schema import connect, migrate, transaction
+from luci_tui.chat.schema import MIGRATIONS, connect, migrate, transaction, version_of
 from luci_tui.units import format_count
 
 MAX_PROBES = 1_000_000
@@ -27,6 +27,18 @@ MAX_PROBES = 1_000_000
 
 _PAGE_SIZE_BYTES = 4096
 """SQLite's default, with which every chats' file is made."""
+
+_INNER_PAGE = 5
+"""Type of a page of a table that refers to other pages."""
+
+_TABLES = {
+    "chats": ("n", *rows.CHAT_COLUMNS),
+    "messages": ("n", "chat_id", *rows.MESSAGE_COLUMNS),
+    "pieces": ("message_n", "place", "text", "reasoning", "tool_calls"),
+    "token_counts": ("message_n", "tokenizer", "n_tokens"),
+    "found_titles": ("title",),
+    "found_texts": ("text",),
+}
 
 _SIDE_FILES = ("", "-wal", "-shm")
 
@@ -58,17 +70,33 @@ def damage_of(path: Path) -> str:
     try:
         with closing(connect(path)) as connection:
             found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+            if found == "ok" and version_of(connection) == len(MIGRATIONS):
+                found = _schema_damage(connection)
     except sqlite3.DatabaseError as error:
         if is_damage(error):
             return str(error)
         raise
+    except UnicodeDecodeError:
+        return "its tables have names that are no text"
     return "" if found == "ok" else " ".join(found.split())
+
+
+def _schema_damage(connection: sqlite3.Connection) -> str:
+    """Say what is missing of the tables; "ok" = nothing."""
+    for table, columns in _TABLES.items():
+        try:
+            connection.execute(f"SELECT {', '.join(columns)} FROM {table} LIMIT 0")
+        except sqlite3.OperationalError as error:
+            return str(error)
+    return "ok"
 
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Tell whether an error of SQLite means that the file itself is broken."""
     primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    # A header whose format number is overwritten has no code of its own.
+    is_strange = "unsupported file format" in str(error)
+    return is_strange or primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def repair(path: Path, damage: str) -> str:
@@ -143,7 +171,7 @@ def _salvage(path: Path) -> Salvage:
             if source.exists():
                 shutil.copyfile(source, copy.with_name(copy.name + suffix))
         if not _has_tables(copy):
-            _graft_first_page(copy)
+            _graft_schema(copy)
         with closing(sqlite3.connect(copy)) as connection:
             connection.text_factory = readable
             return _read(connection)
@@ -159,15 +187,16 @@ def readable(data: bytes) -> str:
 def _has_tables(path: Path) -> bool:
     try:
         with closing(sqlite3.connect(path)) as connection:
-            connection.execute("SELECT n FROM messages LIMIT 1").fetchall()
-            connection.execute("SELECT n FROM chats LIMIT 1").fetchall()
-    except sqlite3.DatabaseError as error:
-        return "no such table" not in str(error) and not is_damage(error)
+            for table in ("chats", "messages"):
+                columns = ", ".join(_TABLES[table])
+                connection.execute(f"SELECT {columns} FROM {table} LIMIT 0")
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
+        return False
     return True
 
 
-def _graft_first_page(path: Path) -> None:
-    """Replace the page that says where the tables lie by that of a fresh file.
+def _graft_schema(path: Path) -> None:
+    """Replace the pages that say where the tables lie by those of a fresh file.
 
     The same statements put the same tables on the same pages. The number of pages in the header
     is not valid for the file then, so SQLite takes the file's size instead.
@@ -179,13 +208,34 @@ def _graft_first_page(path: Path) -> None:
         with closing(connect(donor)) as connection:
             migrate(connection, donor)
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        page = bytearray(donor.read_bytes()[:_PAGE_SIZE_BYTES])
+        fresh = bytearray(donor.read_bytes())
     finally:
         _remove(donor)
-    page[92:96] = bytes(4)
-    page[32:40] = bytes(8)
+    fresh[92:96] = bytes(4)
+    # No list of free pages: the damaged file's own is not to be trusted.
+    fresh[32:40] = bytes(8)
     with path.open("r+b") as file:
-        file.write(page)
+        for page in _schema_pages(fresh):
+            start = (page - 1) * _PAGE_SIZE_BYTES
+            file.seek(start)
+            file.write(fresh[start : start + _PAGE_SIZE_BYTES])
+
+
+def _schema_pages(data: bytearray) -> list[int]:
+    """Return the pages of sqlite_schema: the first one, and those that it refers to.
+
+    Source: https://www.sqlite.org/fileformat2.html#b_tree_pages
+    """
+    header = 100
+    if data[header] != _INNER_PAGE:
+        return [1]
+    n_cells = int.from_bytes(data[header + 3 : header + 5], "big")
+    pages = [1, int.from_bytes(data[header + 8 : header + 12], "big")]
+    for index in range(n_cells):
+        at = header + 12 + 2 * index
+        cell = int.from_bytes(data[at : at + 2], "big")
+        pages.append(int.from_bytes(data[cell : cell + 4], "big"))
+    return pages
 
 
 def _read(connection: sqlite3.Connection) -> Salvage:

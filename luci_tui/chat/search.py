@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Any
 
 from luci_tui.chat.records import Role, SearchHit
 
@@ -14,6 +15,9 @@ MAX_RANKED = 5000
 _SNIPPET_TOKENS = 14
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
 """Noncharacters, which no text for people contains."""
+
+Fetch = Callable[[str, tuple[object, ...]], list[Any]]
+"""(SQL, its values) -> rows."""
 
 
 class SearchOrder(StrEnum):
@@ -46,26 +50,22 @@ def match_expression(query: str) -> str:
     return " ".join(quoted) + ("*" if query[-1].isalnum() else "")
 
 
-def search(
-    connection: sqlite3.Connection, query: str, order: SearchOrder, limit: int
-) -> list[SearchHit]:
+def search(fetch: Fetch, query: str, order: SearchOrder, limit: int) -> list[SearchHit]:
     """Return hits in titles, then hits in messages, at most `limit` of them."""
     expression = match_expression(query)
     if not expression:
         return []
-    hits = _titles(connection, expression, order, limit)
+    hits = _titles(fetch, expression, order, limit)
     if len(hits) < limit:
-        hits += _texts(connection, expression, order, limit - len(hits))
+        hits += _texts(fetch, expression, order, limit - len(hits))
     return hits
 
 
 _ORDERS = {SearchOrder.BEST: "rank", SearchOrder.NEWEST: "found.rowid DESC"}
 
 
-def _titles(
-    connection: sqlite3.Connection, expression: str, order: SearchOrder, limit: int
-) -> list[SearchHit]:
-    rows = connection.execute(
+def _titles(fetch: Fetch, expression: str, order: SearchOrder, limit: int) -> list[SearchHit]:
+    rows = fetch(
         "SELECT chats.id, chats.title, snippet(found_titles, 0, ?, ?, '…', ?), chats.updated_ms"
         " FROM found_titles AS found JOIN chats ON chats.n = found.rowid"
         f" WHERE found_titles MATCH ? ORDER BY {_ORDERS[order]} LIMIT ?",
@@ -74,18 +74,16 @@ def _titles(
     return [_hit(str(row[0]), str(row[1]), None, None, str(row[2]), int(row[3])) for row in rows]
 
 
-def _texts(
-    connection: sqlite3.Connection, expression: str, order: SearchOrder, limit: int
-) -> list[SearchHit]:
+def _texts(fetch: Fetch, expression: str, order: SearchOrder, limit: int) -> list[SearchHit]:
     first_n = 0
     if order is SearchOrder.BEST:
-        oldest = connection.execute(
+        oldest = fetch(
             "SELECT rowid FROM found_texts WHERE found_texts MATCH ?"
             " ORDER BY rowid DESC LIMIT 1 OFFSET ?",
             (expression, MAX_RANKED - 1),
-        ).fetchone()
-        first_n = int(oldest[0]) if oldest else 0
-    rows = connection.execute(
+        )
+        first_n = int(oldest[0][0]) if oldest else 0
+    rows = fetch(
         "SELECT messages.chat_id, chats.title, messages.id, messages.role,"
         " snippet(found_texts, 0, ?, ?, '…', ?), messages.created_ms"
         " FROM found_texts AS found JOIN messages ON messages.n = found.rowid"

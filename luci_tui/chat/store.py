@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from luci_tui.chat.records import (
     Role,
     SearchHit,
 )
-from luci_tui.chat.schema import explained, transaction
+from luci_tui.chat.schema import explained
 from luci_tui.chat.search import SearchOrder, search
 from luci_tui.engine import frames
 from luci_tui.errors import ChatError
@@ -426,22 +425,9 @@ class ChatStore:
         self, query: str, *, order: SearchOrder = SearchOrder.BEST, limit: int = 50
     ) -> tuple[SearchHit, ...]:
         """Find words in titles and messages; see luci_tui.chat.search."""
-        with explained(self._base.path, "searching"):
-            try:
-                return tuple(search(self._base.connection, query, order, limit))
-            except sqlite3.DatabaseError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_CORRUPT_VTAB:
-                    raise
-                self._rebuild_index()
-                return tuple(search(self._base.connection, query, order, limit))
+        return tuple(search(self._base.all, query, order, limit))
 
     # Behind it.
-
-    def _rebuild_index(self) -> None:
-        """Make the search index again; what it was made from is intact."""
-        with transaction(self._base.connection):
-            for table in ("found_titles", "found_texts"):
-                self._base.connection.execute(f"INSERT INTO {table} ({table}) VALUES ('rebuild')")
 
     def _forks(self, chat_id: str, messages: Sequence[Message]) -> tuple[Fork, ...]:
         found = self._base.all(

@@ -103,7 +103,7 @@ def test_lost_messages_are_stood_in_for_by_ones_that_say_so(path: Path) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("what", ["header", "first page", "schema bytes"])
+@pytest.mark.parametrize("what", ["header", "first page", "schema bytes", "a column's name"])
 def test_store_given_a_damaged_first_page_then_carries_over_everything(
     path: Path, what: str
 ) -> None:
@@ -114,6 +114,8 @@ def test_store_given_a_damaged_first_page_then_carries_over_everything(
             overwrite(path, 0, b"not SQLite at all")
         case "first page":
             overwrite(path, 0)
+        case "a column's name":
+            path.write_bytes(path.read_bytes().replace(b"rating_note TEXT", b"rating_nope TEXT"))
         case _:
             with path.open("r+b") as file:
                 file.seek(100)
