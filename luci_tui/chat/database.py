@@ -127,7 +127,8 @@ class Database:
             backup = migrate(connection, self.path)
             if backup is not None:
                 self.notice = f"The chats were brought to a newer form; the old one is {backup}."
-            _end_streams(connection)
+            with transaction(connection):
+                end_streams(connection)
         except BaseException:
             connection.close()
             raise
@@ -159,25 +160,29 @@ def _lock(path: Path) -> int:
     return lock_fd
 
 
-def _end_streams(connection: sqlite3.Connection) -> None:
-    """Turn what streamed when the process ended into interrupted messages with their text."""
+def end_streams(connection: sqlite3.Connection, chat_id: str | None = None) -> None:
+    """Turn messages that stream no longer into interrupted ones with their text.
+
+    Args:
+        connection: One with an open transaction.
+        chat_id: Of one chat alone; None = of all.
+    """
     columns = ", ".join(rows.MESSAGE_COLUMNS)
     streaming = connection.execute(
-        f"SELECT n, {columns} FROM messages WHERE state = 'streaming'"
+        f"SELECT n, {columns} FROM messages"
+        " WHERE state = 'streaming' AND chat_id = ifnull(?, chat_id)",
+        (chat_id,),
     ).fetchall()
-    if not streaming:
-        return
-    with transaction(connection):
-        for n, *row in streaming:
-            message = rows.pieces_of(connection, n).onto(rows.message_of(row))
-            connection.execute(
-                "UPDATE messages SET state = ?, text = ?, reasoning = ?, details = ? WHERE n = ?",
-                (
-                    MessageState.INTERRUPTED,
-                    message.text,
-                    message.reasoning,
-                    rows.details_of(message),
-                    n,
-                ),
-            )
-            connection.execute("DELETE FROM pieces WHERE message_n = ?", (n,))
+    for n, *row in streaming:
+        message = rows.pieces_of(connection, n).onto(rows.message_of(row))
+        connection.execute(
+            "UPDATE messages SET state = ?, text = ?, reasoning = ?, details = ? WHERE n = ?",
+            (
+                MessageState.INTERRUPTED,
+                message.text,
+                message.reasoning,
+                rows.details_of(message),
+                n,
+            ),
+        )
+        connection.execute("DELETE FROM pieces WHERE message_n = ?", (n,))

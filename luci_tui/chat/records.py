@@ -117,7 +117,7 @@ class LeftOut(Record):
     n_messages: int = Field(ge=1)
     tokens: int = Field(ge=0)
     is_estimated: bool = False
-    """True = not every text of the run was counted; the rest is taken in proportion."""
+    """True = not every text of the run was counted; the rest is estimated by its bytes."""
     is_summarised: bool = False
     """True = the summary that was sent speaks for them."""
 

@@ -241,8 +241,10 @@ def _schema_pages(data: bytearray) -> list[int]:
 def _read(connection: sqlite3.Connection) -> Salvage:
     salvage = Salvage()
     for row in _rows(connection, "chats", rows.CHAT_COLUMNS, salvage):
+        chat = rows.session_of(row[1:])
         try:
-            salvage.chats.append(rows.session_of(row[1:]))
+            # What was made of a damaged row may still be none that can be stored.
+            salvage.chats.append(ChatSession.model_validate(chat.model_dump()))
         except ValueError:
             salvage.n_unreadable += 1
     columns = ("chat_id", *rows.MESSAGE_COLUMNS)

@@ -47,7 +47,12 @@ def session_of(row: Row) -> ChatSession:
     except ValueError:
         # Damage that SQLite cannot see; the chat is worth more than its parameters.
         fields["parameters"] = Parameters()
-    return ChatSession.model_validate(fields)
+    try:
+        return ChatSession.model_validate(fields)
+    except ValueError:
+        return ChatSession.model_construct(
+            id=str(fields["id"]), title=str(fields["title"]), created_ms=0, updated_ms=0
+        )
 
 
 def row_of_session(session: ChatSession) -> list[object]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from luci_tui.chat import rows
-from luci_tui.chat.database import Database
+from luci_tui.chat.database import Database, end_streams
 from luci_tui.chat.records import (
     ChatRow,
     ChatSession,
@@ -229,7 +229,7 @@ class ChatStore:
         """Return a chat with its active branch and the places where that forks."""
         session = self.session(chat_id)
         leaf = session.active_leaf_id
-        messages = self.branch(chat_id, leaf) if leaf else ()
+        messages = self._active_branch(chat_id, leaf) if leaf else ()
         return OpenedChat(session=session, messages=messages, forks=self._forks(chat_id, messages))
 
     def branch(self, chat_id: str, leaf_id: str) -> tuple[Message, ...]:
@@ -324,18 +324,20 @@ class ChatStore:
         changes: dict[str, object] = {"active_leaf_id": reply.id, "updated_ms": now}
         if not session.title:
             changes["title"] = automatic_title(user.text)
-        with self._base.write("your message"):
+        with self._base.write("your message") as db:
+            end_streams(db, chat_id)
             self._insert(chat_id, (user, reply))
             self._update_session(session.model_copy(update=changes))
         return user, reply
 
     def begin_reply(self, chat_id: str, parent_id: str, model: str) -> Message:
-        """Store an empty reply below a message that is there, and make its branch the active one."""
+        """Store an empty reply below a message, and make its branch the active one."""
         parent = self.message(chat_id, parent_id)
         now = self._clock()
         reply = _empty_reply(parent.id, model, now)
         changes = {"active_leaf_id": reply.id, "updated_ms": now}
-        with self._base.write("another answer"):
+        with self._base.write("another answer") as db:
+            end_streams(db, chat_id)
             self._insert(chat_id, (reply,))
             self._update_session(self.session(chat_id).model_copy(update=changes))
         return reply
@@ -428,6 +430,16 @@ class ChatStore:
         return tuple(search(self._base.all, query, order, limit))
 
     # Behind it.
+
+    def _active_branch(self, chat_id: str, leaf_id: str) -> tuple[Message, ...]:
+        try:
+            return self.branch(chat_id, leaf_id)
+        except ChatError:
+            # Damage that SQLite cannot see: any branch is better than none.
+            last = self._base.one(
+                "SELECT id FROM messages WHERE chat_id = ? ORDER BY n DESC LIMIT 1", (chat_id,)
+            )
+            return self.branch(chat_id, last[0]) if last else ()
 
     def _forks(self, chat_id: str, messages: Sequence[Message]) -> tuple[Fork, ...]:
         found = self._base.all(
