@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from luci_tui.chat.records import ChatSession, Message, MessageState, Role
 from luci_tui.chat.store import ChatStore, new_id
 from luci_tui.engine import frames
@@ -30,9 +32,9 @@ class FakeLease:
     engine: EngineClient
 
 
-@dataclass(frozen=True)
-class FakeProgress:
-    words: str
+class FakeProgress(BaseModel):
+    kind: str
+    name: str = ""
     fraction: float | None = None
 
 

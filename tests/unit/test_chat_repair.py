@@ -216,7 +216,7 @@ def test_damage_that_shows_later_is_explained(path: Path) -> None:
     chat = store.chats()[-1].session
     for page in range(1, path.stat().st_size // PAGE):
         overwrite(path, page)
-    store._base.connection.execute("PRAGMA cache_size = 0")  # noqa: SLF001
-    with pytest.raises(ChatError, match="is damaged: .*Restart luci"):
+    store._base.connection.execute("PRAGMA cache_size = 0")
+    with pytest.raises(ChatError, match=r"is damaged: .*Restart luci"):
         store.messages(chat.id)
     store.close()

@@ -27,7 +27,7 @@ from luci_tui.errors import ChatError
 from tests.support.chats import finished, integrity, told
 
 DISK = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -274,12 +274,12 @@ def test_full_store_refuses_a_turn_in_one_sentence_and_goes_on(path: Path) -> No
 
 def test_read_only_file_is_explained(store: ChatStore, path: Path) -> None:
     store.create()
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as other:
-        with pytest.raises(
-            ChatError, match="cannot be written to: a chat could not be stored"
-        ) as caught:
-            with schema.explained(path, "a chat"):
-                other.execute("DELETE FROM chats")
+    with (
+        closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as other,
+        pytest.raises(ChatError, match="cannot be written to: a chat could not") as caught,
+        schema.explained(path, "a chat"),
+    ):
+        other.execute("DELETE FROM chats")
     assert caught.value.code == "read_only"
 
 
@@ -354,64 +354,74 @@ def test_automatic_title(prompt: str, title: str) -> None:
     assert automatic_title(prompt) == title
 
 
+class Tree:
+    """What a tree of messages should look like, kept in dictionaries."""
+
+    def __init__(self) -> None:
+        self.parents: dict[str, str | None] = {}
+        self.children: dict[str | None, list[str]] = {}
+        self.users: list[str] = []
+        self.leaf: str | None = None
+
+    def put(self, *messages: Message) -> None:
+        for message in messages:
+            self.parents[message.id] = message.parent_id
+            self.children.setdefault(message.parent_id, []).append(message.id)
+            self.users += [message.id] if message.role is Role.USER else []
+            self.leaf = message.id
+
+    def select(self, message_id: str) -> None:
+        self.leaf = message_id
+        while self.children.get(self.leaf):
+            self.leaf = self.children[self.leaf][-1]
+
+    def branch(self) -> list[str]:
+        found: list[str] = []
+        walk = self.leaf
+        while walk is not None:
+            found.insert(0, walk)
+            walk = self.parents[walk]
+        return found
+
+    def forks(self) -> dict[str, list[str]]:
+        siblings = {key: self.children[self.parents[key]] for key in self.branch()}
+        return {key: family for key, family in siblings.items() if len(family) > 1}
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["send", "edit", "again", "select"]), st.floats(0, 0.99))
+)
+
+
 @DISK
-@given(data=st.data())
-def test_tree_keeps_its_shape_under_any_operations(tmp_path: Path, data: st.DataObject) -> None:
-    """Compare the store with a dictionary of parents after each operation."""
+@given(steps=STEPS, restarts=st.booleans())
+def test_tree_keeps_its_shape_under_any_operations(
+    tmp_path: Path, steps: list[tuple[str, float]], restarts: bool
+) -> None:
     path = tmp_path / f"{new_id()}.db"
     store = ChatStore(path)
     chat = store.create()
-    parents: dict[str, str | None] = {}
-    children: dict[str | None, list[str]] = {}
-    roles: dict[str, Role] = {}
-    leaf: str | None = None
-
-    def put(message: Message) -> None:
-        parents[message.id] = message.parent_id
-        children.setdefault(message.parent_id, []).append(message.id)
-        roles[message.id] = message.role
-
-    for step in data.draw(st.lists(st.sampled_from("send edit again select restart".split()))):
-        users = [key for key, role in roles.items() if role is Role.USER]
-        match step:
-            case "send":
-                user, reply = store.begin_turn(chat.id, "t", parent_id=leaf, model="m")
-            case "edit" if users:
-                old = data.draw(st.sampled_from(users))
-                user, reply = store.begin_turn(chat.id, "t", parent_id=parents[old], model="m")
-            case "again" if users:
-                user, reply = (
-                    None,
-                    store.begin_reply(chat.id, data.draw(st.sampled_from(users)), "m"),
-                )
-            case "select" if users:
-                leaf = data.draw(st.sampled_from(sorted(parents)))
-                store.select(chat.id, leaf)
-                while children.get(leaf):
-                    leaf = children[leaf][-1]
-                continue
-            case "restart":
-                store.close()
-                store = ChatStore(path)
-                continue
-            case _:
-                continue
-        for message in (user, reply):
-            if message is not None:
-                put(message)
-        leaf = reply.id
+    tree = Tree()
+    for step, place in steps:
+        user = tree.users[int(place * len(tree.users))] if tree.users else None
+        if step == "send":
+            tree.put(*store.begin_turn(chat.id, "t", parent_id=tree.leaf, model="m"))
+        elif step == "edit" and user:
+            parent_id = tree.parents[user]
+            tree.put(*store.begin_turn(chat.id, "t", parent_id=parent_id, model="m"))
+        elif step == "again" and user:
+            tree.put(store.begin_reply(chat.id, user, "m"))
+        elif step == "select" and user:
+            message_id = sorted(tree.parents)[int(place * len(tree.parents))]
+            store.select(chat.id, message_id)
+            tree.select(message_id)
+    if restarts:
+        store.close()
+        store = ChatStore(path)
     opened = store.open(chat.id)
-    expected: list[str] = []
-    walk = leaf
-    while walk is not None:
-        expected.insert(0, walk)
-        walk = parents[walk]
-    assert [message.id for message in opened.messages] == expected
-    assert opened.session.active_leaf_id == leaf
-    assert {m.id: m.parent_id for m in store.messages(chat.id)} == parents
-    forks = {fork.message_id: list(fork.sibling_ids) for fork in opened.forks}
-    assert forks == {
-        key: children[parents[key]] for key in expected if len(children[parents[key]]) > 1
-    }
+    assert [message.id for message in opened.messages] == tree.branch()
+    assert opened.session.active_leaf_id == tree.leaf
+    assert {m.id: m.parent_id for m in store.messages(chat.id)} == tree.parents
+    assert {fork.message_id: list(fork.sibling_ids) for fork in opened.forks} == tree.forks()
     store.close()
     assert integrity(path) == "ok"
