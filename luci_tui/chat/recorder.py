@@ -12,7 +12,7 @@ from luci_tui.chat.store_thread import StoreThread
 from luci_tui.engine import frames
 from luci_tui.errors import ChatError
 
-STORE_INTERVAL_S = 0.1
+STORE_INTERVAL_S = 0.05
 """From one piece on the disk to the next; with the time of the write itself, text waits well
 below the 250 ms that a crash may cost."""
 

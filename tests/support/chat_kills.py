@@ -29,8 +29,12 @@ from luci_tui.engine.echo import EchoEngine
 from tests.support import engines
 from tests.support.chats import FakeModels, integrity
 
-LONGEST_LIFE_S = 2.0
-"""A victim is killed at a moment between its fork and this."""
+LONGEST_LIFE_S = 1.5
+"""A victim is killed within this time of its fork, of its first turn or of its first text."""
+BEGINNINGS = (b"", b'"turn"', b'"delta"', b'"delta"', b'"delta"')
+"""What the moment is counted from; with the first one, kills meet the opening of the file."""
+LONGEST_START_S = 30.0
+MAX_LETTERS = 1200
 WORD_PAUSE_S = 0.01
 
 
@@ -93,7 +97,7 @@ async def answer_until_killed(path: Path, chat_id: str, pipe_fd: int, seed: int)
     while True:
         number += 1
         words = " ".join(f"{seed}-{number}-{n}" for n in range(chance.choice([3, 40, 400])))
-        async with aclosing(service.send(chat_id, words[:4000])) as events:
+        async with aclosing(service.send(chat_id, words[:MAX_LETTERS])) as events:
             async for event in events:
                 if isinstance(event, TurnStarted):
                     tell(
@@ -101,7 +105,7 @@ async def answer_until_killed(path: Path, chat_id: str, pipe_fd: int, seed: int)
                         "turn",
                         user=event.user_message_id,
                         reply=event.reply_id,
-                        text=words[:4000],
+                        text=words[:MAX_LETTERS],
                     )
                 elif isinstance(event, TurnDone):
                     tell(pipe_fd, "done", reply=event.reply_id)
@@ -124,11 +128,7 @@ def kill_once(path: Path, chat_id: str, seed: int) -> KillReport:
     pid = victim(path, chat_id, write_fd, seed)
     os.close(write_fd)
     os.set_blocking(read_fd, False)
-    end = time.monotonic() + random.Random(-seed).uniform(0.0, LONGEST_LIFE_S)
-    told = b""
-    while (left := end - time.monotonic()) > 0:
-        told += drained(read_fd)
-        time.sleep(min(left, 0.02))
+    told = watch_until_its_end(read_fd, random.Random(-seed))
     killed_at = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
@@ -139,6 +139,21 @@ def kill_once(path: Path, chat_id: str, seed: int) -> KillReport:
     os.close(read_fd)
     lines = [json.loads(line) for line in told.splitlines() if line.endswith(b"}")]
     return examine(path, chat_id, lines, killed_at)
+
+
+def watch_until_its_end(read_fd: int, chance: random.Random) -> bytes:
+    """Read what a victim says until the moment of its end comes."""
+    told = b""
+    beginning = chance.choice(BEGINNINGS)
+    give_up = time.monotonic() + LONGEST_START_S
+    while beginning not in told and time.monotonic() < give_up:
+        time.sleep(0.005)
+        told += drained(read_fd)
+    end = time.monotonic() + chance.uniform(0.0, LONGEST_LIFE_S)
+    while (left := end - time.monotonic()) > 0:
+        told += drained(read_fd)
+        time.sleep(min(left, 0.02))
+    return told
 
 
 def drained(read_fd: int) -> bytes:
