@@ -11,6 +11,7 @@
     │   │   └── EndpointBusyError  a server elsewhere has no room for it now
     │   └── WorkerLostError  the worker process ended while it was needed
     ├── HostError        the background host cannot be started, reached or used
+    ├── ChatError        a chat could not be read, changed, answered or stored
     ├── EvalError        a tier test could not be run
     └── TrainingError    a training step could not be run
 
@@ -98,6 +99,12 @@ class HostError(LuciError):
     """The background host cannot be started, reached or used."""
 
     code = "host"
+
+
+class ChatError(LuciError):
+    """A chat could not be read, changed, answered or stored."""
+
+    code = "chat"
 
 
 class EvalError(LuciError):

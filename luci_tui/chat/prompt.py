@@ -1,0 +1,125 @@
+"""Turn what a prompt keeps of a chat into the request that an engine understands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from luci_tui.chat.model import ModelSpec, Turn
+from luci_tui.chat.records import ChatSession, Message, Parameters, Role, ToolCall
+from luci_tui.chat.request import build_request
+from luci_tui.chat.seams import Lease, TurnOptions
+from luci_tui.engine import frames
+
+SUMMARY_HEADING = "Summary of the earlier conversation:"
+
+
+def effective(session: ChatSession, options: TurnOptions) -> Parameters:
+    """Give the parameters of one turn: the chat's, and what the turn wants otherwise."""
+    changes = {
+        "sampling": options.sampling,
+        "max_tokens": options.max_tokens,
+        "policy": options.policy,
+        "enable_thinking": options.enable_thinking,
+    }
+    given = {name: value for name, value in changes.items() if value is not None}
+    return session.parameters.model_copy(update=given)
+
+
+def system_text(session: ChatSession, lease: Lease, summary: Message | None = None) -> str:
+    """Give the system message: the chat's or the entry's, and the summary behind it."""
+    parts = [session.system or lease.entry.system]
+    if summary is not None:
+        parts.append(f"{SUMMARY_HEADING}\n{summary.text}")
+    return "\n\n".join(part for part in parts if part)
+
+
+def sampling_of(
+    parameters: Parameters, options: TurnOptions, lease: Lease
+) -> frames.SamplingParams:
+    """Give the sampler chain of one turn."""
+    sampling = parameters.sampling or lease.entry.sampling
+    if options.seed is None:
+        return sampling
+    return sampling.model_copy(update={"seed": options.seed})
+
+
+def answers_alone(lease: Lease) -> str:
+    """Say why a model gets the last message alone, in one sentence; empty = it gets the chat."""
+    if lease.entry.answers_with_command:
+        return f"{lease.entry.name} answers each request alone, so no earlier message was sent."
+    if not lease.info.has_chat_template:
+        return f"{lease.entry.name} has no chat template, so the last message was sent alone."
+    return ""
+
+
+def request_of(
+    session: ChatSession,
+    options: TurnOptions,
+    lease: Lease,
+    kept: Sequence[Message],
+    summary: Message | None,
+) -> frames.Generate:
+    """Make the request for the answer to the last message of `kept`."""
+    parameters = effective(session, options)
+    sampling = sampling_of(parameters, options, lease)
+    system = system_text(session, lease, summary)
+    if answers_alone(lease):
+        spec = ModelSpec(
+            label=lease.entry.name,
+            load=frames.LoadSpec(model_path=lease.info.model_path),
+            sampling=sampling,
+            system=system,
+            answers_with_command=lease.entry.answers_with_command,
+            max_tokens=parameters.max_tokens,
+        )
+        turn = Turn(kept[-1].role, kept[-1].text)
+        return build_request(spec, lease.info, [turn], enable_thinking=parameters.enable_thinking)
+    messages = chat_messages(kept)
+    if system:
+        messages.insert(0, {"role": "system", "content": system})
+    return frames.Generate(
+        request_id=0,
+        messages_json=json.dumps(messages, ensure_ascii=False),
+        tools_json=options.tools_json,
+        tool_choice=options.tool_choice,
+        enable_thinking=parameters.enable_thinking,
+        max_tokens=parameters.max_tokens,
+        sampling=sampling,
+    )
+
+
+def chat_messages(messages: Sequence[Message]) -> list[dict[str, object]]:
+    """Make OpenAI's messages.
+
+    Neighbours of one role, such as two prompts of which the first was never answered, become one
+    message, because many templates accept nothing else.
+    """
+    made: list[dict[str, object]] = []
+    for message in messages:
+        before = made[-1] if made else {}
+        is_plain = message.role in (Role.USER, Role.SYSTEM) or (
+            message.role is Role.ASSISTANT and not message.tool_calls and "tool_calls" not in before
+        )
+        if is_plain and before.get("role") == message.role.value:
+            before["content"] = f"{before['content']}\n\n{message.text}"
+        else:
+            made.append(_chat_message(message))
+    return made
+
+
+def _chat_message(message: Message) -> dict[str, object]:
+    made: dict[str, object] = {"role": message.role.value, "content": message.text}
+    if message.tool_calls:
+        made["tool_calls"] = [_tool_call(call) for call in message.tool_calls]
+    if message.role is Role.TOOL:
+        made["tool_call_id"] = message.tool_call_id
+    return made
+
+
+def _tool_call(call: ToolCall) -> dict[str, object]:
+    return {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments},
+    }
