@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
+from luci_tui.host.openai.key import KeyRing
 from luci_tui.host.openai.limits import FairGate
 from luci_tui.host.openai.metrics import ApiMetrics
 from luci_tui.host.openai.settings import ServeSettings
@@ -103,3 +104,5 @@ class Services:
     settings: ServeSettings
     gate: FairGate
     metrics: ApiMetrics
+    keys: KeyRing = field(default_factory=KeyRing)
+    """Without a key in it, `settings.require_key` lets nobody in."""
