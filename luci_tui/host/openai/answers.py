@@ -61,6 +61,8 @@ class Session:
     answering: Answering
     lease: LeaseView
     services: Services
+    text_param: str = "messages"
+    """The field of the request that holds its text; a refusal of the engine names it."""
 
     async def generate(
         self, command: frames.Generate
@@ -82,7 +84,7 @@ class Session:
                     yield event
         except LuciError as error:
             is_complete = True
-            raise from_luci(error) from error
+            raise from_luci(error, self.text_param) from error
         finally:
             if not is_complete:
                 metrics.cancelled.labels(name).inc()
@@ -96,7 +98,7 @@ class Session:
         try:
             return await self.lease.engine.ask(command)
         except LuciError as error:
-            raise from_luci(error) from error
+            raise from_luci(error, self.text_param) from error
 
 
 def find_entry(services: Services, name: str) -> EntryView:
@@ -117,7 +119,11 @@ def find_entry(services: Services, name: str) -> EntryView:
 
 @asynccontextmanager
 async def open_session(
-    services: Services, model: str, client: str, places: int = 1
+    services: Services,
+    model: str,
+    client: str,
+    places: int = 1,
+    text_param: str = "messages",
 ) -> AsyncGenerator[Session]:
     """Wait for a turn and hold the model inside the `async with`.
 
@@ -126,6 +132,7 @@ async def open_session(
         model: The name that was asked for.
         client: Whose turn it uses.
         places: Answers that will run at once.
+        text_param: The field of the request that holds its text.
 
     Raises:
         ApiError: there is no such model, it cannot be loaded, or the queue is full.
@@ -139,7 +146,7 @@ async def open_session(
             raise from_luci(error) from error
         n_places = lease.info.n_slots * max(1, lease.entry.max_workers)
         services.gate.set_capacity(entry.name, n_places)
-        yield Session(Answering(lease.entry.name, lease.info), lease, services)
+        yield Session(Answering(lease.entry.name, lease.info), lease, services, text_param)
 
 
 async def run(

@@ -93,13 +93,18 @@ def invalid_request(
     return ApiError(400, code, message, param=param)
 
 
-def from_luci(error: LuciError) -> ApiError:
-    """Turn a failure of the engine or of the model manager into an answer."""
+def from_luci(error: LuciError, text_param: str = "messages") -> ApiError:
+    """Turn a failure of the engine or of the model manager into an answer.
+
+    Args:
+        error: What failed.
+        text_param: The field of the request that holds its text.
+    """
     match error:
         case CatalogError():
             return ApiError(404, "model_not_found", error.message, param="model")
         case RequestError() if error.code in _REFUSED_CODES:
-            return ApiError(400, error.code, error.message, param=_param(error.code))
+            return ApiError(400, error.code, error.message, param=_param(error.code, text_param))
         case WorkerLostError():
             return ApiError(503, error.code, error.message, retry_after_s=RETRY_AFTER_S)
         case ModelLoadError() if error.code in {"out_of_memory", "not_loaded"}:
@@ -139,10 +144,10 @@ def _openai_type(status: int) -> str:
     return _OPENAI_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
 
 
-def _param(code: str) -> str | None:
+def _param(code: str, text_param: str) -> str | None:
     """Name the field that an engine's refusal is about, where the code tells."""
     return {
-        "context_length_exceeded": "messages",
+        "context_length_exceeded": text_param,
         "invalid_schema": "response_format",
         "invalid_grammar": "grammar",
     }.get(code)
