@@ -39,13 +39,8 @@ def build_app(services: Services) -> FastAPI:
         response.headers.update(error.headers or {})
         return response
 
-    @app.exception_handler(Exception)
-    async def on_any_error(request: Request, _error: Exception) -> Response:
-        msg = "The server met an error that it does not know; its log has more. Try again."
-        return _error_response(request, ApiError(500, "internal_error", msg))
-
     # The handlers are only met through the app, but a linter cannot see that.
-    del on_api_error, on_luci_error, on_http_error, on_any_error
+    del on_api_error, on_luci_error, on_http_error
     app.add_middleware(Guard, services=services)
     return app
 

@@ -43,6 +43,8 @@ _PREFIX = "cmpl"
 
 Token = Annotated[int, Field(ge=0, le=MAX_INT)]
 TokenList = Annotated[list[Token], Field(min_length=1)]
+TokenLists = Annotated[list[TokenList], Field(min_length=1)]
+Texts = Annotated[list[str], Field(min_length=1)]
 
 REFUSED: Refused = {
     "best_of": ("Ask for n answers and choose among them.", (1,)),
@@ -54,7 +56,7 @@ class CompletionRequest(SamplingFields):
     """The body of POST /v1/completions."""
 
     model: str = Field(min_length=1, max_length=1024)
-    prompt: str | TokenList | Annotated[list[str], Field(min_length=1)] | list[TokenList]
+    prompt: str | TokenList | Texts | TokenLists
     stream: bool = False
     stream_options: StreamOptions | None = None
     max_tokens: Natural = DEFAULT_MAX_TOKENS

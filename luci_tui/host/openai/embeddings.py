@@ -29,13 +29,16 @@ RERANK_REFUSED: Refused = {
 EventT = TypeVar("EventT", bound=frames.Frame)
 
 Text = Annotated[str, Field(min_length=1)]
+Texts = Annotated[list[Text], Field(min_length=1)]
+Tokens = Annotated[list[int], Field(min_length=1)]
+TokenLists = Annotated[list[list[int]], Field(min_length=1)]
 
 
 class EmbeddingRequest(RequestModel):
     """The body of POST /v1/embeddings."""
 
     model: str = Field(min_length=1, max_length=1024)
-    input: Text | Annotated[list[Text], Field(min_length=1)] | list[int] | list[list[int]]
+    input: Text | Texts | Tokens | TokenLists
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Positive | None = None
 

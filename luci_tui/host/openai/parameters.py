@@ -155,9 +155,14 @@ def read_request(
 def _refusal(error: ValidationError) -> ApiError:
     """Turn the complaint that got furthest into the sentence for the client."""
     problems = error.errors(include_url=False, include_input=False, include_context=False)
-    worst = max(problems, key=lambda problem: len(problem["loc"]))
+    # Of a union's branches the one that fits best, so a wrong value comes before a wrong type.
+    worst = max(problems, key=lambda one: (len(one["loc"]), not one["type"].endswith("_type")))
     param = field_path(worst["loc"])
     kind = worst["type"]
+    if kind == "json_invalid":
+        # The guard has parsed it, so this is what it lets pass: half of a surrogate pair.
+        msg = "The body holds a text that is no Unicode. Correct it."
+        return invalid_request(msg, code="invalid_json")
     if kind == "missing":
         return invalid_request(
             f"{param} is missing. Add it.", param=param, code="missing_required_parameter"

@@ -67,6 +67,9 @@ class GuardedProtocol(HttpToolsProtocol):
         """What comes in is dropped."""
         self._n_header_bytes = 0
         self._n_unparsed_bytes = 0
+        """Of headers that have not ended yet."""
+        self._has_ended = False
+        """A message came to its end in the data that is parsed now."""
 
     @classmethod
     def limits(cls, settings: ServeSettings) -> type[GuardedProtocol]:
@@ -102,8 +105,9 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         if self._header_timer is None and not self._is_answering() and not self._is_in_body:
             self._start_header_timer()
+        self._has_ended = False
         super().data_received(data)
-        if self._is_in_headers:
+        if self._is_in_headers and not self._has_ended:
             # A header that never ends is not handed out by the parser, but it grows there.
             self._n_unparsed_bytes += len(data)
             if self._n_unparsed_bytes > self.settings.max_header_bytes and not self._is_deaf:
@@ -144,7 +148,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Wait for the next request."""
         super().on_message_complete()
         self._is_in_headers, self._is_in_body = True, False
-        self._n_unparsed_bytes = 0
+        self._n_unparsed_bytes, self._has_ended = 0, True
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser could not read; an answer that is on its way comes first."""

@@ -14,6 +14,7 @@ from contextlib import suppress
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from luci_tui.host.openai.body import ClientGoneError
+from luci_tui.host.openai.errors import ApiError
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ async def run_watched(
     """Run the app with a body that was read before, until it ends or the client goes.
 
     Raises:
+        ApiError: the app failed; the client may have a part of its answer.
         ClientGoneError: the client went first.
     """
     gone = asyncio.Event()
@@ -79,20 +81,21 @@ async def run_watched(
         for task in (work, watcher):
             task.cancel()
         for task in (work, watcher):
-            with suppress(asyncio.CancelledError, ClientGoneError):
+            with suppress(asyncio.CancelledError, ClientGoneError, ApiError):
                 await task
 
 
 async def _call(app: ASGIApp, scope: Scope, receive: Receive, response: Response) -> None:
     try:
         await app(scope, receive, response.send)
-    except ClientGoneError:
+    except (ApiError, ClientGoneError):
         raise
     except Exception as error:
-        # The client has its 500 from the app's handler. The text of the error is left out of the
-        # log, for it may quote the request.
+        # The text of the error is left out of the log, for it may quote the request.
         frames = "".join(traceback.format_tb(error.__traceback__))
         logger.error("a request failed with %s:\n%s", type(error).__name__, frames)
+        msg = "The server met an error that it does not know; its log has more. Try again."
+        raise ApiError(500, "internal_error", msg) from error
 
 
 async def _wait_until_gone(receive: Receive) -> None:
