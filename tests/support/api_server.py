@@ -106,7 +106,14 @@ def services(shelf: Shelf, **settings: object) -> Services:
 @asynccontextmanager
 async def serving(shelf: Shelf, **settings: object) -> AsyncGenerator[ApiServer]:
     """Serve inside the `async with`."""
-    server = ApiServer(services(shelf, **settings))
+    async with serving_with(services(shelf, **settings)) as server:
+        yield server
+
+
+@asynccontextmanager
+async def serving_with(made: Services) -> AsyncGenerator[ApiServer]:
+    """Serve with services that the test keeps an eye on."""
+    server = ApiServer(made)
     await server.start()
     try:
         yield server

@@ -229,7 +229,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def close(self) -> None:
         """Close the connection; one whose request is not read to its end lingers first."""
-        if self._is_in_body:
+        if self.flow.write_paused:
+            # The client does not read, so what is buffered would wait for ever.
+            self.transport.abort()
+        elif self._is_in_body:
             self._linger()
         else:
             self.transport.close()

@@ -5,6 +5,7 @@ A pure ASGI middleware around the whole app, so that no route can be reached pas
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ipaddress
 import logging
@@ -16,11 +17,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from luci_tui.host.openai import watch
 from luci_tui.host.openai.body import ClientGoneError, parse_object, read_body
-from luci_tui.host.openai.errors import ApiError, body_for
+from luci_tui.host.openai.errors import RETRY_AFTER_S, ApiError, body_for
 from luci_tui.host.openai.services import Services
 
 OPEN_PATHS = frozenset({"/health"})
 """The only paths that need no key."""
+
+CLIENT_GONE = 499
+"""Counted for a client that left before its answer. Source: nginx's own status code."""
 
 _LOOPBACK_NAMES = ("127.0.0.1", "[::1]", "localhost")
 _LOOPBACK_ORIGIN = re.compile(r"https?://(?:127\.0\.0\.1|\[::1\]|localhost)(?::\d{1,5})?")
@@ -73,7 +77,12 @@ class Guard:
         except ApiError as error:
             await _refuse(scope["path"], error, response)
         except ClientGoneError:
-            response.status = response.status or 499
+            response.status = response.status or CLIENT_GONE
+        except asyncio.CancelledError:
+            # Nothing but the server's `stop` cancels a request from outside.
+            msg = "The server is being stopped. Try again later."
+            stopped = ApiError(503, "shutting_down", msg, retry_after_s=RETRY_AFTER_S)
+            await _refuse(scope["path"], stopped, response)
         self._count(scope, response.status, time.perf_counter() - started)
 
     async def _handle(
