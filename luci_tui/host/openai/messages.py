@@ -1,0 +1,184 @@
+"""The messages of a chat request: who may say what, and what of it the engine gets."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from luci_tui.host.openai.errors import ApiError, invalid_request
+from luci_tui.host.openai.media import check_audio, check_image
+from luci_tui.host.openai.parameters import RequestModel
+
+MAX_MESSAGES = 4096
+FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+class ImageUrl(RequestModel):
+    """What an image_url part holds."""
+
+    url: str
+    detail: str | None = None
+
+
+class InputAudio(RequestModel):
+    """What an input_audio part holds."""
+
+    data: str
+    format: str
+
+
+class Part(RequestModel):
+    """One part of a message's content."""
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+    image_url: ImageUrl | None = None
+    input_audio: InputAudio | None = None
+    cache_control: JsonValue = None
+    """Ignored: the KV cache needs no hints."""
+
+
+class CalledFunction(RequestModel):
+    """The function of a tool call."""
+
+    name: str = Field(min_length=1, max_length=64)
+    arguments: str
+
+
+class ToolCall(RequestModel):
+    """A tool call that an assistant made."""
+
+    id: str = Field(min_length=1, max_length=256)
+    type: Literal["function"] = "function"
+    function: CalledFunction
+    index: int | None = None
+
+
+class Message(RequestModel):
+    """One message, of any role."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[Part] | None = None
+    name: Annotated[str, Field(max_length=256)] | None = None
+    tool_calls: list[ToolCall] | None = Field(default=None, max_length=128)
+    tool_call_id: Annotated[str, Field(max_length=256)] | None = None
+    reasoning_content: str | None = None
+    refusal: str | None = None
+    annotations: JsonValue = None
+    """Comes back when a client sends an answer of ours again; ignored."""
+    audio: None = None
+    function_call: None = None
+
+
+def engine_messages(messages: list[Message]) -> tuple[dict[str, JsonValue], ...]:
+    """Return the messages for the engine.
+
+    Raises:
+        ApiError: 400; a message has what its role may not have, or lacks what it needs.
+    """
+    open_calls: set[str] = set()
+    made: list[dict[str, JsonValue]] = []
+    for number, message in enumerate(messages):
+        where = f"messages[{number}]"
+        _check_role(message, where, open_calls)
+        made.append(_engine_message(message, where))
+    return tuple(made)
+
+
+def _check_role(message: Message, where: str, open_calls: set[str]) -> None:
+    """Check what belongs to a role; `open_calls` collects the ids that tools may answer."""
+    role = message.role
+    if message.tool_calls and role != "assistant":
+        raise _not_for(f"{where}.tool_calls", role, "assistant")
+    if message.tool_call_id is not None and role != "tool":
+        raise _not_for(f"{where}.tool_call_id", role, "tool")
+    if role == "tool":
+        if message.tool_call_id is None:
+            raise _missing(f"{where}.tool_call_id")
+        if message.tool_call_id not in open_calls:
+            raise invalid_request(
+                f"{where} answers the tool call {message.tool_call_id[:60]!r}, which no assistant "
+                "message before it made. Send that message too.",
+                param=f"{where}.tool_call_id",
+            )
+    for call in message.tool_calls or ():
+        open_calls.add(call.id)
+    has_other = role == "assistant" and (message.tool_calls or message.refusal)
+    if message.content is None and not has_other:
+        raise _missing(f"{where}.content")
+
+
+def _engine_message(message: Message, where: str) -> dict[str, JsonValue]:
+    text = _text(message, where)
+    made: dict[str, JsonValue] = {"role": message.role, "content": text}
+    if message.name:
+        made["name"] = message.name
+    if message.reasoning_content:
+        made["reasoning_content"] = message.reasoning_content
+    if message.tool_call_id is not None:
+        made["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        made["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.function.name, "arguments": call.function.arguments},
+            }
+            for call in message.tool_calls
+        ]
+    return made
+
+
+def _text(message: Message, where: str) -> str:
+    """Return the content as one text; text parts are joined by a line break."""
+    if isinstance(message.content, str):
+        return message.content
+    if message.content is None:
+        return message.refusal or ""
+    if not message.content:
+        raise invalid_request(f"{where}.content has no part. Add one.", param=f"{where}.content")
+    texts = [
+        _part_text(part, message.role, f"{where}.content[{number}]")
+        for number, part in enumerate(message.content)
+    ]
+    return "\n".join(texts)
+
+
+def _part_text(part: Part, role: str, where: str) -> str:
+    match part.type:
+        case "text":
+            if part.text is None:
+                raise _missing(f"{where}.text")
+            return part.text
+        case "refusal" if role == "assistant":
+            return part.refusal or ""
+        case "image_url" if role == "user":
+            if part.image_url is None:
+                raise _missing(f"{where}.image_url")
+            check_image(part.image_url.url, f"{where}.image_url.url")
+        case "input_audio" if role == "user":
+            if part.input_audio is None:
+                raise _missing(f"{where}.input_audio")
+            check_audio(part.input_audio.data, part.input_audio.format, f"{where}.input_audio")
+        case _:
+            pass
+    raise invalid_request(
+        f"{where}.type {part.type[:40]!r} is not taken from the role {role}. Send text.",
+        param=f"{where}.type",
+    )
+
+
+def _missing(param: str) -> ApiError:
+    return invalid_request(
+        f"{param} is missing. Add it.", param=param, code="missing_required_parameter"
+    )
+
+
+def _not_for(param: str, role: str, wanted: str) -> ApiError:
+    return invalid_request(
+        f"{param} belongs to a message of the role {wanted}, not {role}. Leave it out.",
+        param=param,
+    )

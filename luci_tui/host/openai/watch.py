@@ -1,0 +1,103 @@
+"""Runs the app for one request for as long as its client is there.
+
+When the client goes, the task is cancelled; the cancellation closes the engine's iterator, and
+the engine ends the answer before its next decode. Every endpoint gets this without asking for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from contextlib import suppress
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from luci_tui.host.openai.body import ClientGoneError
+from luci_tui.host.openai.errors import ApiError
+
+logger = logging.getLogger(__name__)
+
+
+class Response:
+    """The way out: knows what was sent, and does not wait for ever for a client to read.
+
+    Args:
+        send: The server's.
+        timeout_s: How long the client may leave what it was sent unread.
+    """
+
+    def __init__(self, send: Send, timeout_s: float) -> None:
+        self._send = send
+        self.headers: list[tuple[bytes, bytes]] = []
+        """Added to every response."""
+        self._timeout_s = timeout_s
+        self.status = 0
+        """0 = nothing was sent."""
+
+    async def send(self, message: Message) -> None:
+        """Send one ASGI message.
+
+        Raises:
+            ClientGoneError: the client does not read.
+        """
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", []), *self.headers]}
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._send(message)
+        except TimeoutError as error:
+            raise ClientGoneError from error
+
+
+async def run_watched(
+    app: ASGIApp, scope: Scope, body: bytes, receive: Receive, response: Response
+) -> None:
+    """Run the app with a body that was read before, until it ends or the client goes.
+
+    Raises:
+        ApiError: the app failed; the client may have a part of its answer.
+        ClientGoneError: the client went first.
+    """
+    gone = asyncio.Event()
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        if pending:
+            return pending.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    work = asyncio.create_task(_call(app, scope, receive_again, response))
+    watcher = asyncio.create_task(_wait_until_gone(receive))
+    try:
+        await asyncio.wait({work, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            gone.set()
+            raise ClientGoneError
+        work.result()
+    finally:
+        for task in (work, watcher):
+            task.cancel()
+        for task in (work, watcher):
+            with suppress(asyncio.CancelledError, ClientGoneError, ApiError):
+                await task
+
+
+async def _call(app: ASGIApp, scope: Scope, receive: Receive, response: Response) -> None:
+    try:
+        await app(scope, receive, response.send)
+    except (ApiError, ClientGoneError):
+        raise
+    except Exception as error:
+        # The text of the error is left out of the log, for it may quote the request.
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("a request failed with %s:\n%s", type(error).__name__, frames)
+        msg = "The server met an error that it does not know; its log has more. Try again."
+        raise ApiError(500, "internal_error", msg) from error
+
+
+async def _wait_until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
