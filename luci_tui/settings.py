@@ -31,6 +31,8 @@ class HostSettings(_Section):
     """Running answers and jobs get so long to end when the host is asked to leave."""
     model_ttl_s: float = 300
     """A model that nobody uses is unloaded after so long; 0 = at once, negative = never."""
+    log_texts: bool = False
+    """True = the session logs hold what users and models say, not only when and how long."""
     max_jobs: int = Field(default=8, ge=1, le=64)
     """Most jobs that run at the same time."""
 

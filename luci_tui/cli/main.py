@@ -19,6 +19,7 @@ from luci_tui.version import VERSION
 
 COMMANDS = (
     *("run", "embed", "inspect", "validate", "quantize", "imatrix"),
+    *("load", "unload", "ps", "serve", "host", "jobs"),
     *("bench", "devices", "doctor"),
 )
 """Each is a module of luci_tui.cli with a Typer app named `app`."""

@@ -97,6 +97,24 @@ class HostClient:
             "POST", "/luci/models/unload", messages.ModelName(name=name, force=force)
         )
 
+    # The HTTP API on a port.
+
+    async def serving(self) -> messages.Serving | None:
+        """Ask where the HTTP API listens; None = nowhere."""
+        return (await self.get("/luci/serve", messages.ServeState)).serving
+
+    async def start_serving(self, wanted: messages.StartServing) -> messages.Serving:
+        """Let the HTTP API listen."""
+        state = await self.post("/luci/serve", wanted, messages.ServeState)
+        if state.serving is None:
+            msg = "The host does not say where it serves. Restart it with `luci host restart`."
+            raise HostError(msg, code="broken_peer")
+        return state.serving
+
+    async def stop_serving(self) -> messages.Serving | None:
+        """End the HTTP API; gives where it listened, None = nowhere."""
+        return _parse(await self.request("DELETE", "/luci/serve"), messages.ServeState).serving
+
     # Jobs.
 
     async def jobs(self) -> tuple[messages.JobRecord, ...]:

@@ -121,7 +121,8 @@ async def _close(state: HostState) -> None:
     """Close every part, whatever the others do."""
     state.is_leaving = True
     state.events.close()
-    parts: list[tuple[str, Coroutine[object, object, None]]] = [
+    parts: list[tuple[str, Coroutine[object, object, object]]] = [
+        ("port", state.serve.stop()),
         ("turns", state.turns.drain(0)),
         ("engines", state.engines.drain(0)),
         ("jobs", state.jobs.close()),

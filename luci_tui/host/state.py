@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from luci_tui.host.engines import Engines, ModelSource
     from luci_tui.host.jobs import Jobs
     from luci_tui.host.run_files import RunFiles
-    from luci_tui.host.turns import Turns
+    from luci_tui.host.serving import Serve
+from luci_tui.host.turns import Turns
 
 MAX_HOST_EVENTS = 4096
 
@@ -44,6 +45,8 @@ class HostState:
     turns: Turns
     models: ModelSource
     engines: Engines
+    serve: Serve
+    """The HTTP API on a port, if a front end asked for it."""
     chats: Chats | None
     """None = a host for engines and jobs alone."""
     idle_exit_s: float
@@ -67,7 +70,7 @@ class HostState:
     def _keepers(self) -> list[str]:
         lines = [f"job {job.id} ({job.title})" for job in self.jobs.running]
         lines += [f"an answer in chat {turn.chat_id}" for turn in self.turns.running()]
-        return lines
+        return lines + self.serve.keepers()
 
     def ask_to_stop(self, drain_s: float | None = None) -> None:
         """Let the host leave; the first who asks sets the time, a second one ends the drain."""
@@ -106,6 +109,7 @@ class HostState:
             models=self.models.loaded(),
             jobs=self.jobs.running,
             turns=self.turns.running(),
+            serving=self.serve.serving,
             n_clients=self.activity.n_clients,
             notices=tuple(self.notices),
         )

@@ -14,6 +14,7 @@ from luci_tui import paths
 from luci_tui.errors import ConfigError, GgufError, ModelLoadError
 
 if TYPE_CHECKING:
+    from luci_tui.manager.startup import MakeEngine
     from pydantic import ValidationError
 
     from luci_tui.chat.model import ModelSpec
@@ -171,24 +172,35 @@ def build_host(files: RunFiles, options: Options) -> HostState:
     Raises:
         ConfigError: the settings cannot be used.
     """
+    from luci_tui.chat.journal import Journal
+    from luci_tui.host.api.chats import Chats
     from luci_tui.host.database import JobTable
+    from luci_tui.host.disk_chats import DiskChats
     from luci_tui.host.engines import Engines
     from luci_tui.host.events import EventLog
     from luci_tui.host.idle import Activity
     from luci_tui.host.job_kinds import file_job_kinds
     from luci_tui.host.jobs import Jobs
-    from luci_tui.host.plain_models import PlainModels
+    from luci_tui.host.managed_models import ChatModels, ManagedModels, ServedModels
+    from luci_tui.host.serving import Serve
     from luci_tui.host.state import MAX_HOST_EVENTS, HostState, note_job
     from luci_tui.host.turns import Turns
+    from luci_tui.manager.manager import ManagerOptions, ModelManager
+    from luci_tui.manager.registry import Registry
     from luci_tui.settings import load_settings
 
     settings = load_settings(files.home)
     kind = EngineKind(options.engine)
-    models = PlainModels(
-        lambda: build_engine(kind), lambda name: choose_model(name, kind=kind).load, (BUILTIN,)
+    registry = Registry()
+    manager = ModelManager(
+        registry, _engine_maker(kind), ManagerOptions(default_ttl_s=settings.host.model_ttl_s)
     )
+    models = ManagedModels(manager, registry)
     events = EventLog(MAX_HOST_EVENTS)
     activity = Activity()
+    notices: list[str] = []
+    journal = Journal(paths.logs_folder() / "chats", with_texts=settings.host.log_texts)
+    chats = DiskChats(files.home / "chats.db", ChatModels(manager), journal, notices.append)
     asked_s = options.idle_exit_s
     return HostState(
         files=files,
@@ -204,6 +216,19 @@ def build_host(files: RunFiles, options: Options) -> HostState:
         turns=Turns(),
         models=models,
         engines=Engines(models, lambda: build_engine(kind)),
-        chats=None,
+        serve=Serve(lambda: ServedModels(manager, registry)),
+        chats=Chats(shelf=chats, talk=chats, transfer=chats),
         idle_exit_s=settings.host.idle_exit_s if asked_s is None else asked_s,
+        notices=notices,
     )
+
+
+def _engine_maker(kind: EngineKind) -> MakeEngine:
+    """Return what makes the engines of the model manager."""
+    if kind is EngineKind.ECHO:
+        from luci_tui.engine.echo import EchoEngine
+
+        return lambda _entry, _index: EchoEngine()
+    from luci_tui.manager.engines import engine_maker
+
+    return engine_maker(paths.logs_folder())

@@ -86,11 +86,11 @@ class ModelStatus(Message):
 
     name: str
     state: str
-    """"loading", "ready", "restarting" or "failed"."""
+    """"loading", "ready", "unloading", "restarting" or "failed"."""
     n_leases: int = 0
     """Who uses it at this moment."""
     memory_bytes: int = 0
-    """What it takes by luci's own estimate; 0 = not known."""
+    """What its workers have in RAM, or are going to take; 0 = not known."""
     pinned: bool = False
     idle_s: float | None = None
     """Seconds since its last use; None = it is in use."""
@@ -98,6 +98,11 @@ class ModelStatus(Message):
     """None = it stays."""
     detail: str = ""
     """Why it restarts or failed; the fraction while it loads."""
+    pids: tuple[int, ...] = ()
+    """Its worker processes; empty for a model that is served elsewhere."""
+    n_workers: int = 0
+    n_restarts: int = 0
+    """Workers that were lost since the host started."""
 
 
 class ModelEntryInfo(Message):
@@ -311,6 +316,40 @@ class Turns(Message):
     turns: tuple[TurnRecord, ...]
 
 
+class StartServing(Message):
+    """Ask for the HTTP API on a port; see `host.openai.settings`."""
+
+    host: str = Field(default="127.0.0.1", max_length=255)
+    port: int = Field(default=8080, ge=0, le=65535)
+    """0 = any free one."""
+    allow_remote: bool = False
+    require_key: bool = True
+    host_names: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    log_prompts: bool = False
+    max_running: int = Field(default=16, ge=1)
+
+
+class Serving(Message):
+    """Where the HTTP API listens."""
+
+    url: str
+    """With /v1, as clients want it."""
+    host: str
+    port: int
+    needs_key: bool
+    key_file: str = ""
+    """Where the key lies; empty = none is asked for."""
+    is_remote: bool = False
+    """Other machines may reach it."""
+
+
+class ServeState(Message):
+    """Whether the HTTP API listens."""
+
+    serving: Serving | None
+
+
 class HostStatus(Message):
     """What `luci host status` shows."""
 
@@ -325,6 +364,8 @@ class HostStatus(Message):
     """Only those that run."""
     turns: tuple[TurnRecord, ...]
     """Only those that run."""
+    serving: Serving | None = None
+    """Where the HTTP API listens; None = nowhere."""
     n_clients: int
     """Requests that are being answered, streams included, without this one."""
     notices: tuple[str, ...] = ()
