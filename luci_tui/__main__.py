@@ -31,11 +31,11 @@ def _run(arguments: list[str]) -> int:
     return run_command_line(arguments, open_screen)
 
 
-def open_screen(model: str, engine: str) -> int:
+def open_screen(model: str, engine: str, resume: str | None = None) -> int:
     """Open the full-screen app on a model and return the exit code when it is left."""
     from luci_tui.tui.start import run_screen
 
-    return run_screen(model, engine)
+    return run_screen(model, engine, resume)
 
 
 if __name__ == "__main__":

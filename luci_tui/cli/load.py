@@ -9,11 +9,10 @@ import typer
 
 from luci_tui.cli.host_link import host_client
 from luci_tui.cli.main import Invocation
-from luci_tui.cli.names import for_host
 from luci_tui.cli.output import Progress, narrate, print_json, print_line
 from luci_tui.cli.session import run_async
 from luci_tui.errors import HostError
-from luci_tui.host.wiring import EngineKind
+from luci_tui.host.wiring import EngineKind, name_for_host
 
 if TYPE_CHECKING:
     from luci_tui.host.api.messages import JobRecord
@@ -32,7 +31,7 @@ def load(
     It stays until nobody has used it for a while (model_ttl_s in config.toml), or `luci unload`
     takes it out. Ctrl-C stops waiting; the load goes on in the host.
     """
-    job = run_async(_load(cast("Invocation", ctx.obj).engine, for_host(model)))
+    job = run_async(_load(cast("Invocation", ctx.obj).engine, name_for_host(model)))
     if json_output:
         print_json(job.model_dump(mode="json"))
         return

@@ -29,8 +29,8 @@ EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 """128 + SIGPIPE, what a program gets from the system that does not catch the signal."""
 
-OpenScreen = Callable[[str, str], int]
-"""(model name, engine kind) -> exit code."""
+OpenScreen = Callable[[str, str, str | None], int]
+"""(model name, engine kind, chat to go on with) -> exit code."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,10 @@ def luci(
     model: Annotated[
         str, typer.Option("--model", "-m", metavar="MODEL", help="Model for the screen.")
     ] = BUILTIN,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="CHAT", help='Go on with a chat; "last" = the one used last.'),
+    ] = None,
     engine: Annotated[EngineKind, typer.Option(hidden=True)] = EngineKind.WORKER,
     version: Annotated[  # noqa: ARG001
         bool,
@@ -116,7 +120,9 @@ def luci(
     shared = cast("Invocation", ctx.obj)
     ctx.obj = Invocation(engine=engine, open_screen=shared.open_screen)
     if ctx.invoked_subcommand is None:
-        raise typer.Exit(shared.open_screen(model, engine.value))
+        raise typer.Exit(
+            shared.open_screen(model, engine.value, "" if resume == "last" else resume)
+        )
 
 
 def run_command_line(arguments: list[str], open_screen: OpenScreen) -> int:

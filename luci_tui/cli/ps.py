@@ -19,7 +19,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
-def ps(json_output: Annotated[bool, typer.Option("--json", help="Print one list.")] = False) -> None:
+def ps(
+    json_output: Annotated[bool, typer.Option("--json", help="Print one list.")] = False,
+) -> None:
     """Show the models that the host holds in memory, is loading, or had to give up."""
     models = run_async(_models())
     loaded = () if models is None else models.loaded

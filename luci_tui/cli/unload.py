@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from luci_tui.cli.host_link import running_host
-from luci_tui.cli.names import for_host
 from luci_tui.cli.output import print_line
 from luci_tui.cli.session import run_async
+from luci_tui.host.wiring import name_for_host
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -22,7 +22,7 @@ def unload(
     ] = False,
 ) -> None:
     """Take MODEL out of the host's memory; one that is not there is no error."""
-    run_async(_unload(for_host(model), force=force))
+    run_async(_unload(name_for_host(model), force=force))
     print_line(f"{model} is not in memory.")
 
 

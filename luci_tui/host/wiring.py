@@ -14,7 +14,6 @@ from luci_tui import paths
 from luci_tui.errors import ConfigError, GgufError, ModelLoadError
 
 if TYPE_CHECKING:
-    from luci_tui.manager.startup import MakeEngine
     from pydantic import ValidationError
 
     from luci_tui.chat.model import ModelSpec
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from luci_tui.host.process import Options
     from luci_tui.host.run_files import RunFiles
     from luci_tui.host.state import HostState
+    from luci_tui.manager.startup import MakeEngine
 
 BUILTIN = "builtin"
 """The name by which a person asks for the model that ships with luci."""
@@ -150,6 +150,20 @@ def option_error(error: ValidationError) -> ConfigError:
     first = error.errors()[0]
     option = "--" + str(first["loc"][-1]).replace("_", "-") if first["loc"] else "An option"
     return ConfigError(f"{option} {first['input']} cannot be used: {first['msg'].lower()}.")
+
+
+def name_for_host(name: str) -> str:
+    """Return a name as it is, but a path as an absolute one.
+
+    A name of the registry wins over a file of that name in the present folder, so only what is
+    written like a path is taken for one.
+    """
+    if "/" in name or name.startswith("~") or name.endswith(".gguf"):
+        path = Path(name).expanduser()
+        # `model.gguf` may be an alias of an installed model as well.
+        if "/" in name or name.startswith("~") or path.exists():
+            return str(path.absolute())
+    return name
 
 
 def reviewer(model: ModelSpec) -> Review | None:

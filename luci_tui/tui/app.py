@@ -14,7 +14,7 @@ from luci_tui.tui.screens.chat import ChatScreen
 from luci_tui.tui.screens.help import HelpScreen
 
 if TYPE_CHECKING:
-    from luci_tui.host.wiring import Backend
+    from luci_tui.tui.conversation import Conversation
 
 CLOSE_S = 3.0
 """How long the engine may take to leave before the app goes without it."""
@@ -32,7 +32,7 @@ class ChatApp(App[int]):
         Binding("ctrl+c", "help_quit", show=False, system=True, id="app.copy_or_quit"),
     ]
 
-    def __init__(self, connect: Callable[[], Backend]) -> None:
+    def __init__(self, connect: Callable[[], Conversation]) -> None:
         """Make an app that calls `connect` once, after the first frame, from a thread."""
         super().__init__()
         self.animation_level = "none"
@@ -62,7 +62,11 @@ class ChatApp(App[int]):
         """Say how to leave when Ctrl-C finds nothing to copy."""
         self.notify("Nothing is selected to copy. Ctrl-Q quits, Esc stops an answer.")
 
+    def farewell(self) -> str:
+        """Say what goes on without the screen, in one sentence; empty = nothing."""
+        return self._chat.farewell()
+
     async def close_engine(self) -> None:
-        """Let the engine leave, but don't wait for it for ever."""
+        """Let go of the engine or the host, but don't wait for it for ever."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._chat.close(), CLOSE_S)

@@ -1,7 +1,8 @@
-"""One chat with one model: what is sent, what is remembered. It knows no widget.
+"""What the chat screen talks to, and the simplest of it: a chat with an engine of one's own.
 
-The module imports the engine's messages, which takes longer than the first frame may; the screen
-imports it when it is drawn.
+`tui/host_conversation.py` is the other one, in which the chat belongs to the host. Neither knows a
+widget. The modules import the engine's messages, which takes longer than the first frame may; the
+screen imports them when it is drawn.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from luci_tui.chat.answer import truth_line
 from luci_tui.chat.model import Turn
@@ -53,14 +55,84 @@ class AnswerDone:
 AnswerEvent = PromptShown | TextAdded | AnswerDone
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A message of a chat that is gone on with."""
+
+    is_user: bool
+    text: str
+    reasoning: str = ""
+    truth: str = ""
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A chat that was there before the screen."""
+
+    messages: tuple[Shown, ...]
+    is_answering: bool
+    """Its last message is the person's, and `follow` gives the answer from its beginning."""
+
+
+class Conversation(Protocol):
+    """One chat with one model."""
+
+    @property
+    def answers_with_command(self) -> bool:
+        """Tell whether an answer is one bare shell command."""
+        ...
+
+    def describe(self) -> str:
+        """Return the model in one line."""
+        ...
+
+    def load(self) -> AsyncGenerator[LoadingShown]:
+        """Make the model ready; raises LuciError where that cannot be."""
+        ...
+
+    async def resume(self) -> Resumed | None:
+        """Give the chat to go on with; None = a new one begins with the first prompt."""
+        ...
+
+    def answer(self, prompt: str) -> AsyncGenerator[AnswerEvent]:
+        """Stream the answer to a prompt; both are remembered, whatever came of the answer."""
+        ...
+
+    def follow(self) -> AsyncGenerator[AnswerEvent]:
+        """Stream the answer that is being given already; see `resume`."""
+        ...
+
+    async def stop(self) -> None:
+        """End the answer whose stream was just closed; what came of it stays."""
+        ...
+
+    def forget(self) -> None:
+        """Start a new chat."""
+        ...
+
+    def farewell(self) -> str:
+        """Say what goes on without the screen, in one sentence; empty = nothing."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the engine or the host."""
+        ...
+
+
 @dataclass
-class Conversation:
-    """The turns so far, and the engine that continues them."""
+class OwnConversation:
+    """The turns so far, and an engine of one's own that continues them; see `Conversation`."""
 
     backend: Backend
     info: frames.ModelInfo | None = None
     """None = no model is loaded."""
     turns: list[Turn] = field(default_factory=list[Turn])
+
+    @property
+    def answers_with_command(self) -> bool:
+        """Tell whether an answer is one bare shell command."""
+        return self.backend.model.answers_with_command
 
     def describe(self) -> str:
         """Return the model in one line."""
@@ -120,9 +192,25 @@ class Conversation:
             if "".join(text).strip():
                 self.turns = [*turns, Turn("assistant", "".join(text))]
 
+    async def resume(self) -> Resumed | None:
+        """Nothing was there before."""
+        return None
+
+    async def follow(self) -> AsyncGenerator[AnswerEvent]:
+        """Give nothing: no answer was begun before."""
+        return
+        yield
+
+    async def stop(self) -> None:
+        """Do nothing: closing the stream has ended the answer."""
+
     def forget(self) -> None:
         """Start a new chat."""
         self.turns.clear()
+
+    def farewell(self) -> str:
+        """Nothing goes on without the screen."""
+        return ""
 
     async def close(self) -> None:
         """Let the engine leave."""

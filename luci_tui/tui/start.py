@@ -8,6 +8,8 @@ import signal
 import sys
 import threading
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from luci_tui import paths
 from luci_tui.config import terminal_facts
@@ -15,22 +17,50 @@ from luci_tui.host import wiring
 from luci_tui.tui.app import ChatApp
 from luci_tui.tui.stderr_guard import stderr_guard
 
+if TYPE_CHECKING:
+    from luci_tui.tui.conversation import Conversation
+
 HANGUP_S = 0.8
 """After a hangup the process is gone within this time, whatever hangs."""
 
 EXIT_FAILURE = 2
 
 
-def run_screen(model: str, engine: str) -> int:
-    """Run the app until it is left and return the exit code."""
+def run_screen(model: str, engine: str, resume: str | None = None) -> int:
+    """Run the app until it is left and return the exit code.
+
+    Args:
+        model: "builtin", a name of the registry, or a path.
+        engine: The kind of engine of a host that has to be started.
+        resume: A chat to go on with; "" = the one used last, None = only one that is answering.
+    """
     if not terminal_facts().is_terminal:
         sys.stderr.write(
             "luci: the screen needs a terminal. For scripts there is `luci run MODEL PROMPT`.\n"
         )
         return EXIT_FAILURE
     with stderr_guard(paths.logs_folder() / "screen.log"):
-        app = ChatApp(partial(wiring.connect, model, engine))
-        return asyncio.run(_run(app))
+        app = ChatApp(partial(_converse, model, engine, resume))
+        code = asyncio.run(_run(app))
+    if farewell := app.farewell():
+        sys.stderr.write(f"{farewell}\n")
+    return code
+
+
+def _converse(model: str, engine: str, resume: str | None) -> Conversation:
+    """Join the screen to the host; it imports much, so it runs when the first frame is drawn."""
+    from luci_tui.host.lifecycle import Launcher, ensure_host
+    from luci_tui.tui.host_conversation import HostConversation
+
+    arguments = () if engine == wiring.EngineKind.WORKER else ("--engine", engine)
+    name = wiring.name_for_host(model)
+    return HostConversation(
+        find_host=lambda: ensure_host(launcher=Launcher(arguments=arguments)),
+        model=name,
+        label=Path(name).name,
+        answers_with_command=name == wiring.BUILTIN,
+        resume_chat=resume,
+    )
 
 
 async def _run(app: ChatApp) -> int:

@@ -12,6 +12,7 @@ from luci_tui.engine.client import EngineClient
 from luci_tui.engine.frames import LoadSpec
 from luci_tui.host.wiring import Backend, Review
 from luci_tui.tui.app import ChatApp
+from luci_tui.tui.conversation import OwnConversation
 from luci_tui.tui.screens.chat import ChatScreen
 from luci_tui.tui.widgets.prompt import PromptInput
 
@@ -27,7 +28,7 @@ def chat_app(
         load=LoadSpec(model_path="model.gguf"),
         answers_with_command=is_command_model,
     )
-    return ChatApp(lambda: Backend(engine, model, review))
+    return ChatApp(lambda: OwnConversation(Backend(engine, model, review)))
 
 
 def shown_text(app: ChatApp) -> str:

@@ -20,14 +20,13 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 from textual.worker import Worker, WorkerState
 
-from luci_tui.errors import LuciError, WorkerLostError
+from luci_tui.errors import HostError, LuciError, WorkerLostError
 from luci_tui.tui.widgets.message import Notice, Reply, UserMessage
 from luci_tui.tui.widgets.prompt import PromptInput
 from luci_tui.tui.widgets.status import EmptyState, StatusLine
 
 if TYPE_CHECKING:
-    from luci_tui.host.wiring import Backend
-    from luci_tui.tui.conversation import AnswerEvent, Conversation
+    from luci_tui.tui.conversation import AnswerEvent, Conversation, Resumed
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +82,10 @@ class ChatScreen(Screen[None]):
             super().__init__()
             self.text = text
 
-    def __init__(self, connect: Callable[[], Backend]) -> None:
+    def __init__(self, connect: Callable[[], Conversation]) -> None:
         super().__init__()
         self._connect = connect
+        self._has_resumed = False
         self._conversation: Conversation | None = None
         self._state = State.LOADING
         self._words = "starting"
@@ -111,8 +111,12 @@ class ChatScreen(Screen[None]):
         self.query_one(PromptInput).focus()
         self.call_after_refresh(self.load_model)
 
+    def farewell(self) -> str:
+        """Say what goes on without the screen; for the app, when it ends."""
+        return "" if self._conversation is None else self._conversation.farewell()
+
     async def close(self) -> None:
-        """Let the engine leave; for the app, when it ends."""
+        """Let go of the engine or the host; for the app, when it ends."""
         if self._conversation is not None:
             await self._conversation.close()
 
@@ -124,23 +128,38 @@ class ChatScreen(Screen[None]):
         self._show_state(State.LOADING, "starting")
         try:
             if self._conversation is None:
-                self._conversation = await asyncio.to_thread(self._open_conversation)
+                self._conversation = await asyncio.to_thread(self._connect)
             async with aclosing(self._conversation.load()) as events:
                 async for event in events:
                     self._show_state(State.LOADING, f"loading {event.fraction:.0%}")
+            resumed = None if self._has_resumed else await self._conversation.resume()
+            self._has_resumed = True
         except LuciError as error:
             self._show_state(State.DOWN, "no model")
             await self._add(Notice(f"{error.message} Ctrl-R tries again.", is_error=True))
             return
-        if self._conversation.backend.model.answers_with_command:
+        if self._conversation.answers_with_command:
             self.query_one(EmptyState).show_examples()
         self._show_state(State.READY, "ready")
+        if resumed is not None:
+            await self._show_resumed(resumed)
         self._send_next()
 
-    def _open_conversation(self) -> Conversation:
-        from luci_tui.tui.conversation import Conversation
-
-        return Conversation(self._connect())
+    async def _show_resumed(self, resumed: Resumed) -> None:
+        """Show a chat that was there before, and go on with its answer if one is being given."""
+        conversation = self._conversation
+        assert conversation is not None
+        for message in resumed.messages:
+            if message.is_user:
+                await self._add(UserMessage(message.text))
+                continue
+            reply = Reply(is_plain=conversation.answers_with_command)
+            await self._add(reply)
+            reply.add(message.text, message.reasoning)
+            await reply.finish(message.truth, list(message.marks))
+        if resumed.is_answering:
+            self._state = State.ANSWERING
+            self._answering = self.answer(None)
 
     # ---- one answer
 
@@ -167,21 +186,32 @@ class ChatScreen(Screen[None]):
         self._show_queue()
 
     @work(exclusive=True, group="answer", exit_on_error=False)
-    async def answer(self, prompt: str) -> None:
-        """Show the prompt and the answer as it grows; stopping it keeps what came."""
+    async def answer(self, prompt: str | None) -> None:
+        """Show the prompt and the answer as it grows; stopping it keeps what came.
+
+        Args:
+            prompt: None = the answer that is being given already.
+        """
         conversation = self._conversation
         assert conversation is not None
         self._show_state(State.ANSWERING, "reading the prompt")
-        reply = Reply(is_plain=conversation.backend.model.answers_with_command)
-        await self._add(UserMessage(prompt), reply)
+        reply = Reply(is_plain=conversation.answers_with_command)
+        if prompt is None:
+            events = conversation.follow()
+        else:
+            await self._add(UserMessage(prompt))
+            events = conversation.answer(prompt)
+        await self._add(reply)
         self._transcript.anchor()
         outcome = State.READY
         try:
-            async with aclosing(conversation.answer(prompt)) as events:
+            async with aclosing(events):
                 async for event in events:
                     await self._show(reply, event)
         except asyncio.CancelledError:
+            # Esc ends the answer; a screen that goes away leaves it to whoever gives it.
             if self.is_running:
+                await conversation.stop()
                 await reply.finish("", ["stopped by you; this is not the whole answer"])
                 self._after_answer(State.READY)
             raise
@@ -206,7 +236,7 @@ class ChatScreen(Screen[None]):
     async def _show_failure(self, reply: Reply, error: LuciError) -> State:
         has_text = bool(reply.text.strip())
         await reply.finish("", ["the answer broke off here"] if has_text else [])
-        if isinstance(error, WorkerLostError):
+        if isinstance(error, WorkerLostError | HostError):
             await self._add(Notice(f"{error.message} Ctrl-R loads the model again.", is_error=True))
             return State.DOWN
         hint = " Ctrl-N starts a new chat." if error.code == "context_length_exceeded" else ""
