@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from luci_tui.chat.model import ModelSpec
     from luci_tui.engine.client import EngineClient
+    from luci_tui.host.api.chats import Chats
     from luci_tui.host.process import Options
     from luci_tui.host.run_files import RunFiles
     from luci_tui.host.state import HostState
@@ -165,8 +166,20 @@ def reviewer(model: ModelSpec) -> Review | None:
     return review
 
 
-def build_host(files: RunFiles, options: Options) -> HostState:
+def build_host(
+    files: RunFiles,
+    options: Options,
+    *,
+    new_engine: Callable[[], EngineClient] | None = None,
+    chats: Chats | None = None,
+) -> HostState:
     """Make the parts of the host process.
+
+    Args:
+        files: Where it lies.
+        options: What it was told when it was started.
+        new_engine: Makes engines; None = those of the kind that the options name.
+        chats: None = a host without chats.
 
     Raises:
         ConfigError: the settings cannot be used.
@@ -184,9 +197,8 @@ def build_host(files: RunFiles, options: Options) -> HostState:
 
     settings = load_settings(files.home)
     kind = EngineKind(options.engine)
-    models = PlainModels(
-        lambda: build_engine(kind), lambda name: choose_model(name, kind=kind).load, (BUILTIN,)
-    )
+    make = new_engine or partial(build_engine, kind)
+    models = PlainModels(make, lambda name: choose_model(name, kind=kind).load, (BUILTIN,))
     events = EventLog(MAX_HOST_EVENTS)
     activity = Activity()
     asked_s = options.idle_exit_s
@@ -203,7 +215,7 @@ def build_host(files: RunFiles, options: Options) -> HostState:
         ),
         turns=Turns(),
         models=models,
-        engines=Engines(models, lambda: build_engine(kind)),
-        chats=None,
+        engines=Engines(models, make),
+        chats=chats,
         idle_exit_s=settings.host.idle_exit_s if asked_s is None else asked_s,
     )
