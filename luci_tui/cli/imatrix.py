@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from luci_tui import paths
-from luci_tui.cli.jobs import result_of
+from luci_tui.cli.jobs import result_of, run_in_background
 from luci_tui.cli.output import narrate, print_json, print_line
 from luci_tui.cli.quantize import Rate
 from luci_tui.cli.session import run_async
@@ -16,12 +17,16 @@ from luci_tui.units import format_bytes, format_count, format_duration
 if TYPE_CHECKING:
     from luci_tui.engine.job_frames import ImatrixResult, ImatrixSpec
 
+_PATHS = ("model", "text", "output")
+"""Fields of an ImatrixSpec that are paths."""
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 EPILOG = """\b
 Examples:
   luci imatrix model-F16.gguf calibration.txt model.imatrix.gguf
   luci imatrix model-F16.gguf calibration.txt model.imatrix.gguf --chunks 100
+  luci imatrix model-F16.gguf calibration.txt model.imatrix.gguf --background
 """
 
 
@@ -36,6 +41,9 @@ def imatrix(
     chunks: Annotated[int, typer.Option(min=0, help="Most chunks to use; 0 = all.")] = 0,
     threads: Annotated[int, typer.Option(min=0, max=1024, help="0 = one per physical core.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    background: Annotated[
+        bool, typer.Option("--background", help="Let the host do it; see `luci jobs`.")
+    ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make an importance matrix for `luci quantize --imatrix`.
@@ -55,6 +63,10 @@ def imatrix(
         n_threads=threads,
         force=force,
     )
+    if background:
+        places = {name: str(Path(getattr(spec, name)).absolute()) for name in _PATHS}
+        run_in_background(spec.model_copy(update=places), as_json=json_output)
+        return
     result = run_async(_imatrix(spec))
     if json_output:
         print_json(result.model_dump(exclude={"kind"}))

@@ -1,4 +1,4 @@
-"""Wait for a job with a line of progress on the terminal."""
+"""Wait for a job with a line of progress on the terminal, or give it to the host."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar
 
-from luci_tui.cli.output import Progress
+from luci_tui.cli.host_link import host_client
+from luci_tui.cli.output import Progress, narrate, print_json, print_line
+from luci_tui.cli.session import run_async
 from luci_tui.errors import EngineError
+from luci_tui.host.wiring import EngineKind
 
 if TYPE_CHECKING:
-    from luci_tui.engine.job_frames import JobProgress, JobResult
+    from luci_tui.engine.job_frames import ImatrixSpec, JobProgress, JobResult, QuantizeSpec
+    from luci_tui.host.api.messages import JobRecord
 
 R = TypeVar("R")
 
@@ -44,3 +48,26 @@ async def result_of(
         line.clear()
     msg = f"The job ended without a {wanted.__name__}. Try again."
     raise EngineError(msg)
+
+
+def run_in_background(spec: QuantizeSpec | ImatrixSpec, *, as_json: bool) -> None:
+    """Let the host do a job and say how to find it again.
+
+    Args:
+        spec: What to do; its paths are absolute, for the host is in another folder.
+        as_json: Print the job's record.
+
+    Raises:
+        LuciError: there is no host, or it does not take the job.
+    """
+    job = run_async(_start(spec))
+    if as_json:
+        print_json(job.model_dump(mode="json"))
+        return
+    print_line(job.id)
+    narrate(f"Job {job.id} runs: {job.title}. `luci jobs attach {job.id}` watches it.")
+
+
+async def _start(spec: QuantizeSpec | ImatrixSpec) -> JobRecord:
+    async with host_client(EngineKind.WORKER) as client:
+        return await client.start_job(spec.kind, spec.model_dump(mode="json", exclude={"kind"}))

@@ -23,6 +23,8 @@ COMMANDS = (
     *("bench", "devices", "doctor"),
 )
 """Each is a module of luci_tui.cli with a Typer app named `app`."""
+_MODULES = {"jobs": "job_list"}
+"""Commands whose module has another name."""
 
 EXIT_FAILURE = 2
 EXIT_INTERRUPTED = 130
@@ -54,7 +56,7 @@ class LazyGroup(TyperGroup):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"luci_tui.cli.{cmd_name}")
+        module = importlib.import_module(f"luci_tui.cli.{_MODULES.get(cmd_name, cmd_name)}")
         return typer.main.get_command(cast("typer.Typer", module.app))
 
     def invoke(self, ctx: typer.Context) -> object:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
 from luci_tui import paths
 from luci_tui.chat.sanitize import sanitize
-from luci_tui.cli.jobs import result_of
+from luci_tui.cli.jobs import result_of, run_in_background
 from luci_tui.cli.output import narrate, print_json, print_line
 from luci_tui.cli.report import comparison_lines
 from luci_tui.cli.session import run_async
@@ -21,7 +21,6 @@ from luci_tui.units import format_bytes, format_count, format_duration
 if TYPE_CHECKING:
     from luci_tui.engine.job_frames import (
         CompareResult,
-        JobProgress,
         QuantizeOutput,
         QuantizeResult,
         QuantizeSpec,
@@ -36,6 +35,7 @@ Examples:
   luci quantize model-F16.gguf small.gguf --type IQ2_M --imatrix model.imatrix.gguf
   luci quantize model-F16.gguf --type Q4_K_M --tensor-type ffn_down=q6_K
   luci quantize model-F16.gguf --type Q4_K_M --report
+  luci quantize model-F16.gguf --type Q4_K_M --background
   luci quantize --list-types
 """
 
@@ -82,6 +82,9 @@ def quantize(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
     list_types: Annotated[bool, typer.Option("--list-types", help="List the types.")] = False,
+    background: Annotated[
+        bool, typer.Option("--background", help="Let the host do it; see `luci jobs`.")
+    ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Quantize a model to one or several types.
@@ -95,6 +98,9 @@ def quantize(
         return
     if src is None or not types:
         msg = "SRC and --type are needed: luci quantize model-F16.gguf --type Q4_K_M."
+        raise ConfigError(msg)
+    if background and (report or dry_run):
+        msg = "--background goes with neither --report nor --dry-run: leave one of them out."
         raise ConfigError(msg)
     from luci_tui.engine.job_frames import QuantizeSpec
 
@@ -113,6 +119,9 @@ def quantize(
         dry_run=dry_run,
         force=force,
     )
+    if background:
+        run_in_background(spec_in_full(spec), as_json=json_output)
+        return
     result = run_async(_quantize(spec))
     reports = run_async(_compare_all(result)) if report and not dry_run else []
     if json_output:
@@ -125,6 +134,17 @@ def quantize(
         print_line(f"\n{file.path} beside {result.source}:")
         for line in comparison_lines(one):
             print_line(line)
+
+
+def spec_in_full(spec: QuantizeSpec) -> QuantizeSpec:
+    """Return the same job for a process in another folder: every path is absolute."""
+    outputs = tuple(
+        one.model_copy(update={"path": str(Path(one.path).absolute())}) for one in spec.outputs
+    )
+    changes: dict[str, object] = {"source": str(Path(spec.source).absolute()), "outputs": outputs}
+    if spec.imatrix:
+        changes["imatrix"] = str(Path(spec.imatrix).absolute())
+    return spec.model_copy(update=changes)
 
 
 def _outputs(source: Path, dst: str | None, types: Sequence[str]) -> tuple[QuantizeOutput, ...]:
@@ -182,6 +202,40 @@ async def _compare_all(result: QuantizeResult) -> list[CompareResult]:
     return reports
 
 
+class Countable(Protocol):
+    """Progress that can be counted, of a job process or of a host's job."""
+
+    @property
+    def what(self) -> str:
+        """What is being worked on."""
+        ...
+
+    @property
+    def n_done(self) -> float:
+        """How far it is."""
+        ...
+
+    @property
+    def n_total(self) -> float:
+        """0 = not known."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """Of n_done and n_total."""
+        ...
+
+    @property
+    def bytes_done(self) -> int:
+        """Where the unit is another one."""
+        ...
+
+    @property
+    def bytes_total(self) -> int:
+        """0 = not known."""
+        ...
+
+
 class Rate:
     """How fast a job is and how long it will take."""
 
@@ -189,11 +243,11 @@ class Rate:
         self._start = start
         self._start_s = time.monotonic()
 
-    def words(self, progress: JobProgress) -> str:
+    def words(self, progress: Countable) -> str:
         """Describe the progress in one line."""
         if not progress.n_total:
             return "reading"
-        parts = [f"{progress.n_done}/{progress.n_total} {progress.unit}"]
+        parts = [f"{progress.n_done:g}/{progress.n_total:g} {progress.unit}"]
         elapsed_s = time.monotonic() - self._start_s
         done, total = progress.bytes_done, progress.bytes_total
         if not total:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from luci_tui.chat.model import ModelSpec
     from luci_tui.engine.client import EngineClient
+    from luci_tui.host.api.chats import Chats
     from luci_tui.host.process import Options
     from luci_tui.host.run_files import RunFiles
     from luci_tui.host.state import HostState
@@ -180,8 +181,20 @@ def reviewer(model: ModelSpec) -> Review | None:
     return review
 
 
-def build_host(files: RunFiles, options: Options) -> HostState:
+def build_host(
+    files: RunFiles,
+    options: Options,
+    *,
+    new_engine: Callable[[], EngineClient] | None = None,
+    chats: Chats | None = None,
+) -> HostState:
     """Make the parts of the host process.
+
+    Args:
+        files: Where it lies.
+        options: What it was told when it was started.
+        new_engine: Makes engines; None = those of the kind that the options name.
+        chats: None = those on disk.
 
     Raises:
         ConfigError: the settings cannot be used.
@@ -207,14 +220,15 @@ def build_host(files: RunFiles, options: Options) -> HostState:
     kind = EngineKind(options.engine)
     registry = Registry()
     manager = ModelManager(
-        registry, _engine_maker(kind), ManagerOptions(default_ttl_s=settings.host.model_ttl_s)
+        registry, _engine_maker(kind, new_engine), ManagerOptions(default_ttl_s=settings.host.model_ttl_s)
     )
     models = ManagedModels(manager, registry)
+    make = new_engine or partial(build_engine, kind)
     events = EventLog(MAX_HOST_EVENTS)
     activity = Activity()
     notices: list[str] = []
     journal = Journal(paths.logs_folder() / "chats", with_texts=settings.host.log_texts)
-    chats = DiskChats(files.home / "chats.db", ChatModels(manager), journal, notices.append)
+    on_disk = DiskChats(files.home / "chats.db", ChatModels(manager), journal, notices.append)
     asked_s = options.idle_exit_s
     return HostState(
         files=files,
@@ -229,20 +243,23 @@ def build_host(files: RunFiles, options: Options) -> HostState:
         ),
         turns=Turns(),
         models=models,
-        engines=Engines(models, lambda: build_engine(kind)),
+        engines=Engines(models, make),
         serve=Serve(lambda: ServedModels(manager, registry)),
-        chats=Chats(shelf=chats, talk=chats, transfer=chats),
+        chats=chats or Chats(shelf=on_disk, talk=on_disk, transfer=on_disk),
         idle_exit_s=settings.host.idle_exit_s if asked_s is None else asked_s,
         notices=notices,
     )
 
 
-def _engine_maker(kind: EngineKind) -> MakeEngine:
+def _engine_maker(
+    kind: EngineKind, new_engine: Callable[[], EngineClient] | None
+) -> MakeEngine:
     """Return what makes the engines of the model manager."""
     if kind is EngineKind.ECHO:
-        from luci_tui.engine.echo import EchoEngine
-
-        return lambda _entry, _index: EchoEngine()
+        new_engine = new_engine or partial(build_engine, kind)
+    if new_engine is not None:
+        make = new_engine
+        return lambda _entry, _index: make()
     from luci_tui.manager.engines import engine_maker
 
     return engine_maker(paths.logs_folder())

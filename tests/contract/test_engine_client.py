@@ -3,9 +3,8 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,16 +15,15 @@ from luci_tui.engine.client import EngineClient
 from luci_tui.engine.echo import EchoEngine
 from luci_tui.engine.process import WorkerEngine
 from luci_tui.errors import ModelLoadError, RequestError
+from luci_tui.host.host_engine import HostEngine
 from tests.support import engines, tiny_models
+from tests.support.hosts import TALKING, running_host
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ENGINES = ["echo", pytest.param("worker", marks=pytest.mark.native)]
+ENGINES = ["echo", pytest.param("worker", marks=pytest.mark.native), "host"]
+NewEngine = Callable[[], EngineClient]
 N_CTX = 1024
-
-
-def make_engine(name: str, folder: Path) -> EngineClient:
-    return EchoEngine() if name == "echo" else WorkerEngine(folder / "worker.log")
 
 
 @pytest.fixture(scope="module")
@@ -34,20 +32,30 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=ENGINES)
-async def engine(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, model_path: str
-) -> AsyncIterator[EngineClient]:
-    client = make_engine(request.param, tmp_path_factory.mktemp("engine"))
+async def new_engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[NewEngine]:
+    folder = tmp_path_factory.mktemp("engine")
+    if request.param == "echo":
+        yield EchoEngine
+    elif request.param == "worker":
+        yield lambda: WorkerEngine(folder / "worker.log")
+    else:
+        async with running_host(folder / "home", TALKING) as client:
+            yield lambda: HostEngine(client)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(new_engine: NewEngine, model_path: str) -> AsyncIterator[EngineClient]:
+    client = new_engine()
     await engines.load(client, model_path, n_ctx=N_CTX, n_slots=2)
     yield client
     await client.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module", params=ENGINES)
-async def empty_engine(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> AsyncIterator[EngineClient]:
-    client = make_engine(request.param, tmp_path)
+@pytest_asyncio.fixture(loop_scope="module")
+async def empty_engine(new_engine: NewEngine) -> AsyncIterator[EngineClient]:
+    client = new_engine()
     yield client
     await client.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -17,6 +18,11 @@ from luci_tui.host.run_files import read_info, run_files
 
 ECHO = Launcher(arguments=("--engine", "echo", "--idle-exit-s", "60"))
 """A host without models, which leaves by itself should a test forget it."""
+
+TALKING = Launcher(
+    command=(sys.executable, "-m", "tests.support.echo_host"), arguments=("--idle-exit-s", "60")
+)
+"""A host with a slow echo, and chats that say messages back; see echo_host.py."""
 
 
 def launcher(*arguments: str) -> Launcher:

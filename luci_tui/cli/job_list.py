@@ -1,0 +1,155 @@
+"""`luci jobs`: what the host works on, or has worked on."""
+
+from __future__ import annotations
+
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from luci_tui.cli.host_link import running_host
+from luci_tui.cli.output import Progress, narrate, print_json, print_line
+from luci_tui.cli.quantize import Rate
+from luci_tui.cli.session import run_async
+from luci_tui.errors import HostError
+from luci_tui.units import format_duration
+
+if TYPE_CHECKING:
+    from luci_tui.host.api.messages import JobRecord
+
+EPILOG = """\b
+Examples:
+  luci jobs list
+  luci jobs attach 7
+  luci jobs cancel 7
+"""
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    epilog=EPILOG,
+    help="""List, watch and end the host's jobs.
+
+    A job goes on when the terminal that began it is closed. `luci quantize --background` and
+    `luci imatrix --background` begin one.""",
+)
+
+JobId = Annotated[str, typer.Argument(metavar="ID", help="As `luci jobs list` shows it.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@app.command("list")
+def list_jobs(json_output: JsonOption = False) -> None:
+    """List the jobs, the youngest first."""
+    jobs = run_async(_jobs())
+    if json_output:
+        print_json([job.model_dump(mode="json") for job in jobs])
+        return
+    for job in jobs:
+        print_line(
+            f"{job.id:>4}  {job.state.value:<11} {_when(job):<20} {job.title}{_how_far(job)}"
+        )
+    if not jobs:
+        narrate("There are no jobs.")
+
+
+@app.command()
+def show(job_id: JobId, json_output: JsonOption = False) -> None:
+    """Show everything about a job."""
+    job = run_async(_job(job_id))
+    if json_output:
+        print_json(job.model_dump(mode="json"))
+        return
+    print_line(f"job       {job.id}, {job.kind}")
+    print_line(f"title     {job.title}")
+    print_line(f"state     {job.state.value}{_how_far(job)}")
+    print_line(f"began     {_when(job)}")
+    if job.ended_at is not None:
+        print_line(f"took      {format_duration(job.ended_at - job.created_at)}")
+    if job.error is not None:
+        print_line(f"failed    {job.error.message}")
+    for name, value in (job.result or {}).items():
+        print_line(f"{name:<9} {value}")
+
+
+@app.command()
+def attach(job_id: JobId, json_output: JsonOption = False) -> None:
+    """Watch a job to its end; Ctrl-C lets it go on without you.
+
+    The exit code is 0 if it is done, 1 if it was cancelled or interrupted, 2 if it failed.
+    """
+    try:
+        job = run_async(_attach(job_id))
+    except KeyboardInterrupt:
+        narrate(f"Job {job_id} goes on. `luci jobs cancel {job_id}` ends it.")
+        raise
+    _print_end(job, as_json=json_output)
+
+
+@app.command()
+def cancel(job_id: JobId, json_output: JsonOption = False) -> None:
+    """End a job; what it has not finished leaves no file behind."""
+    job = run_async(_cancel(job_id))
+    if json_output:
+        print_json(job.model_dump(mode="json"))
+    else:
+        print_line(f"Job {job.id} is {job.state.value}.")
+
+
+def _print_end(job: JobRecord, *, as_json: bool) -> None:
+    from luci_tui.host.api.messages import JobState, to_error
+
+    if as_json:
+        print_json(job.model_dump(mode="json"))
+    elif job.error is None:
+        print_line(f"Job {job.id} is {job.state.value}: {job.title}.")
+    if job.error is not None:
+        raise to_error(job.error)
+    if job.state is not JobState.DONE:
+        raise typer.Exit(1)
+
+
+async def _jobs() -> tuple[JobRecord, ...]:
+    async with running_host() as client:
+        return await client.jobs()
+
+
+async def _job(job_id: str) -> JobRecord:
+    async with running_host() as client:
+        return await client.job(job_id)
+
+
+async def _cancel(job_id: str) -> JobRecord:
+    async with running_host() as client:
+        return await client.cancel_job(job_id)
+
+
+async def _attach(job_id: str) -> JobRecord:
+    from luci_tui.host.api.messages import JobChanged, JobState
+    from luci_tui.host.api.messages import Progress as JobProgress
+
+    line, rate = Progress(), Rate()
+    try:
+        async with running_host() as client, aclosing(client.job_events(job_id)) as events:
+            async for event in events:
+                if isinstance(event, JobProgress):
+                    line.show(rate.words(event))
+                elif isinstance(event, JobChanged) and event.job.state is not JobState.RUNNING:
+                    return event.job
+    finally:
+        line.clear()
+    msg = f"The host left before job {job_id} ended. `luci jobs show {job_id}` says how it stands."
+    raise HostError(msg, code="unreachable")
+
+
+def _when(job: JobRecord) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job.created_at))
+
+
+def _how_far(job: JobRecord) -> str:
+    progress = job.progress
+    if job.ended_at is not None or progress is None or not progress.n_total:
+        return ""
+    return f" ({progress.n_done / progress.n_total:.0%})"

@@ -1,0 +1,145 @@
+"""Chats in memory that say each message back, for tests of the host's routes and turns."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncGenerator, Mapping
+from typing import Literal
+
+from pydantic import BaseModel, JsonValue
+
+from luci_tui.errors import CatalogError, ConfigError
+from luci_tui.host.api.chats import Chats
+
+
+class Session(BaseModel):
+    """A chat."""
+
+    id: str
+    title: str = ""
+
+
+class Said(BaseModel):
+    """A message."""
+
+    id: str
+    role: Literal["user", "assistant"]
+    text: str
+    state: str = "complete"
+
+
+class Started(BaseModel):
+    """The user's message is kept."""
+
+    kind: Literal["turn_started"] = "turn_started"
+    chat_id: str
+
+
+class Word(BaseModel):
+    """One more word of the answer."""
+
+    kind: Literal["turn_delta"] = "turn_delta"
+    text: str
+
+
+class Ended(BaseModel):
+    """The answer is complete."""
+
+    kind: Literal["turn_done"] = "turn_done"
+
+
+class EchoChats:
+    """ChatShelf, ChatTalk and ChatTransfer in one.
+
+    Args:
+        pause_s: Between two words.
+    """
+
+    def __init__(self, pause_s: float) -> None:
+        self._pause_s = pause_s
+        self._sessions: dict[str, Session] = {}
+        self._said: dict[str, list[Said]] = {}
+        self._ids = itertools.count(1)
+
+    def as_chats(self) -> Chats:
+        """Return the three parts that a host wants."""
+        return Chats(shelf=self, talk=self, transfer=self)
+
+    async def list(self, *, limit: int, archived: bool) -> tuple[Session, ...]:
+        """Give the chats."""
+        del archived
+        return tuple(self._sessions.values())[:limit]
+
+    async def create(self, fields: Mapping[str, JsonValue]) -> Session:
+        """Begin a chat."""
+        session = Session(id=f"c{next(self._ids)}", title=str(fields.get("title", "")))
+        self._sessions[session.id], self._said[session.id] = session, []
+        return session
+
+    async def get(self, chat_id: str) -> Session:
+        """Give a chat."""
+        if chat_id not in self._sessions:
+            msg = f"There is no chat {chat_id}."
+            raise CatalogError(msg, code="not_found")
+        return self._sessions[chat_id]
+
+    async def update(self, chat_id: str, fields: Mapping[str, JsonValue]) -> Session:
+        """Change the title."""
+        session = await self.get(chat_id)
+        self._sessions[chat_id] = session.model_copy(update={"title": fields["title"]})
+        return self._sessions[chat_id]
+
+    async def delete(self, chat_id: str) -> None:
+        """Forget a chat."""
+        await self.get(chat_id)
+        del self._sessions[chat_id]
+
+    async def messages(self, chat_id: str) -> tuple[Said, ...]:
+        """Give what was said."""
+        await self.get(chat_id)
+        return tuple(self._said[chat_id])
+
+    async def search(self, query: str, *, limit: int) -> tuple[Said, ...]:
+        """Find a word."""
+        every = itertools.chain.from_iterable(self._said.values())
+        return tuple(one for one in every if query in one.text)[:limit]
+
+    async def send(
+        self, chat_id: str, text: str, *, parent_id: str | None, options: Mapping[str, JsonValue]
+    ) -> AsyncGenerator[BaseModel]:
+        """Say a text back, word by word."""
+        del parent_id, options
+        await self.get(chat_id)
+        said = self._said[chat_id]
+        said.append(Said(id=str(next(self._ids)), role="user", text=text))
+        reply = Said(id=str(next(self._ids)), role="assistant", text="", state="cancelled")
+        said.append(reply)
+        yield Started(chat_id=chat_id)
+        for word in text.split():
+            await asyncio.sleep(self._pause_s)
+            reply.text += f"{word} "
+            yield Word(text=f"{word} ")
+        reply.state = "complete"
+        yield Ended()
+
+    def regenerate(
+        self, chat_id: str, message_id: str, *, options: Mapping[str, JsonValue]
+    ) -> AsyncGenerator[BaseModel]:
+        """Say something else."""
+        return self.send(chat_id, f"again {message_id}", parent_id=None, options=options)
+
+    async def export(self, chat_id: str, format_name: str) -> tuple[bytes, str]:
+        """Give a chat as JSON."""
+        if format_name != "json":
+            msg = f"There is no format {format_name}. Known is json."
+            raise ConfigError(msg)
+        return (await self.get(chat_id)).model_dump_json().encode(), "application/json"
+
+    async def import_chats(self, data: bytes) -> tuple[Session, ...]:
+        """Take in what `export` gave."""
+        return (await self.create(json.loads(data)),)
+
+    async def close(self) -> None:
+        """Nothing is kept."""
