@@ -68,6 +68,8 @@ def render() -> str:
     for name in COMMANDS:
         command = group.get_command(typer.Context(group), name)
         parts.append(_section(command, f"luci {name}"))
+        for sub_name, sub_command in getattr(command, "commands", {}).items():
+            parts.append(_section(sub_command, f"luci {name} {sub_name}"))
     return "\n".join(parts)
 
 

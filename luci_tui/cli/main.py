@@ -18,7 +18,7 @@ from luci_tui.host.wiring import BUILTIN, EngineKind
 from luci_tui.version import VERSION
 
 COMMANDS = (
-    *("run", "embed", "inspect", "validate", "quantize", "imatrix"),
+    *("ask", "chat", "run", "embed", "inspect", "validate", "quantize", "imatrix"),
     *("bench", "devices", "doctor"),
 )
 """Each is a module of luci_tui.cli with a Typer app named `app`."""
