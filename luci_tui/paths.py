@@ -31,6 +31,11 @@ def logs_folder() -> Path:
     return luci_home() / "logs"
 
 
+def chats_file() -> Path:
+    """Return the SQLite file of the chats; it may not exist yet."""
+    return luci_home() / "chats.db"
+
+
 def models_folder() -> Path:
     """Return the folder for installed models; it may not exist yet."""
     return luci_home() / "models"

@@ -216,6 +216,14 @@ class ChatRow(Record):
     n_messages: int
 
 
+class ImportedChat(Record):
+    """A chat that was taken in from a file."""
+
+    session: ChatSession
+    note: str = ""
+    """What could not be taken over, in one sentence; empty = nothing."""
+
+
 class SearchHit(Record):
     """A place where a search found something."""
 

@@ -18,7 +18,7 @@ from luci_tui.host.wiring import BUILTIN, EngineKind
 from luci_tui.version import VERSION
 
 COMMANDS = (
-    *("run", "embed", "inspect", "validate", "quantize", "imatrix"),
+    *("ask", "chat", "run", "embed", "inspect", "validate", "quantize", "imatrix"),
     *("load", "unload", "ps", "serve", "host", "jobs"),
     *("bench", "devices", "doctor"),
 )

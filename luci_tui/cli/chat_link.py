@@ -1,0 +1,162 @@
+"""How the commands reach the chats, and what they print of a turn."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from luci_tui.chat.sanitize import Sanitizer
+from luci_tui.cli.output import ModelText, Progress, narrate
+from luci_tui.errors import ChatError, EngineError
+from luci_tui.units import format_count, format_rate
+
+if TYPE_CHECKING:
+    from luci_tui.chat.turn_events import TurnDone, TurnEvent
+    from luci_tui.host.chat_backend import ChatBackend
+    from luci_tui.host.wiring import EngineKind
+
+
+@asynccontextmanager
+async def open_chats(kind: EngineKind) -> AsyncGenerator[ChatBackend]:
+    """Give the chats for the time of one command.
+
+    Raises:
+        ChatError: they cannot be opened.
+    """
+    from luci_tui.host.local_chats import open_local_chats
+
+    chats = await open_local_chats(kind)
+    try:
+        if chats.service.store.notice:
+            narrate(f"luci: {chats.service.store.notice}")
+        yield chats
+    finally:
+        await chats.close()
+
+
+@dataclass
+class Shown:
+    """What a turn has brought."""
+
+    reply_id: str = ""
+    text: list[str] = field(default_factory=list[str])
+    reasoning: list[str] = field(default_factory=list[str])
+    done: TurnDone | None = None
+
+
+class TurnSink:
+    """Shows a turn: text on stdout, the rest on stderr if that is a terminal."""
+
+    def __init__(self, *, is_json: bool = False) -> None:
+        self._progress = Progress()
+        self._text = None if is_json else ModelText()
+        self._reasoning = Sanitizer()
+        self._is_thinking = False
+        self.shown = Shown()
+
+    async def read(self, events: AsyncGenerator[TurnEvent]) -> Shown:
+        """Show a turn to its end.
+
+        Raises:
+            EngineError, ChatError: the turn failed; what came was shown.
+        """
+        try:
+            async with aclosing(events) as turn:
+                async for event in turn:
+                    self._show(event)
+        finally:
+            self._end()
+        if self.shown.done is None:
+            msg = "The answer ended without saying why; it may be incomplete. Try again."
+            raise EngineError(msg)
+        return self.shown
+
+    def _show(self, event: TurnEvent) -> None:
+        match event.kind:
+            case "turn_started":
+                self.shown.reply_id = event.reply_id
+            case "turn_loading":
+                part = f" {event.fraction:.0%}" if event.fraction is not None else ""
+                self._progress.show(f"{event.words}{part}")
+            case "turn_prompt":
+                self._progress.show(f"reading the prompt {event.n_done}/{event.n_total} tokens")
+            case "turn_delta":
+                self._progress.clear()
+                self.shown.text.append(event.text)
+                self.shown.reasoning.append(event.reasoning)
+                self._think(event.reasoning)
+                if event.text and self._text:
+                    self._think_end()
+                    self._text.write(event.text)
+            case "turn_done":
+                self.shown.done = event
+            case "turn_failed":
+                self._end()
+                if event.not_stored:
+                    narrate(f"luci: {event.not_stored}")
+                raise ChatError(event.message, code=event.code)
+
+    def _end(self) -> None:
+        self._progress.clear()
+        self._think_end()
+        if self._text:
+            self._text.end()
+
+    def _think(self, reasoning: str) -> None:
+        if reasoning and self._progress.is_shown:
+            if not self._is_thinking:
+                sys.stderr.write("thinking: ")
+            self._is_thinking = True
+            sys.stderr.write(self._reasoning.feed(reasoning))
+            sys.stderr.flush()
+
+    def _think_end(self) -> None:
+        if self._is_thinking:
+            self._is_thinking = False
+            narrate("")
+
+
+def tell_about(done: TurnDone) -> None:
+    """Say on stderr what a person must know about an answer, and on a terminal what it cost."""
+    for argument in done.doubtful:
+        narrate(f"doubtful: '{argument}' is not in your request")
+    if done.not_stored:
+        narrate(f"luci: {done.not_stored}")
+    context = done.context
+    # The built-in model never gets more than the request, which is no loss worth a line each time.
+    if context.n_left_out and not context.note.endswith("no earlier message was sent."):
+        left_out = format_count(context.n_left_out, "earlier message")
+        by_summary = ", a summary stands for them" if context.summary_id else ""
+        narrate(
+            f"luci: {left_out} ({context.left_out_tokens} tokens) did not fit into the context and"
+            f" were left out{by_summary}."
+        )
+    if context.note and sys.stderr.isatty():
+        narrate(f"luci: {context.note}")
+    if sys.stderr.isatty():
+        narrate(truth_line(done))
+
+
+def truth_line(done: TurnDone) -> str:
+    """Say in one line what an answer cost."""
+    usage, timings = done.usage, done.timings
+    parts = [done.model, f"context {usage.prompt_tokens + usage.completion_tokens}/{usage.n_ctx}"]
+    if usage.completion_tokens > 1 and timings.decode_ms > 0:
+        parts.append(format_rate((usage.completion_tokens - 1) / timings.decode_ms * 1000))
+    parts.append(f"TTFT {timings.ttft_ms:.0f} ms")
+    return " · ".join(parts)
+
+
+def answer_as_json(chat_id: str, shown: Shown) -> dict[str, object]:
+    """Give an answer as one JSON object."""
+    done = shown.done
+    return {
+        "chat": chat_id,
+        "reply": shown.reply_id,
+        "text": "".join(shown.text),
+        "reasoning": "".join(shown.reasoning),
+        **(done.model_dump(mode="json", exclude={"kind", "reply_id"}) if done else {}),
+    }
