@@ -11,11 +11,8 @@ from dataclasses import dataclass, field
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
 from luci_tui.errors import LuciError
-from luci_tui.host.openai.key import KeyRing
-from luci_tui.host.openai.limits import FairGate
-from luci_tui.host.openai.metrics import ApiMetrics
 from luci_tui.host.openai.server import ApiServer
-from luci_tui.host.openai.services import EntryView, LeaseView, Services
+from luci_tui.host.openai.services import EntryView, LeaseView, Services, make_services
 from luci_tui.host.openai.settings import ServeSettings
 
 KEY = "luci-test-key-0123456789"
@@ -97,10 +94,7 @@ class Shelf:
 def services(shelf: Shelf, **settings: object) -> Services:
     """Make what the API stands on; the port is any free one."""
     made = ServeSettings.model_validate({"port": 0, "drain_s": 0.5, **settings})
-    gate = FairGate(
-        made.max_running, made.max_queued, made.max_queued_per_client, made.queue_timeout_s
-    )
-    return Services(shelf, made, gate, ApiMetrics(), KeyRing((KEY,)))
+    return make_services(shelf, made, (KEY,))
 
 
 @asynccontextmanager

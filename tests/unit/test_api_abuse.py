@@ -233,7 +233,7 @@ CASES = [
     ),
     # JSON.
     Case("no JSON", body("hello"), 400, "invalid_json"),
-    Case("empty body", body(""), 400, "invalid_json"),
+    Case("empty body", body(""), 400, "missing_required_parameter"),
     Case("half of JSON", body('{"model": "echo", "mess'), 400, "invalid_json"),
     Case("two JSONs", body("{}{}"), 400, "invalid_json"),
     Case("an array", body("[]"), 400, "invalid_json"),

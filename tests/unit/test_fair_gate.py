@@ -12,13 +12,21 @@ from luci_tui.host.openai.limits import FairGate
 class Visitor:
     """One request at the gate, which stays inside until it is told to go."""
 
-    def __init__(self, gate: FairGate, client: str, order: list[str], places: int = 1) -> None:
+    def __init__(
+        self,
+        gate: FairGate,
+        client: str,
+        order: list[str],
+        places: int = 1,
+        lane: str = "model",
+    ) -> None:
         self._gate, self._client, self._order, self._places = gate, client, order, places
+        self._lane = lane
         self._leave = asyncio.Event()
         self.task = asyncio.create_task(self._visit())
 
     async def _visit(self) -> None:
-        async with self._gate.enter("model", self._client, self._places):
+        async with self._gate.enter(self._lane, self._client, self._places):
             self._order.append(self._client)
             await self._leave.wait()
 
@@ -129,3 +137,24 @@ async def test_gate_given_a_request_cancelled_as_it_is_let_in_then_no_place_is_l
     assert (gate.n_running, gate.n_queued) == (0, 0)
     async with gate.enter("model", "c"):
         assert gate.n_running == 1
+
+
+async def test_gate_given_a_wide_request_then_other_models_do_not_keep_it_out() -> None:
+    gate = FairGate(max_running=2)
+    for lane in ("model", "other"):
+        gate.set_capacity(lane, 2)
+    order: list[str] = []
+    running = [Visitor(gate, f"a{n}", order, lane="other") for n in range(2)]
+    await settle()
+    wide = Visitor(gate, "wide", order, places=2)
+    late = Visitor(gate, "late", order, lane="other")
+    await settle()
+    await running[0].leave()
+    await settle()
+    assert order == ["a0", "a1"]
+    await running[1].leave()
+    await settle()
+    assert order == ["a0", "a1", "wide"]
+    await wide.leave()
+    await late.leave()
+    assert order[-1] == "late"

@@ -66,12 +66,14 @@ def _too_large(max_bytes: int) -> ApiError:
 
 
 async def parse_object(body: bytes, max_depth: int) -> dict[str, JsonValue]:
-    """Return the JSON object in the body.
+    """Return the JSON object in the body; no body at all is an empty one, as clients mean it.
 
     Raises:
         ApiError: 400; it is no JSON object, is nested too deeply, names a key twice, or holds a
             number that JSON does not know.
     """
+    if not body:
+        return {}
     if len(body) > THREAD_BYTES:
         return await asyncio.to_thread(_parse_object, body, max_depth)
     return _parse_object(body, max_depth)

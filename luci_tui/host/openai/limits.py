@@ -165,26 +165,27 @@ class FairGate:
         while has_moved:
             has_moved = False
             for name in list(self._lanes):
-                if self._admit_one(self._lanes[name]):
-                    self._lanes.move_to_end(name)
-                    has_moved = True
+                lane = self._lanes[name]
+                waiter = lane.head()
+                if waiter is None:
+                    continue
+                places = min(waiter.places, lane.capacity, self._max_running)
+                if places > lane.capacity - lane.n_running:
+                    continue
+                if places > self._max_running - self.n_running:
+                    # Places that come free are kept for it, or smaller ones would always be first.
+                    return
+                self._let_in(lane, waiter, places)
+                self._lanes.move_to_end(name)
+                has_moved = True
 
-    def _admit_one(self, lane: _Lane) -> bool:
-        waiter = lane.head()
-        if waiter is None:
-            return False
-        most = min(lane.capacity, self._max_running)
-        places = min(waiter.places, most)
-        n_free = min(lane.capacity - lane.n_running, self._max_running - self.n_running)
-        if places > n_free:
-            return False
+    def _let_in(self, lane: _Lane, waiter: _Waiter, places: int) -> None:
         waiter.places = places
         waiter.admitted.set_result(None)
         lane.remove(waiter)
         lane.n_running += places
         self.n_running += places
         self.n_queued -= 1
-        return True
 
     def _lane(self, name: str) -> _Lane:
         return self._lanes.setdefault(name, _Lane())

@@ -69,6 +69,8 @@ class Message(RequestModel):
     refusal: str | None = None
     annotations: JsonValue = None
     """Comes back when a client sends an answer of ours again; ignored."""
+    type: Literal["text", "message"] | None = None
+    """Some clients write it; ignored."""
     audio: None = None
     function_call: None = None
 

@@ -106,3 +106,20 @@ class Services:
     metrics: ApiMetrics
     keys: KeyRing = field(default_factory=KeyRing)
     """Without a key in it, `settings.require_key` lets nobody in."""
+
+
+def make_services(models: ModelSource, settings: ServeSettings, keys: tuple[str, ...]) -> Services:
+    """Return what one server stands on: a queue and counters of its own, with these limits.
+
+    Args:
+        models: The model manager and its registry.
+        settings: Where and how to serve.
+        keys: What `key.load_keys` found; none is needed without `settings.require_key`.
+    """
+    gate = FairGate(
+        settings.max_running,
+        settings.max_queued,
+        settings.max_queued_per_client,
+        settings.queue_timeout_s,
+    )
+    return Services(models, settings, gate, ApiMetrics(), KeyRing(keys))

@@ -25,8 +25,6 @@ class ServeSettings(BaseModel):
     """Further origins of web pages that may call, "https://name:port"."""
 
     max_body_bytes: int = Field(default=8 * MIB, ge=1024)
-    max_media_body_bytes: int = Field(default=64 * MIB, ge=1024)
-    """For the endpoints that take images or audio, once a model has a projector."""
     max_json_depth: int = Field(default=64, ge=4, le=512)
     max_header_bytes: int = Field(default=32 * 1024, ge=1024)
     """Request line and headers of one request."""
