@@ -46,6 +46,11 @@ def models_file() -> Path:
     return luci_home() / "models.toml"
 
 
+def responses_file() -> Path:
+    """Return the file in which /v1/responses keeps what clients ask it to; it may not exist yet."""
+    return luci_home() / "responses.db"
+
+
 def builtin_model_candidates() -> tuple[Path, ...]:
     """Return where the built-in model may lie: in an installed package, then in a source tree."""
     package = Path(__file__).resolve().parent

@@ -7,7 +7,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from luci_tui.errors import LuciError
-from luci_tui.host.openai import chat_completions, completions, embeddings, status, tokenize
+from luci_tui.host.openai import (
+    anthropic,
+    chat_completions,
+    completions,
+    embeddings,
+    responses,
+    status,
+    tokenize,
+)
 from luci_tui.host.openai.errors import ApiError, body_for, from_luci
 from luci_tui.host.openai.security import Guard
 from luci_tui.host.openai.services import Services
@@ -19,7 +27,8 @@ def build_app(services: Services) -> FastAPI:
     """Return the app; it answers nothing that the guard has not let through."""
     # No page of documentation: it would load scripts from other hosts.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    for module in (status, chat_completions, completions, embeddings, tokenize):
+    apis = (chat_completions, completions, embeddings, tokenize, responses, anthropic)
+    for module in (status, *apis):
         app.include_router(module.router(services))
 
     @app.exception_handler(ApiError)
