@@ -227,8 +227,9 @@ class Answer:
         """
         reason = _FINISH_REASONS.get(self.finish_reason or "")
         if reason is None:
+            why = clean(self.finish_reason or "")
             raise RequestError(
-                f"{self._endpoint.base_url} ended the answer early ({clean(self.finish_reason or '')}). "
+                f"{self._endpoint.base_url} ended the answer early ({why}). "
                 "What came stays; ask in other words, or ask another model.",
                 code="content_filter" if self.finish_reason == "content_filter" else "incomplete",
             )
