@@ -282,3 +282,11 @@ def test_entry_given_rpc_servers_then_the_load_has_them() -> None:
     assert entry.load_spec().rpc_servers == ("127.0.0.1:50052", "[::1]:50053")
     assert entry.loads_like(entry.model_copy(update={"system": "x"}))
     assert not entry.loads_like(entry.model_copy(update={"rpc": ()}))
+
+
+def test_docs_given_their_example_then_it_is_read_whole(home: Path) -> None:
+    page = Path("docs/models.md").read_text(encoding="utf-8")
+    registry = write(home, page.split("```toml\n")[1].split("```")[0])
+    assert registry.problems == ()
+    assert names(registry) == [BUILTIN, "coder", "small", "office", "huge"]
+    assert registry.find("huge").load_spec().rpc_servers == ("127.0.0.1:50052",)
