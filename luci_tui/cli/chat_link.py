@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from luci_tui.chat.sanitize import Sanitizer
+from luci_tui.cli.host_link import host_client
 from luci_tui.cli.output import ModelText, Progress, narrate
 from luci_tui.errors import ChatError, EngineError
 from luci_tui.units import format_count, format_rate
@@ -21,20 +22,15 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def open_chats(kind: EngineKind) -> AsyncGenerator[ChatBackend]:
-    """Give the chats for the time of one command.
+    """Give the host's chats for the time of one command.
 
     Raises:
-        ChatError: they cannot be opened.
+        LuciError: there is no host to be had.
     """
-    from luci_tui.host.local_chats import open_local_chats
+    from luci_tui.host.chat_client import HostChats
 
-    chats = await open_local_chats(kind)
-    try:
-        if chats.service.store.notice:
-            narrate(f"luci: {chats.service.store.notice}")
-        yield chats
-    finally:
-        await chats.close()
+    async with host_client(kind) as client:
+        yield HostChats(client)
 
 
 @dataclass

@@ -220,7 +220,9 @@ def build_host(
     kind = EngineKind(options.engine)
     registry = Registry()
     manager = ModelManager(
-        registry, _engine_maker(kind, new_engine), ManagerOptions(default_ttl_s=settings.host.model_ttl_s)
+        registry,
+        _engine_maker(kind, new_engine),
+        ManagerOptions(default_ttl_s=settings.host.model_ttl_s),
     )
     models = ManagedModels(manager, registry)
     make = new_engine or partial(build_engine, kind)
@@ -228,7 +230,7 @@ def build_host(
     activity = Activity()
     notices: list[str] = []
     journal = Journal(paths.logs_folder() / "chats", with_texts=settings.host.log_texts)
-    on_disk = DiskChats(files.home / "chats.db", ChatModels(manager), journal, notices.append)
+    on_disk = DiskChats(paths.chats_file(), ChatModels(manager), journal, notices.append)
     asked_s = options.idle_exit_s
     return HostState(
         files=files,
@@ -251,9 +253,7 @@ def build_host(
     )
 
 
-def _engine_maker(
-    kind: EngineKind, new_engine: Callable[[], EngineClient] | None
-) -> MakeEngine:
+def _engine_maker(kind: EngineKind, new_engine: Callable[[], EngineClient] | None) -> MakeEngine:
     """Return what makes the engines of the model manager."""
     if kind is EngineKind.ECHO:
         new_engine = new_engine or partial(build_engine, kind)

@@ -13,7 +13,7 @@ from typing import assert_never
 from urllib.parse import quote
 
 from luci_tui.chat.answer import truth_line
-from luci_tui.chat.records import ChatSession, Message, MessageState, OpenedChat, Role
+from luci_tui.chat.records import Message, MessageState, OpenedChat, Role
 from luci_tui.chat.turn_events import (
     TurnDelta,
     TurnDone,
@@ -21,11 +21,11 @@ from luci_tui.chat.turn_events import (
     TurnLoading,
     TurnPrompt,
     TurnStarted,
-    turn_event_adapter,
 )
 from luci_tui.engine import frames
 from luci_tui.errors import EngineError, HostError, LuciError, WorkerLostError
 from luci_tui.host.api import messages
+from luci_tui.host.chat_client import HostChats
 from luci_tui.host.client import HostClient
 from luci_tui.tui.conversation import (
     AnswerDone,
@@ -91,7 +91,7 @@ class HostConversation:
         client = await self._reach()
         turns = (await client.get("/luci/turns", messages.Turns)).turns
         running = {turn.chat_id: turn.turn_id for turn in turns if turn.is_running}
-        opened = await self._chat_to_resume(client, running)
+        opened = await self._chat_to_resume(HostChats(client), running)
         if opened is None:
             return None
         self.chat_id = opened.session.id
@@ -108,8 +108,7 @@ class HostConversation:
         """Send a prompt and stream the answer; closing the stream leaves the answer to the host."""
         client = await self._reach()
         if not self.chat_id:
-            fields = messages.ChatFields(root={"model": self.model})
-            self.chat_id = (await client.post("/luci/chats", fields, ChatSession)).id
+            self.chat_id = (await HostChats(client).create({"model": self.model})).id
         path = f"/luci/chats/{quote(self.chat_id)}/turns"
         turn = messages.StartTurn(text=prompt)
         self.turn_id = (await client.post(path, turn, messages.TurnOpened)).turn_id
@@ -120,11 +119,8 @@ class HostConversation:
     async def follow(self) -> AsyncGenerator[AnswerEvent]:
         """Stream the answer that is being given, from its beginning."""
         client = await self._reach()
-        async with aclosing(client.turn_events(self.turn_id)) as events:
-            async for event in events:
-                if event.kind == "gap":
-                    continue  # the text that is missing is in the chat
-                turn = turn_event_adapter.validate_json(event.data)
+        async with aclosing(HostChats(client).read_turn(self.turn_id)) as events:
+            async for turn in events:
                 match turn:
                     case TurnStarted():
                         pass
@@ -136,7 +132,7 @@ class HostConversation:
                         yield TextAdded(turn.text, turn.reasoning)
                     case TurnDone():
                         self.turn_id = ""
-                        yield AnswerDone(_truth(turn), _marks(turn))
+                        yield AnswerDone(_truth(turn), self._marks(turn))
                         return
                     case TurnFailed():
                         self.turn_id = ""
@@ -188,24 +184,31 @@ class HostConversation:
             self.notices += self.client.notices
         return self.client
 
-    async def _chat_to_resume(
-        self, client: HostClient, running: dict[str, str]
-    ) -> OpenedChat | None:
+    def _marks(self, done: TurnDone) -> list[str]:
+        marks = [f"doubtful: '{argument}' is not in your request" for argument in done.doubtful]
+        if done.context.n_left_out and not self.answers_with_command:
+            marks.append(
+                f"{done.context.n_left_out} earlier messages did not fit and were left out"
+            )
+        if done.usage.dropped_tokens:
+            marks.append(f"{done.usage.dropped_tokens} tokens did not fit and were left out")
+        if done.finish_reason is frames.FinishReason.LENGTH:
+            marks.append("the answer met the end of the context; Ctrl-N starts a new chat")
+        if done.not_stored:
+            marks.append(done.not_stored)
+        return marks
+
+    async def _chat_to_resume(self, chats: HostChats, running: dict[str, str]) -> OpenedChat | None:
         if self.resume_chat:
-            return await _open(client, self.resume_chat)
+            return await chats.get(self.resume_chat)
         if self.resume_chat == "":
-            rows = (await client.get("/luci/chats?limit=1", messages.ChatItems)).items
-            sessions = [ChatSession.model_validate(row["session"]) for row in rows]
-            return await _open(client, sessions[0].id) if sessions else None
+            rows = await chats.list(limit=1, archived=False)
+            return await chats.get(rows[0].session.id) if rows else None
         for chat_id in running:
-            opened = await _open(client, chat_id)
+            opened = await chats.get(chat_id)
             if opened.session.model == self.model:
                 return opened
         return None
-
-
-async def _open(client: HostClient, chat_id: str) -> OpenedChat:
-    return await client.get(f"/luci/chats/{quote(chat_id, safe='')}", OpenedChat)
 
 
 def _shown(message: Message) -> Shown:
@@ -244,19 +247,6 @@ def _truth(done: TurnDone) -> str:
             seed=done.seed,
         )
     )
-
-
-def _marks(done: TurnDone) -> list[str]:
-    marks = [f"doubtful: '{argument}' is not in your request" for argument in done.doubtful]
-    if done.context.n_left_out:
-        marks.append(f"{done.context.n_left_out} earlier messages did not fit and were left out")
-    if done.usage.dropped_tokens:
-        marks.append(f"{done.usage.dropped_tokens} tokens did not fit and were left out")
-    if done.finish_reason is frames.FinishReason.LENGTH:
-        marks.append("the answer met the end of the context; Ctrl-N starts a new chat")
-    if done.not_stored:
-        marks.append(done.not_stored)
-    return marks
 
 
 def _failure(failed: TurnFailed) -> LuciError:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from luci_tui.errors import (
     CatalogError,
+    ChatError,
     ConfigError,
     HostError,
     LuciError,
@@ -24,11 +25,20 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 
 M = TypeVar("M", bound=BaseModel)
 
-_STATUS_BY_CODE = {"leaving": 503, "busy": 409, "not_found": 404, "too_long": 413}
+_STATUS_BY_CODE = {
+    "leaving": 503,
+    "busy": 409,
+    "not_found": 404,
+    "too_long": 413,
+    "chat_not_found": 404,
+    "message_not_found": 404,
+    "chat_busy": 409,
+}
 _STATUS_BY_TYPE: tuple[tuple[type[LuciError], int], ...] = (
     (ConfigError, 400),
     (RequestError, 400),
     (CatalogError, 404),
+    (ChatError, 400),
     (ModelLoadError, 422),
     (WorkerLostError, 502),
 )

@@ -53,7 +53,9 @@ class ChatShelf(Protocol):
         """Give every message of every branch."""
         ...
 
-    async def search(self, query: str, *, limit: int) -> tuple[BaseModel, ...]:
+    async def search(
+        self, query: str, *, limit: int, newest: bool = False
+    ) -> tuple[BaseModel, ...]:
         """Find words in titles and messages."""
         ...
 
@@ -153,7 +155,8 @@ async def _search(request: Request) -> Response:
     if not query.strip():
         msg = "The search has no words. Say what to look for: ?q=words."
         raise ConfigError(msg, code="invalid_request")
-    return _items(await _chats(request).shelf.search(query, limit=_limit(request)))
+    newest = request.query_params.get("newest") == "true"
+    return _items(await _chats(request).shelf.search(query, limit=_limit(request), newest=newest))
 
 
 async def _export(request: Request) -> Response:
