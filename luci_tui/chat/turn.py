@@ -77,8 +77,9 @@ class TurnRun:
 
     def stop(self) -> None:
         """Cancel the turn for those who iterate it: they get a TurnFailed with code "cancelled"."""
-        self._is_stopped = True
-        if self._task is not None:
+        # What is stored already is only on its way to the reader.
+        if self._task is not None and not self.stored.is_set():
+            self._is_stopped = True
             self._task.cancel()
 
     async def events(self) -> AsyncGenerator[TurnEvent]:
@@ -96,6 +97,14 @@ class TurnRun:
 
     async def _run(self) -> None:
         """Answer, store the end whatever it is, and report it."""
+        try:
+            end = await self._to_the_end()
+        finally:
+            self.stored.set()
+        await self._events.put(end)
+        await self._events.put(None)
+
+    async def _to_the_end(self) -> TurnDone | TurnFailed:
         started = TurnStarted(
             chat_id=self._session.id,
             user_message_id=self._user.id,
@@ -110,20 +119,21 @@ class TurnRun:
         except LuciError as error:
             end = await self._fail(error.code, error.message)
         except asyncio.CancelledError:
-            await self._cancel()
+            not_stored = await self._cancel()
             if not self._is_stopped:
                 raise
-            self._end_early()
-            return
+            return TurnFailed(
+                reply_id=self._reply.id,
+                code="cancelled",
+                message="The answer was stopped.",
+                not_stored=not_stored,
+            )
         except Exception:
             # A fault of luci itself; the reply must not look as if it still streamed.
             _log.exception("a turn failed")
             end = await self._fail("internal", "luci failed while it answered; its log says why.")
-        finally:
-            self.stored.set()
         await self._log_end(end)
-        await self._events.put(end)
-        await self._events.put(None)
+        return end
 
     async def _answer(self) -> TurnDone:
         async with self._means.models.lease(
@@ -255,7 +265,8 @@ class TurnRun:
             not_stored=await self._recorder.finish(message),
         )
 
-    async def _cancel(self) -> None:
+    async def _cancel(self) -> str:
+        """Store what came; gives why it could not be stored, as Recorder.finish."""
         message = self._ended(MessageState.CANCELLED, finish_reason=frames.FinishReason.CANCELLED)
         not_stored = await self._recorder.finish(message)
         if not_stored:
@@ -263,16 +274,7 @@ class TurnRun:
         elapsed_s = time.monotonic() - self._started_s
         journal, chat_id, reply_id = self._means.journal, self._session.id, self._reply.id
         await self._means.store.call(lambda: journal.cancelled(chat_id, reply_id, elapsed_s))
-
-    def _end_early(self) -> None:
-        """Tell the reader that the turn was stopped, whether there is room for it or not."""
-        end = TurnFailed(
-            reply_id=self._reply.id, code="cancelled", message="The answer was stopped."
-        )
-        for event in (end, None):
-            while self._events.full():
-                self._events.get_nowait()
-            self._events.put_nowait(event)
+        return not_stored
 
     def _say(self, event: TurnLoading) -> None:
         # Progress that nobody reads in time is worth nothing later.

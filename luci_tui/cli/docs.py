@@ -26,7 +26,7 @@ HEADER = """\
 - Exit codes: 0 ok, 1 a negative result, 2 wrong usage or a failure (one sentence says which), 130
   interrupted with Ctrl-C.
 - Text of a model goes into a pipe as it is. On a terminal, control characters are taken out of it.
-- `LUCI_HOME` names the folder for logs and models; without it, it is `~/.luciferai`.
+- `LUCI_HOME` names the folder for chats, logs and models; without it, it is `~/.luciferai`.
 
 This page is written by `python -m luci_tui.cli.docs --write`; a test compares it with the program.
 """

@@ -35,6 +35,7 @@ BEGINNINGS = (b"", b'"turn"', b'"delta"', b'"delta"', b'"delta"')
 """What the moment is counted from; with the first one, kills meet the opening of the file."""
 LONGEST_START_S = 30.0
 MAX_LETTERS = 1200
+N_CTX = 8192
 WORD_PAUSE_S = 0.01
 
 
@@ -90,7 +91,7 @@ async def answer_until_killed(path: Path, chat_id: str, pipe_fd: int, seed: int)
     """Be the victim: one turn after the other, for ever."""
     chance = random.Random(seed)
     engine = ReportingEngine(pipe_fd, WORD_PAUSE_S)
-    info = await engines.load(engine, "echo")
+    info = await engines.load(engine, "echo", n_ctx=N_CTX)
     store = await StoreThread.open(path)
     service = ChatService(store, FakeModels(engine, info), Journal(path.parent / "logs"))
     number = 0
