@@ -14,6 +14,7 @@ import pytest_asyncio
 from openai.types.chat import ChatCompletionChunk
 
 from luci_tui.engine import frames
+from luci_tui.engine.client import EngineClient
 from luci_tui.engine.process import WorkerEngine
 from luci_tui.host.openai.server import ApiServer
 from tests.support import tiny_models
@@ -23,6 +24,8 @@ from tests.support.arch_models import TinyArch, write_arch_model
 pytestmark = [pytest.mark.native, pytest.mark.asyncio(loop_scope="module")]
 
 N_CTX = 1024
+ENDLESS_N_CTX = 32_768
+"""An answer that fills it takes far longer than a client that leaves."""
 TEMPLATE = (
     "{% if tools %}<|im_start|>system\n{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}"
     "<|im_end|>\n{% endif %}{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
@@ -61,7 +64,7 @@ GREEDY: Any = {"temperature": 0, "max_tokens": 8, "extra_body": {"ignore_eos": T
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiServer]:
+async def shelf(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shelf]:
     folder = tmp_path_factory.mktemp("openai")
     llama = tiny_models.tiny_llama(folder / "llama.gguf")
     chatml = write_arch_model(TinyArch.LLAMA, folder / "chatml.gguf")
@@ -70,6 +73,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiS
     loads: dict[str, dict[str, Any]] = {
         "tiny": {"model_path": llama, "n_slots": 3},
         "tools": {"model_path": chatml, "chat_template": TEMPLATE},
+        "endless": {"model_path": llama, "n_ctx": ENDLESS_N_CTX, "force": True},
         "thinker": {"model_path": chatml, "chat_template": THINKING},
         "embedder": {"model_path": bert, "embedding": True, "n_ctx": 128},
         "ranker": {"model_path": ranker, "embedding": True, "pooling": "rank", "n_ctx": 128},
@@ -81,11 +85,16 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiS
             spec = frames.LoadSpec.model_validate({"n_ctx": N_CTX, "n_threads": 1, **fields})
             engine = WorkerEngine(folder / f"{name}.log")
             await shelf.add(name, engine, spec=spec, aliases=(f"my-{name}",))
-        async with serving(shelf) as running:
-            yield running
+        yield shelf
     finally:
         for lease in shelf.leases.values():
             await lease.engine.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(shelf: Shelf) -> AsyncIterator[ApiServer]:
+    async with serving(shelf) as running:
+        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -102,7 +111,7 @@ async def test_models_then_are_listed_and_found_by_name_and_alias(
     client: openai.AsyncOpenAI,
 ) -> None:
     listed = [model.id async for model in client.models.list()]
-    assert listed == ["tiny", "tools", "thinker", "embedder", "ranker"]
+    assert listed == ["tiny", "tools", "endless", "thinker", "embedder", "ranker"]
     assert (await client.models.retrieve("tiny")).id == "tiny"
     assert (await client.models.retrieve("my-tiny")).id == "tiny"
     with pytest.raises(openai.NotFoundError, match="Did you mean tiny") as caught:
@@ -606,3 +615,29 @@ async def test_embeddings_given_a_model_that_generates_then_says_how_to_load_it(
         await client.embeddings.create(model="tiny", input="a")
     with pytest.raises(openai.BadRequestError, match="embedding"):
         await client.chat.completions.create(model="embedder", messages=HI)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_client_that_leaves_then_the_worker_stops_and_its_slot_is_idle(
+    client: openai.AsyncOpenAI, shelf: Shelf, *, stream: bool
+) -> None:
+    engine = shelf.leases["endless"].engine
+    before = await status(engine)
+    options: Any = {"model": "endless", "messages": HI, "extra_body": {"ignore_eos": True}}
+    if stream:
+        answer = await client.chat.completions.create(stream=True, **options)
+        await anext(aiter(answer))
+        await answer.close()
+    else:
+        with pytest.raises(openai.APITimeoutError):
+            await client.chat.completions.create(timeout=0.2, **options)
+    after = await status(engine)
+    while shelf.n_held or any(slot.state != "idle" for slot in after.slots):
+        after = await status(engine)
+    assert after.completion_tokens_total - before.completion_tokens_total < ENDLESS_N_CTX / 2
+
+
+async def status(engine: EngineClient) -> frames.StatusReport:
+    report = await engine.ask(frames.Status(request_id=0))
+    assert isinstance(report, frames.StatusReport)
+    return report
