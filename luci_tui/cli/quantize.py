@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from luci_tui import paths
-from luci_tui.chat.sanitize import sanitize
-from luci_tui.cli.jobs import result_of
+from luci_tui.cli.jobs import Rate, result_of
 from luci_tui.cli.output import narrate, print_json, print_line
 from luci_tui.cli.report import comparison_lines
 from luci_tui.cli.session import run_async
@@ -21,7 +19,6 @@ from luci_tui.units import format_bytes, format_count, format_duration
 if TYPE_CHECKING:
     from luci_tui.engine.job_frames import (
         CompareResult,
-        JobProgress,
         QuantizeOutput,
         QuantizeResult,
         QuantizeSpec,
@@ -180,30 +177,6 @@ async def _compare_all(result: QuantizeResult) -> list[CompareResult]:
         events = run_job(spec, paths.logs_folder() / "jobs.log")
         reports.append(await result_of(events, CompareResult, Rate("comparing ").words))
     return reports
-
-
-class Rate:
-    """How fast a job is and how long it will take."""
-
-    def __init__(self, start: str = "") -> None:
-        self._start = start
-        self._start_s = time.monotonic()
-
-    def words(self, progress: JobProgress) -> str:
-        """Describe the progress in one line."""
-        if not progress.n_total:
-            return "reading"
-        parts = [f"{progress.n_done}/{progress.n_total} {progress.unit}"]
-        elapsed_s = time.monotonic() - self._start_s
-        done, total = progress.bytes_done, progress.bytes_total
-        if not total:
-            done, total = progress.n_done, progress.n_total
-        elif elapsed_s > 0:
-            parts.append(f"{done / elapsed_s / 1e6:.0f} MB/s")
-        if done:
-            parts.append(f"{format_duration(elapsed_s * (total - done) / done)} left")
-        # A name from a file may hold control characters.
-        return self._start + ", ".join([*parts, sanitize(progress.what)])
 
 
 def _print_result(result: QuantizeResult) -> None:
