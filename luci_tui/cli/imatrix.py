@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from luci_tui import paths
-from luci_tui.cli.jobs import result_of, run_in_background
+from luci_tui.cli.jobs import Rate, result_of, run_in_background
 from luci_tui.cli.output import narrate, print_json, print_line
-from luci_tui.cli.quantize import Rate
 from luci_tui.cli.session import run_async
 from luci_tui.units import format_bytes, format_count, format_duration
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from luci_tui import paths
 from luci_tui.cli import inspect_text as text
-from luci_tui.cli.output import Progress, print_json
-from luci_tui.errors import EngineError
+from luci_tui.cli.output import print_json
 from luci_tui.gguf.describe import FileKind, describe
 from luci_tui.gguf.header import GgufHeader, read_header
 from luci_tui.gguf.memory_table import MemoryRow, memory_table
 
 if TYPE_CHECKING:
-    from luci_tui.engine.job_frames import JobResult, JobSpec
+    from luci_tui.engine.job_frames import JobSpec
+
+R = TypeVar("R")
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -106,9 +107,7 @@ def _exact_rows(file: Path, n_ctx: int) -> tuple[MemoryRow, ...]:
     from luci_tui.engine.job_frames import MemoryPlanned, PlanMemorySpec
 
     load = LoadSpec(model_path=str(file.expanduser()), n_ctx=n_ctx, force=True)
-    planned = _job(PlanMemorySpec(load=load))
-    assert isinstance(planned, MemoryPlanned)
-    memory = planned.memory
+    memory = _job(PlanMemorySpec(load=load), MemoryPlanned).memory
     return (
         MemoryRow(
             n_ctx=n_ctx,
@@ -127,8 +126,7 @@ def _tensor(header: GgufHeader, name: str) -> tuple[object, list[str]]:
     from luci_tui.gguf.tensors import find_tensor
 
     find_tensor(header, name)
-    stats = _job(TensorStatsSpec(path=str(header.path), name=name))
-    assert isinstance(stats, TensorStatsResult)
+    stats = _job(TensorStatsSpec(path=str(header.path), name=name), TensorStatsResult)
     return stats.model_dump(mode="json", exclude={"kind"}), stats_lines(stats)
 
 
@@ -137,33 +135,15 @@ def _compare(header: GgufHeader, source: Path) -> tuple[object, list[str]]:
     from luci_tui.engine.job_frames import CompareResult, CompareSpec
 
     spec = CompareSpec(source=str(source.expanduser()), quantized=str(header.path))
-    compared = _job(spec)
-    assert isinstance(compared, CompareResult)
+    compared = _job(spec, CompareResult)
     return compared.model_dump(mode="json", exclude={"kind"}), comparison_lines(compared)
 
 
-def _job(spec: JobSpec) -> JobResult:
+def _job(spec: JobSpec, wanted: type[R]) -> R:
     """Do a job in a process of its own, with progress on a terminal."""
-    import asyncio
-
-    return asyncio.run(_run_job(spec))
-
-
-async def _run_job(spec: JobSpec) -> JobResult:
-    from contextlib import aclosing
-
-    from luci_tui.engine.job_frames import JobProgress
+    from luci_tui.cli.jobs import Rate, result_of
+    from luci_tui.cli.session import run_async
     from luci_tui.engine.job_process import run_job
 
-    progress = Progress()
-    try:
-        async with aclosing(run_job(spec, paths.logs_folder() / "jobs.log")) as events:
-            async for event in events:
-                if not isinstance(event, JobProgress):
-                    return event
-                share = event.n_done / event.n_total if event.n_total else 0.0
-                progress.show(f"{text.visible(event.what, 60)} {share:.0%}")
-    finally:
-        progress.clear()
-    msg = f"The {spec.kind} job ended without an answer. Try again."
-    raise EngineError(msg)
+    events = run_job(spec, paths.logs_folder() / "jobs.log")
+    return run_async(result_of(events, wanted, Rate().words))

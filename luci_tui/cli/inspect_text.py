@@ -38,7 +38,7 @@ def summary_lines(
         ("architecture", visible(description.architecture, MAX_SHOWN_CHARS) or "(none)"),
         ("parameters", _parameters(description)),
         ("size", _size(description)),
-        ("quantization", _quantization(description)),
+        *_quantization(description),
         ("context", _context(description)),
         ("license", visible(description.license, MAX_SHOWN_CHARS) or "(not given)"),
         ("tokenizer", _tokenizer(description.tokenizer)),
@@ -76,15 +76,16 @@ def _size(found: Description) -> str:
     return f"{format_bytes(found.size_bytes)}{shards}, {n_tensors}, GGUF version {found.version}"
 
 
-def _quantization(found: Description) -> str:
-    shares = ", ".join(
-        f"{one.type_name} {one.share:.1%} ({format_count(one.n_tensors, 'tensor')})"
-        for one in found.mix
-    )
-    if not shares:
-        return ""
-    name = f"{found.quantization}: " if found.quantization else ""
-    return f"{name}{found.bits_per_weight:.2f} bits per weight; by bytes {shares}"
+def _quantization(found: Description) -> list[tuple[str, str]]:
+    """Give a line of its own to each type: a mixture does not fit into one."""
+    if not found.mix:
+        return []
+    name = f"{found.quantization}, " if found.quantization else ""
+    lines = [("quantization", f"{name}{found.bits_per_weight:.2f} bits per weight; by bytes:")]
+    for one in found.mix:
+        n_tensors = format_count(one.n_tensors, "tensor")
+        lines.append(("", f"{one.type_name:<8} {one.share:>6.1%} {n_tensors:>12}"))
+    return lines
 
 
 def _context(found: Description) -> str:

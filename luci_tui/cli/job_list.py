@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from luci_tui.cli.host_link import running_host
+from luci_tui.cli.jobs import Rate
 from luci_tui.cli.output import Progress, narrate, print_json, print_line
-from luci_tui.cli.quantize import Rate
 from luci_tui.cli.session import run_async
 from luci_tui.errors import HostError
 from luci_tui.units import format_duration

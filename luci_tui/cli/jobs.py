@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from luci_tui.chat.sanitize import sanitize
 from luci_tui.cli.host_link import host_client
 from luci_tui.cli.output import Progress, narrate, print_json, print_line
 from luci_tui.cli.session import run_async
 from luci_tui.errors import EngineError
 from luci_tui.host.wiring import EngineKind
+from luci_tui.units import format_duration
 
 if TYPE_CHECKING:
     from luci_tui.engine.job_frames import ImatrixSpec, JobProgress, JobResult, QuantizeSpec
@@ -48,6 +51,64 @@ async def result_of(
         line.clear()
     msg = f"The job ended without a {wanted.__name__}. Try again."
     raise EngineError(msg)
+
+
+class Countable(Protocol):
+    """Progress that can be counted, of a job process or of a host's job."""
+
+    @property
+    def what(self) -> str:
+        """What is being worked on."""
+        ...
+
+    @property
+    def n_done(self) -> float:
+        """How far it is."""
+        ...
+
+    @property
+    def n_total(self) -> float:
+        """0 = not known."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """Of n_done and n_total."""
+        ...
+
+    @property
+    def bytes_done(self) -> int:
+        """Where the unit is another one."""
+        ...
+
+    @property
+    def bytes_total(self) -> int:
+        """0 = not known."""
+        ...
+
+
+class Rate:
+    """How fast a job is and how long it will take."""
+
+    def __init__(self, start: str = "") -> None:
+        self._start = start
+        self._start_s = time.monotonic()
+
+    def words(self, progress: Countable) -> str:
+        """Describe the progress in one line."""
+        if not progress.n_total:
+            return "reading"
+        parts = [f"{progress.n_done:g}/{progress.n_total:g} {progress.unit}"]
+        elapsed_s = time.monotonic() - self._start_s
+        done, total = progress.bytes_done, progress.bytes_total
+        if not total:
+            done, total = progress.n_done, progress.n_total
+        elif elapsed_s > 0:
+            parts.append(f"{done / elapsed_s / 1e6:.0f} MB/s")
+        if done:
+            parts.append(f"{format_duration(elapsed_s * (total - done) / done)} left")
+        # A name from a file may hold control characters.
+        return self._start + ", ".join([*parts, sanitize(progress.what)])
 
 
 def run_in_background(spec: QuantizeSpec | ImatrixSpec, *, as_json: bool) -> None:

@@ -35,9 +35,10 @@ class Progress:
         self._n_columns = 0
 
     def show(self, text: str) -> None:
-        """Replace the line."""
+        """Replace the line; names from files may hold control characters, which go."""
         if not self.is_shown:
             return
+        text = sanitize(text)
         sys.stderr.write("\r" + text.ljust(self._n_columns))
         sys.stderr.flush()
         self._n_columns = len(text)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from luci_tui import paths
-from luci_tui.chat.sanitize import sanitize
-from luci_tui.cli.jobs import result_of, run_in_background
+from luci_tui.cli.jobs import Rate, result_of, run_in_background
 from luci_tui.cli.output import narrate, print_json, print_line
 from luci_tui.cli.report import comparison_lines
 from luci_tui.cli.session import run_async
@@ -200,64 +198,6 @@ async def _compare_all(result: QuantizeResult) -> list[CompareResult]:
         events = run_job(spec, paths.logs_folder() / "jobs.log")
         reports.append(await result_of(events, CompareResult, Rate("comparing ").words))
     return reports
-
-
-class Countable(Protocol):
-    """Progress that can be counted, of a job process or of a host's job."""
-
-    @property
-    def what(self) -> str:
-        """What is being worked on."""
-        ...
-
-    @property
-    def n_done(self) -> float:
-        """How far it is."""
-        ...
-
-    @property
-    def n_total(self) -> float:
-        """0 = not known."""
-        ...
-
-    @property
-    def unit(self) -> str:
-        """Of n_done and n_total."""
-        ...
-
-    @property
-    def bytes_done(self) -> int:
-        """Where the unit is another one."""
-        ...
-
-    @property
-    def bytes_total(self) -> int:
-        """0 = not known."""
-        ...
-
-
-class Rate:
-    """How fast a job is and how long it will take."""
-
-    def __init__(self, start: str = "") -> None:
-        self._start = start
-        self._start_s = time.monotonic()
-
-    def words(self, progress: Countable) -> str:
-        """Describe the progress in one line."""
-        if not progress.n_total:
-            return "reading"
-        parts = [f"{progress.n_done:g}/{progress.n_total:g} {progress.unit}"]
-        elapsed_s = time.monotonic() - self._start_s
-        done, total = progress.bytes_done, progress.bytes_total
-        if not total:
-            done, total = progress.n_done, progress.n_total
-        elif elapsed_s > 0:
-            parts.append(f"{done / elapsed_s / 1e6:.0f} MB/s")
-        if done:
-            parts.append(f"{format_duration(elapsed_s * (total - done) / done)} left")
-        # A name from a file may hold control characters.
-        return self._start + ", ".join([*parts, sanitize(progress.what)])
 
 
 def _print_result(result: QuantizeResult) -> None:

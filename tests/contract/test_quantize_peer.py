@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from luci_tui import _native
 from luci_tui.bench.peers import build
 from luci_tui.engine.job_frames import ImatrixSpec
 from luci_tui.engine.native_imatrix import make_imatrix
 from luci_tui.engine.native_quantize import quantize_types
+from tests.support import core
 from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.jobs import quantize_here
 from tests.support.wide_models import calibration_text, split_model, write_wide_model
@@ -20,6 +22,8 @@ pytestmark = [pytest.mark.native, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 ROOT = Path(__file__).parents[2]
 TYPES = [one.name for one in quantize_types()]
+TENSOR_TYPES = _native.quantize_tensor_types()
+"""Some, such as NVFP4, are given to single tensors only."""
 NARROW_TYPES = ("Q4_0", "Q8_0", "F16", "BF16", "Q2_K", "Q4_K_M", "Q6_K", "IQ4_XS", "MXFP4_MOE")
 
 
@@ -51,14 +55,20 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def compare(tool: Path, source: Path, type_name: str, folder: Path, *options: str) -> None:
-    """Make one file with each and compare; `options` are the tool's."""
+def compare(tool: Path, source: Path, type_name: str, folder: Path, *options: str) -> Path:
+    """Make one file with each, compare, and return ours; `options` are the tool's."""
     fields = as_fields(options)
     ours = quantize_here(source, type_name, folder / "ours.gguf", force=True, **fields)
     theirs = folder / "theirs.gguf"
     command = [str(tool), *options, str(source), str(theirs), type_name, "2"]
     subprocess.run(command, check=True, capture_output=True)
     assert Path(ours.path).read_bytes() == theirs.read_bytes()
+    return Path(ours.path)
+
+
+def check_generates(path: Path) -> None:
+    engine = core.load(path, n_ctx=64, n_threads=1)
+    assert len(core.answer(engine, core.request("the", max_tokens=4)).tokens) == 4
 
 
 def as_fields(options: tuple[str, ...]) -> dict[str, object]:
@@ -84,13 +94,27 @@ def as_fields(options: tuple[str, ...]) -> dict[str, object]:
 
 @pytest.mark.parametrize("model", ["llama", "moe", "qwen3"])
 @pytest.mark.parametrize("type_name", TYPES)
-def test_file_equals_that_of_llama_quantize(
+def test_file_equals_that_of_llama_quantize_and_generates(
     tool: Path, models: Path, tmp_path: Path, model: str, type_name: str
 ) -> None:
     source = models / f"{model}.gguf"
-    compare(tool, source, type_name, tmp_path, "--imatrix", str(models / f"{model}.imatrix"))
+    imatrix = str(models / f"{model}.imatrix")
+    check_generates(compare(tool, source, type_name, tmp_path, "--imatrix", imatrix))
     if not quantize_here(source, type_name, tmp_path / "o", dry_run=True).needs_imatrix:
-        compare(tool, source, type_name, tmp_path)
+        check_generates(compare(tool, source, type_name, tmp_path))
+
+
+@pytest.mark.parametrize("tensor_type", TENSOR_TYPES)
+def test_tensor_of_each_type_equals_that_of_llama_quantize_and_generates(
+    tool: Path, models: Path, tmp_path: Path, tensor_type: str
+) -> None:
+    options = (
+        "--tensor-type",
+        f"ffn_down={tensor_type}",
+        "--imatrix",
+        str(models / "llama.imatrix"),
+    )
+    check_generates(compare(tool, models / "llama.gguf", "Q4_0", tmp_path, *options))
 
 
 @pytest.mark.parametrize("arch", list(TinyArch))

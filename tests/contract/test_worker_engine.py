@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,9 +17,10 @@ from luci_tui.engine import frames
 from luci_tui.engine.child import MAX_LOG_BYTES
 from luci_tui.engine.process import WorkerEngine, WorkerOptions
 from luci_tui.errors import ModelLoadError, RequestError, WorkerLostError
-from tests.support import bad_worker, engines, tiny_models
+from tests.support import bad_worker, engines
 from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.lora import write_lora
+from tests.support.tiny_vocab import CHATML_TEMPLATE, TINY_SPM
 
 pytestmark = pytest.mark.native
 
@@ -28,7 +30,8 @@ MakeEngine = Callable[..., WorkerEngine]
 
 @pytest.fixture(scope="module")
 def model_path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny_models.tiny_llama(tmp_path_factory.mktemp("models") / "tiny.gguf"))
+    path = tmp_path_factory.mktemp("models") / "tiny.gguf"
+    return str(write_arch_model(TinyArch.LLAMA, path, chat_template=CHATML_TEMPLATE))
 
 
 @pytest.fixture
@@ -76,7 +79,8 @@ async def test_worker_given_a_failed_assertion_then_the_sentence_quotes_it(
 async def test_worker_given_a_model_that_the_core_aborts_on_then_it_refuses_the_load(
     make_engine: MakeEngine, tmp_path: Path
 ) -> None:
-    path = tiny_models.tiny_llama(tmp_path / "twice.gguf", has_duplicate_token=True)
+    twice = replace(TINY_SPM, texts=(*TINY_SPM.texts[:-1], TINY_SPM.texts[-2]))
+    path = write_arch_model(TinyArch.LLAMA, tmp_path / "twice.gguf", vocab=twice)
     engine = make_engine()
     with pytest.raises(ModelLoadError, match=r"stands in the vocabulary twice") as refused:
         await engines.load(engine, str(path))

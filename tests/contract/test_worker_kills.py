@@ -11,7 +11,9 @@ import pytest_asyncio
 
 from luci_tui.engine.process import WorkerEngine
 from luci_tui.errors import WorkerLostError
-from tests.support import engines, tiny_models
+from tests.support import engines
+from tests.support.arch_models import TinyArch, write_arch_model
+from tests.support.tiny_vocab import CHATML_TEMPLATE
 
 pytestmark = [pytest.mark.native, pytest.mark.asyncio(loop_scope="module")]
 
@@ -24,7 +26,8 @@ SIGNALS = {
 
 @pytest.fixture(scope="module")
 def model_path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny_models.tiny_llama(tmp_path_factory.mktemp("models") / "tiny.gguf"))
+    path = tmp_path_factory.mktemp("models") / "tiny.gguf"
+    return str(write_arch_model(TinyArch.LLAMA, path, chat_template=CHATML_TEMPLATE))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -19,8 +19,9 @@ from pydantic import BaseModel
 from luci_tui.engine import frames
 from luci_tui.engine.process import WorkerEngine
 from tests.support.api_server import KEY, Entry, Lease, Shelf, serving
+from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.event_order import MessagesOrder, ResponsesOrder
-from tests.support.tiny_models import tiny_llama
+from tests.support.tiny_vocab import CHATML_TEMPLATE
 
 pytestmark = [pytest.mark.native, pytest.mark.asyncio(loop_scope="module")]
 
@@ -62,7 +63,9 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     engine = WorkerEngine(folder / "worker.log")
     shelf = Shelf()
     spec = frames.LoadSpec(
-        model_path=str(tiny_llama(folder / "tiny.gguf")),
+        model_path=str(
+            write_arch_model(TinyArch.LLAMA, folder / "tiny.gguf", chat_template=CHATML_TEMPLATE)
+        ),
         n_ctx=1024,
         n_threads=1,
         n_slots=2,

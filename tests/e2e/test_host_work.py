@@ -18,9 +18,10 @@ from luci_tui.host.client import HostClient
 from luci_tui.host.host_engine import HostEngine
 from luci_tui.host.lifecycle import Launcher, ensure_host, wait_gone
 from tests.support import engines
+from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.hosts import ECHO, TALKING, children_of, pid_of, running_host
 from tests.support.jobs import part_bytes, quantize_spec
-from tests.support.tiny_models import tiny_llama
+from tests.support.tiny_vocab import CHATML_TEMPLATE
 from tests.support.wide_models import write_wide_model
 
 
@@ -117,7 +118,9 @@ async def test_engine_of_a_host_that_was_killed_is_lost(home: Path, client: Host
 
 @pytest.mark.native
 async def test_killed_host_leaves_no_worker_behind(home: Path, tmp_path: Path) -> None:
-    model = str(tiny_llama(tmp_path / "tiny.gguf"))
+    model = str(
+        write_arch_model(TinyArch.LLAMA, tmp_path / "tiny.gguf", chat_template=CHATML_TEMPLATE)
+    )
     async with running_host(home, Launcher(arguments=("--idle-exit-s", "60"))) as client:
         engine = HostEngine(client)
         await engines.load(engine, model)

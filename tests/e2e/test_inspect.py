@@ -37,6 +37,7 @@ def test_inspect_says_first_what_a_person_wants_to_know(luci: Luci, model: Path)
     ):
         assert words in text
     assert "blk.0" not in text
+    assert all(len(line) <= 80 for line in text.splitlines() if not line.startswith("file"))
 
 
 def test_inspect_with_everything_in_json_prints_one_object(luci: Luci, model: Path) -> None:

@@ -17,9 +17,9 @@ from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
 from luci_tui.engine.process import WorkerEngine
 from luci_tui.host.openai.server import ApiServer
-from tests.support import tiny_models
 from tests.support.api_server import KEY, Shelf, serving
 from tests.support.arch_models import TinyArch, write_arch_model
+from tests.support.tiny_vocab import CHATML_TEMPLATE
 
 pytestmark = [pytest.mark.native, pytest.mark.asyncio(loop_scope="module")]
 
@@ -66,7 +66,7 @@ GREEDY: Any = {"temperature": 0, "max_tokens": 8, "extra_body": {"ignore_eos": T
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shelf(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shelf]:
     folder = tmp_path_factory.mktemp("openai")
-    llama = tiny_models.tiny_llama(folder / "llama.gguf")
+    llama = write_arch_model(TinyArch.LLAMA, folder / "llama.gguf", chat_template=CHATML_TEMPLATE)
     chatml = write_arch_model(TinyArch.LLAMA, folder / "chatml.gguf")
     bert = write_arch_model(TinyArch.BERT, folder / "bert.gguf")
     ranker = write_arch_model(TinyArch.RERANKER, folder / "rank.gguf")

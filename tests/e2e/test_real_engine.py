@@ -8,8 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.terminal import TerminalProgram
-from tests.support.tiny_models import tiny_llama
+from tests.support.tiny_vocab import CHATML_TEMPLATE
 
 pytestmark = pytest.mark.native
 
@@ -18,7 +19,8 @@ Luci = Callable[..., subprocess.CompletedProcess[bytes]]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny_llama(tmp_path_factory.mktemp("models") / "tiny.gguf"))
+    path = tmp_path_factory.mktemp("models") / "tiny.gguf"
+    return str(write_arch_model(TinyArch.LLAMA, path, chat_template=CHATML_TEMPLATE))
 
 
 def worker_of(screen: TerminalProgram) -> psutil.Process:

@@ -137,6 +137,7 @@ def write_arch_model(
     chat_template: str | None = None,
     n_ctx_train: int = N_CTX_TRAIN,
     sizes: Sizes = TINY,
+    vocab: TinyVocab | None = None,
 ) -> Path:
     """Write one tiny model and return its path.
 
@@ -148,6 +149,7 @@ def write_arch_model(
         chat_template: Jinja source; None = the file has none.
         n_ctx_train: Context the file says that it was trained with.
         sizes: Widths and counts; larger ones where a figure must mean something.
+        vocab: As many tokens as the shape's own, with something wrong; None = the shape's own.
     """
     plan = _plan(sizes, arch, n_layers, n_ctx_train)
     writer = gguf.GGUFWriter(path, plan.architecture)
@@ -157,7 +159,7 @@ def write_arch_model(
     writer.add_block_count(plan.n_layers)
     for key, value in plan.keys.items():
         _add_key(writer, f"{plan.architecture}.{key}", value)
-    plan.vocab.write(writer)
+    (vocab or plan.vocab).write(writer)
     if plan.vocab.model == "bert":
         writer.add_token_type_count(2)
     if chat_template is not None:

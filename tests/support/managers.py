@@ -12,7 +12,8 @@ from luci_tui.engine.echo import EchoEngine
 from luci_tui.errors import CatalogError, EngineError, WorkerLostError
 from luci_tui.manager.entries import LoadOptions, ModelEntry
 from luci_tui.manager.progress import LeaseProgress
-from tests.support import tiny_models
+from tests.support.arch_models import TinyArch, write_arch_model
+from tests.support.tiny_vocab import CHATML_TEMPLATE
 
 
 class TestableEngine(EchoEngine):
@@ -111,7 +112,9 @@ class Models:
     """A source of models that a test writes down; the file of each is a real one."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = tiny_models.tiny_llama(folder / "tiny.gguf")
+        self.path = write_arch_model(
+            TinyArch.LLAMA, folder / "tiny.gguf", chat_template=CHATML_TEMPLATE
+        )
         self.entries: dict[str, ModelEntry] = {}
 
     def add(self, name: str, n_ctx: int = 512, **fields: object) -> ModelEntry:

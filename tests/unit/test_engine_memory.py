@@ -12,7 +12,7 @@ from luci_tui.engine.frames import LoadSpec, LoraSpec, Speculation
 from luci_tui.errors import ModelLoadError
 from luci_tui.gguf.describe import describe
 from luci_tui.gguf.header import GgufHeader, Value, read_header
-from tests.support import tiny_models
+from tests.support.arch_models import TinyArch, write_arch_model
 
 
 def header_with(values: dict[str, Value], architecture: str = "llama") -> GgufHeader:
@@ -140,7 +140,7 @@ def test_check_fits_given_too_little_then_tells_the_parts() -> None:
 
 
 def test_check_fits_given_a_part_that_is_too_large_then_advises_on_it(tmp_path: Path) -> None:
-    header = read_header(tiny_models.tiny_llama(tmp_path / "tiny.gguf"))
+    header = read_header(write_arch_model(TinyArch.LLAMA, tmp_path / "tiny.gguf"))
     spec = LoadSpec(model_path=str(header.path), n_ctx=256)
     needed = memory.estimate(header, spec)
     with pytest.raises(ModelLoadError, match="smaller model"):
@@ -150,11 +150,11 @@ def test_check_fits_given_a_part_that_is_too_large_then_advises_on_it(tmp_path: 
 
 
 def test_check_fits_given_force_or_room_then_passes(tmp_path: Path) -> None:
-    header = read_header(tiny_models.tiny_llama(tmp_path / "tiny.gguf"))
+    header = read_header(write_arch_model(TinyArch.LLAMA, tmp_path / "tiny.gguf"))
     spec = LoadSpec(model_path=str(header.path), n_ctx=256)
     needed = memory.estimate(header, spec)
-    # 2 layers, 2 heads of 32 values, keys and values in two bytes each.
-    assert needed.kv_bytes == 256 * 2 * 2 * 32 * 2 * 2
+    # 3 layers, 2 heads of 32 values, keys and values in two bytes each.
+    assert needed.kv_bytes == 256 * 3 * 2 * 32 * 2 * 2
     assert needed.weights_bytes == header.weights_bytes
     memory.check_fits(needed, needed.total_bytes, spec, header)
     memory.check_fits(needed, 0, spec.model_copy(update={"force": True}), header)
@@ -163,8 +163,8 @@ def test_check_fits_given_force_or_room_then_passes(tmp_path: Path) -> None:
 
 
 def test_estimate_given_a_draft_and_an_adapter_then_counts_them(tmp_path: Path) -> None:
-    path = tiny_models.tiny_llama(tmp_path / "tiny.gguf")
-    draft = tiny_models.tiny_llama(tmp_path / "draft.gguf", n_layers=1)
+    path = write_arch_model(TinyArch.LLAMA, tmp_path / "tiny.gguf")
+    draft = write_arch_model(TinyArch.LLAMA, tmp_path / "draft.gguf", n_layers=1)
     header = read_header(path)
     plain = LoadSpec(model_path=str(path), n_ctx=512)
     with_lora = plain.model_copy(update={"loras": (LoraSpec(path=str(draft)),)})

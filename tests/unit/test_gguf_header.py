@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from luci_tui.errors import GgufError
 from luci_tui.gguf.header import read_header
 from luci_tui.gguf.quant import TENSOR_TYPES
-from tests.support import tiny_models
+from tests.support.arch_models import N_CTX_TRAIN, TINY, TinyArch, write_arch_model
 
 
 @pytest.fixture(scope="module")
 def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_models.tiny_llama(tmp_path_factory.mktemp("models") / "tiny.gguf")
+    return write_arch_model(TinyArch.LLAMA, tmp_path_factory.mktemp("models") / "tiny.gguf")
 
 
 def test_read_header_given_a_model_then_tells_its_shape(model_path: Path) -> None:
@@ -26,9 +26,9 @@ def test_read_header_given_a_model_then_tells_its_shape(model_path: Path) -> Non
     assert header.size_bytes == model_path.stat().st_size
     assert header.shard_paths == (model_path,)
     assert header.file_type == 0
-    assert header.n_ctx_train == tiny_models.N_CTX_TRAIN
-    assert header.number("embedding_length") == tiny_models.N_EMBD
-    assert header.per_layer("attention.head_count") == (2, 2)
+    assert header.n_ctx_train == N_CTX_TRAIN
+    assert header.number("embedding_length") == TINY.n_embd
+    assert header.per_layer("attention.head_count") == (TINY.n_head,) * 3
     assert header.number("no.such.key") == 0
 
 

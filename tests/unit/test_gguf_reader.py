@@ -12,13 +12,13 @@ from luci_tui.gguf import arrays, reader
 from luci_tui.gguf.header import read_header
 from luci_tui.gguf.reader import Cursor
 from luci_tui.gguf.tensors import find_tensor, iterate_chunks
-from tests.support import tiny_models
+from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.gguf_files import write_split
 
 
 @pytest.fixture(scope="module")
 def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_models.tiny_llama(tmp_path_factory.mktemp("models") / "tiny.gguf")
+    return write_arch_model(TinyArch.LLAMA, tmp_path_factory.mktemp("models") / "tiny.gguf")
 
 
 def test_read_header_given_a_model_then_lists_its_tensors_as_the_gguf_package_does(

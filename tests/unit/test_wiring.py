@@ -7,11 +7,11 @@ from luci_tui import paths
 from luci_tui.chat.decline import is_decline
 from luci_tui.errors import ConfigError
 from luci_tui.host.wiring import DEFAULT_N_CTX, EngineKind, choose_model, reviewer
-from tests.support.tiny_models import N_CTX_TRAIN, tiny_llama
+from tests.support.arch_models import N_CTX_TRAIN, TinyArch, write_arch_model
 
 
 def test_context_follows_the_models_training_unless_it_is_asked_for(tmp_path: Path) -> None:
-    model = str(tiny_llama(tmp_path / "tiny.gguf"))
+    model = str(write_arch_model(TinyArch.LLAMA, tmp_path / "tiny.gguf"))
     assert choose_model(model).load.n_ctx == N_CTX_TRAIN
     assert choose_model(model, n_ctx=77).load.n_ctx == 77
     assert choose_model(str(tmp_path / "missing.gguf")).load.n_ctx == DEFAULT_N_CTX

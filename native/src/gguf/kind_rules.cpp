@@ -13,10 +13,6 @@ constexpr int64_t MAX_SPLITS = 65'535;
 constexpr uint64_t MAX_DIRECTION = 512;  // LLAMA_MAX_LAYERS of the pinned llama.cpp
 constexpr uint64_t MAX_RANK = 8192;
 
-std::string number(uint64_t value) {
-    return std::to_string(value);
-}
-
 bool ends_with(const std::string & text, const std::string & end) {
     return text.size() >= end.size() &&
            text.compare(text.size() - end.size(), end.size(), end) == 0;
@@ -231,7 +227,7 @@ void check_lora(const GgufFile & file, Findings & findings) {
         if (is_a && (rank != other_rank || rank > MAX_RANK)) {
             findings.error("M12", tensor.info_offset,
                            "The ranks of " + shown(tensor.name) + " and its partner are " +
-                               number(rank) + " and " + number(other_rank) + ".");
+                               std::to_string(rank) + " and " + std::to_string(other_rank) + ".");
         }
     }
 }

@@ -20,10 +20,6 @@ constexpr int64_t MAX_FEED_FORWARD = 1 << 24;
 constexpr int64_t MAX_HEADS = 65'536;
 constexpr int64_t MAX_CONTEXT = 1 << 30;
 
-std::string number(int64_t value) {
-    return std::to_string(value);
-}
-
 // The values of `{architecture}.…` with their checks.
 class Hparams {
 public:
@@ -59,9 +55,10 @@ public:
         const bool is_integer = value->item_type == VALUE_U32 || value->item_type == VALUE_I32;
         if (!is_integer || (n_layers > 0 && value->n_items != static_cast<uint64_t>(n_layers))) {
             findings_.error("M02", value->offset,
-                            key(name) + " has " + number(static_cast<int64_t>(value->n_items)) +
+                            key(name) + " has " + std::to_string(value->n_items) +
                                 " items of type " + value_type_name(value->item_type) +
-                                "; it has to be " + number(n_layers) + " of type u32 or i32.");
+                                "; it has to be " + std::to_string(n_layers) +
+                                " of type u32 or i32.");
         }
         return -1;
     }
@@ -95,16 +92,17 @@ void check_heads(const Hparams & hparams, int64_t n_embd, int64_t n_layers) {
     hparams.u32("attention.value_length", head_size);
     const int64_t n_rot = hparams.u32("rope.dimension_count", {0, 65'536});
     if (n_head > 0 && n_head_kv > 0 && n_head % n_head_kv != 0) {
-        hparams.fail("attention.head_count_kv", number(n_head) + " heads cannot share " +
-                                                    number(n_head_kv) + " key/value heads evenly.");
+        hparams.fail("attention.head_count_kv", std::to_string(n_head) + " heads cannot share " +
+                                                    std::to_string(n_head_kv) +
+                                                    " key/value heads evenly.");
     }
     if (n_head > 0 && n_head_kv == 0 && hparams.find("attention.head_count_kv") != nullptr) {
         hparams.fail("attention.head_count_kv", "The model has heads and no key/value heads.");
     }
     if (n_head > 0 && n_embd > 0 && key_length == 0 && n_embd % n_head != 0) {
-        hparams.fail("attention.head_count", "The width " + number(n_embd) +
-                                                 " is no multiple of the " + number(n_head) +
-                                                 " heads, and no attention.key_length is given.");
+        hparams.fail("attention.head_count",
+                     "The width " + std::to_string(n_embd) + " is no multiple of the " +
+                         std::to_string(n_head) + " heads, and no attention.key_length is given.");
     }
     const int64_t head_length = key_length > 0 ? key_length : n_head > 0 ? n_embd / n_head : 0;
     const bool is_without_rope = hparams.key("").rfind("glm5", 0) == 0;
@@ -114,19 +112,20 @@ void check_heads(const Hparams & hparams, int64_t n_embd, int64_t n_layers) {
     }
     const bool is_given = hparams.find("rope.dimension_count") != nullptr;
     if (is_given && n_head > 0 && rotates_whole_heads(hparams.key("")) && n_rot != head_length) {
-        hparams.fail("rope.dimension_count", "rope.dimension_count is " + number(n_rot) +
+        hparams.fail("rope.dimension_count", "rope.dimension_count is " + std::to_string(n_rot) +
                                                  "; this architecture turns all " +
-                                                 number(head_length) + " values of a head.");
+                                                 std::to_string(head_length) +
+                                                 " values of a head.");
     }
     if (n_rot % 2 != 0) {
         hparams.fail("rope.dimension_count",
-                     "rope.dimension_count is " + number(n_rot) + "; it has to be even.");
+                     "rope.dimension_count is " + std::to_string(n_rot) + "; it has to be even.");
     }
     if (n_head > 0 && head_length > 0 && n_rot > head_length &&
         hparams.find("attention.key_length_mla") == nullptr) {
-        hparams.fail("rope.dimension_count", "rope.dimension_count is " + number(n_rot) +
-                                                 " and a head has only " + number(head_length) +
-                                                 " values.");
+        hparams.fail("rope.dimension_count", "rope.dimension_count is " + std::to_string(n_rot) +
+                                                 " and a head has only " +
+                                                 std::to_string(head_length) + " values.");
     }
 }
 
@@ -136,15 +135,15 @@ void check_experts(const Hparams & hparams, int64_t n_layers) {
     const int64_t n_groups = hparams.u32("expert_group_count", {0, MAX_EXPERTS});
     const int64_t n_groups_used = hparams.u32("expert_group_used_count", {0, MAX_EXPERTS});
     if (n_used > n_experts || (n_experts > 0 && n_used == 0)) {
-        hparams.fail("expert_used_count",
-                     "The model uses " + number(n_used) + " of " + number(n_experts) + " experts.");
+        hparams.fail("expert_used_count", "The model uses " + std::to_string(n_used) + " of " +
+                                              std::to_string(n_experts) + " experts.");
     }
     const bool has_groups = n_groups > 1;
     if (n_groups > 0 && (n_groups >= n_experts || (has_groups && n_experts % n_groups != 0) ||
                          (has_groups && (n_groups_used < 1 || n_groups_used >= n_groups)))) {
-        hparams.fail("expert_group_count", number(n_experts) + " experts cannot be in " +
-                                               number(n_groups) + " groups of which " +
-                                               number(n_groups_used) + " are used.");
+        hparams.fail("expert_group_count", std::to_string(n_experts) + " experts cannot be in " +
+                                               std::to_string(n_groups) + " groups of which " +
+                                               std::to_string(n_groups_used) + " are used.");
     }
 }
 
@@ -157,15 +156,16 @@ void check_recurrence(const GgufFile & file, const Hparams & hparams, int64_t n_
     const int64_t n_steps = hparams.u32("ssm.time_step_rank", {1, MAX_FEED_FORWARD});
     const int64_t n_groups = hparams.u32("ssm.group_count", {0, MAX_FEED_FORWARD});
     if ((architecture == "mamba" || architecture == "jamba") && n_inner != 2 * n_embd) {
-        hparams.fail("ssm.inner_size", "ssm.inner_size is " + number(n_inner) +
-                                           "; it has to be twice the width " + number(n_embd) +
-                                           ".");
+        hparams.fail("ssm.inner_size", "ssm.inner_size is " + std::to_string(n_inner) +
+                                           "; it has to be twice the width " +
+                                           std::to_string(n_embd) + ".");
     }
     const bool has_heads = n_groups > 0 && n_steps > 0;  // Mamba-2 and delta nets
     if (has_heads && (n_inner % n_steps != 0 || n_steps % n_groups != 0)) {
-        hparams.fail("ssm.inner_size", number(n_inner) + " inner values cannot be shared by " +
-                                           number(n_steps) + " heads in " + number(n_groups) +
-                                           " groups.");
+        hparams.fail("ssm.inner_size", std::to_string(n_inner) +
+                                           " inner values cannot be shared by " +
+                                           std::to_string(n_steps) + " heads in " +
+                                           std::to_string(n_groups) + " groups.");
     }
 }
 

@@ -11,16 +11,12 @@ constexpr uint64_t MAX_NAME_BYTES = 63;  // Source: GGML_MAX_NAME in ggml.h, wit
 constexpr uint32_t MAX_DIMS = 4;         // Source: GGML_MAX_DIMS
 constexpr uint64_t MAX_VALUES = INT64_MAX;
 
-std::string number(uint64_t value) {
-    return std::to_string(value);
-}
-
 std::string read_name(Cursor & cursor, GgufFile & file, Findings & findings) {
     const uint64_t start = cursor.offset();
     const uint64_t n_bytes = cursor.u64();
     if (n_bytes == 0 || n_bytes > MAX_NAME_BYTES) {
         findings.fatal("S13", start,
-                       "A tensor's name has " + number(n_bytes) +
+                       "A tensor's name has " + std::to_string(n_bytes) +
                            " bytes; names have 1 to 63. The file is damaged or "
                            "hostile.");
     }
@@ -49,7 +45,7 @@ uint64_t count_values(const Tensor & tensor, Findings & findings) {
         const uint64_t ne = tensor.ne[i];
         if (ne == 0) {
             findings.fatal("S15", tensor.info_offset,
-                           "Dimension " + number(i) + " of tensor " + shown(tensor.name) +
+                           "Dimension " + std::to_string(i) + " of tensor " + shown(tensor.name) +
                                " is 0; a tensor without values has no use.");
         }
         if (ne > MAX_VALUES / n_values) {
@@ -70,15 +66,16 @@ void check_type(Tensor & tensor, uint64_t n_values, Findings & findings) {
         const std::string what =
             removed != nullptr
                 ? std::string("the type ") + removed + ", which ggml has removed. Quantize it again"
-                : "the unknown type " + number(tensor.type) + ". Update luci, or download it again";
+                : "the unknown type " + std::to_string(tensor.type) +
+                      ". Update luci, or download it again";
         findings.fatal("S17", tensor.info_offset,
                        "Tensor " + shown(tensor.name) + " has " + what + ".");
     }
     if (tensor.ne[0] % type->block_values != 0) {
         findings.fatal("S18", tensor.info_offset,
-                       "Rows of tensor " + shown(tensor.name) + " have " + number(tensor.ne[0]) +
-                           " values; " + type->name + " needs a multiple of " +
-                           number(type->block_values) + ".");
+                       "Rows of tensor " + shown(tensor.name) + " have " +
+                           std::to_string(tensor.ne[0]) + " values; " + type->name +
+                           " needs a multiple of " + std::to_string(type->block_values) + ".");
     }
     const uint64_t n_blocks = n_values / type->block_values;
     if (n_blocks > MAX_VALUES / type->block_bytes) {
@@ -96,7 +93,7 @@ Tensor read_tensor(Cursor & cursor, GgufFile & file, Findings & findings) {
     tensor.n_dims = cursor.u32();
     if (tensor.n_dims == 0 || tensor.n_dims > MAX_DIMS) {
         findings.fatal("S14", tensor.info_offset,
-                       "Tensor " + shown(tensor.name) + " has " + number(tensor.n_dims) +
+                       "Tensor " + shown(tensor.name) + " has " + std::to_string(tensor.n_dims) +
                            " dimensions; 1 to 4 exist. The file is damaged or hostile.");
     }
     for (uint32_t i = 0; i < tensor.n_dims; ++i) {
@@ -134,13 +131,15 @@ void parse_tensors(Cursor & cursor, const Source & source, uint64_t n_tensors, G
         if (tensor.data_offset % file.alignment != 0) {
             findings.fatal("S19", tensor.info_offset,
                            "The data of tensor " + shown(tensor.name) + " starts at offset " +
-                               number(tensor.data_offset) + ", no multiple of the alignment " +
-                               number(file.alignment) + ".");
+                               std::to_string(tensor.data_offset) +
+                               ", no multiple of the alignment " + std::to_string(file.alignment) +
+                               ".");
         }
         if (tensor.data_offset != expected) {
             findings.fatal("S20", tensor.info_offset,
                            "The data of tensor " + shown(tensor.name) + " starts at offset " +
-                               number(tensor.data_offset) + " where " + number(expected) +
+                               std::to_string(tensor.data_offset) + " where " +
+                               std::to_string(expected) +
                                " is due: tensors overlap, leave a gap or are out of order.");
         }
         if (file.data_start > size || expected > size - file.data_start ||
@@ -149,7 +148,7 @@ void parse_tensors(Cursor & cursor, const Source & source, uint64_t n_tensors, G
                 file.data_start + expected + std::min(tensor.n_bytes, MAX_VALUES / 2);
             findings.fatal("S21", size,
                            "The file is cut off: tensor " + shown(tensor.name) + " ends at byte " +
-                               number(end) + ", so it needs " + number(end - size) +
+                               std::to_string(end) + ", so it needs " + std::to_string(end - size) +
                                " more bytes. Resume the download or fetch the file again.");
         }
         expected += tensor.n_bytes;
@@ -159,7 +158,7 @@ void parse_tensors(Cursor & cursor, const Source & source, uint64_t n_tensors, G
     const uint64_t end = n_tensors == 0 ? padding_start : file.data_start + expected;
     if (size > end && size - end >= file.alignment) {
         findings.warning("S22", end,
-                         number(size - end) +
+                         std::to_string(size - end) +
                              " bytes follow the last tensor; nothing reads them. The "
                              "file may hold something else, or a tensor is not listed.");
     }

@@ -24,10 +24,6 @@ constexpr uint64_t MIN_ALIGNMENT = 8;
 constexpr uint64_t MAX_ALIGNMENT = 4096;
 constexpr uint64_t USUAL_ALIGNMENT = 64;
 
-std::string number(uint64_t value) {
-    return std::to_string(value);
-}
-
 bool is_control(char c) {
     return static_cast<uint8_t>(c) < 0x20 || c == 0x7F;
 }
@@ -45,7 +41,7 @@ void check_magic(const Source & source, Findings & findings) {
     if (low.substr(0, 4) == "GGUF") {
         if (n_start < HEADER_BYTES) {
             findings.fatal("S01", source.size(),
-                           "The file has " + number(source.size()) +
+                           "The file has " + std::to_string(source.size()) +
                                " bytes; a GGUF header alone has 24. Download it again.");
         }
         return;
@@ -103,7 +99,7 @@ void check_version(uint32_t version, Findings & findings) {
                        "use. Download the little-endian one.");
     }
     findings.fatal("S03", 4,
-                   "The file says GGUF version " + number(version) +
+                   "The file says GGUF version " + std::to_string(version) +
                        "; versions 2 and 3 exist. Download it again.");
 }
 
@@ -113,7 +109,7 @@ std::string read_key(Cursor & cursor, const GgufFile & file, Findings & findings
     const uint64_t n_bytes = cursor.u64();
     if (n_bytes == 0 || n_bytes > MAX_KEY_BYTES) {
         findings.fatal("S06", start,
-                       "A key of " + number(n_bytes) +
+                       "A key of " + std::to_string(n_bytes) +
                            " bytes is not allowed; keys have 1 to 65535. The file "
                            "is damaged or hostile.");
     }
@@ -150,19 +146,19 @@ void read_string(Cursor & cursor, const std::string & key, Value & value, uint64
     value.offset = cursor.offset();
     if (value.n_bytes <= cursor.left() && value.n_bytes > MAX_STRING_BYTES) {
         findings.fatal("S10", start,
-                       "The value of " + shown(key) + " has " + number(value.n_bytes) +
+                       "The value of " + shown(key) + " has " + std::to_string(value.n_bytes) +
                            " bytes; no more than 64 MiB are read.");
     }
     if (value.n_bytes > cursor.left()) {
         findings.fatal("S10", start,
-                       "The value of " + shown(key) + " claims " + number(value.n_bytes) +
-                           " bytes and " + number(cursor.left()) +
+                       "The value of " + shown(key) + " claims " + std::to_string(value.n_bytes) +
+                           " bytes and " + std::to_string(cursor.left()) +
                            " are left. The file is cut off, damaged or hostile.");
     }
     const bool is_template = key.rfind("tokenizer.chat_template", 0) == 0;
     if (value.n_bytes > USUAL_STRING_BYTES && !is_template && key != "tokenizer.huggingface.json") {
         findings.warning("S10", start,
-                         "The value of " + shown(key) + " has " + number(value.n_bytes) +
+                         "The value of " + shown(key) + " has " + std::to_string(value.n_bytes) +
                              " bytes, which is unusual.");
     }
     value.text = cursor.bytes(std::min<uint64_t>(value.n_bytes, Value::KEPT_BYTES));
@@ -194,7 +190,7 @@ void skip_strings(Cursor & cursor, const std::string & key, const Value & value,
                   Findings & findings) {
     if (value.n_items > MAX_STRINGS) {
         findings.fatal("S11", value.offset,
-                       "The array " + shown(key) + " has " + number(value.n_items) +
+                       "The array " + shown(key) + " has " + std::to_string(value.n_items) +
                            " strings; no more than 4194304 are read.");
     }
     for (uint64_t i = 0; i < value.n_items; ++i) {
@@ -202,14 +198,15 @@ void skip_strings(Cursor & cursor, const std::string & key, const Value & value,
         const uint64_t n_bytes = cursor.u64();
         if (n_bytes > cursor.left()) {
             findings.fatal("S10", start,
-                           "String " + number(i) + " of " + shown(key) + " claims " +
-                               number(n_bytes) + " bytes and " + number(cursor.left()) +
+                           "String " + std::to_string(i) + " of " + shown(key) + " claims " +
+                               std::to_string(n_bytes) + " bytes and " +
+                               std::to_string(cursor.left()) +
                                " are left. The file is cut off, damaged or hostile.");
         }
         if (n_bytes > MAX_ITEM_BYTES) {
             findings.error("S10", start,
-                           "String " + number(i) + " of " + shown(key) + " has " + number(n_bytes) +
-                               " bytes; 65536 are the most.");
+                           "String " + std::to_string(i) + " of " + shown(key) + " has " +
+                               std::to_string(n_bytes) + " bytes; 65536 are the most.");
         }
         cursor.skip(n_bytes);
     }
@@ -222,11 +219,12 @@ void read_array(Cursor & cursor, const std::string & key, Value & value, Finding
     value.n_items = cursor.u64();
     value.offset = cursor.offset();
     if (value.item_type == VALUE_ARRAY || value.item_type > VALUE_F64) {
-        findings.fatal("S11", start,
-                       "The array " + shown(key) +
-                           (value.item_type == VALUE_ARRAY
-                                ? " holds arrays, which llama.cpp refuses."
-                                : " holds items of unknown type " + number(value.item_type) + "."));
+        findings.fatal(
+            "S11", start,
+            "The array " + shown(key) +
+                (value.item_type == VALUE_ARRAY
+                     ? " holds arrays, which llama.cpp refuses."
+                     : " holds items of unknown type " + std::to_string(value.item_type) + "."));
     }
     if (value.item_type == VALUE_STRING) {
         skip_strings(cursor, key, value, findings);
@@ -234,15 +232,15 @@ void read_array(Cursor & cursor, const std::string & key, Value & value, Finding
         const size_t item_bytes = value_type_bytes(value.item_type);
         if (value.n_items > cursor.left() / item_bytes) {
             findings.fatal("S11", start,
-                           "The array " + shown(key) + " claims " + number(value.n_items) +
-                               " items and " + number(cursor.left()) +
+                           "The array " + shown(key) + " claims " + std::to_string(value.n_items) +
+                               " items and " + std::to_string(cursor.left()) +
                                " bytes are left. The file is cut off, damaged or "
                                "hostile.");
         }
         if (value.n_items * item_bytes > MAX_ARRAY_BYTES) {
             findings.fatal("S11", start,
                            "The array " + shown(key) + " has " +
-                               number(value.n_items * item_bytes) +
+                               std::to_string(value.n_items * item_bytes) +
                                " bytes; no more than 256 MiB are read.");
         }
         bool has_bad_bool = false;
@@ -274,9 +272,9 @@ void read_scalar(Cursor & cursor, const std::string & key, Value & value, Findin
         value.bits = (value.bits << 8) | static_cast<uint8_t>(view[i]);
     }
     if (value.type == VALUE_BOOL && value.bits > 1) {
-        findings.error(
-            "S09", value.offset,
-            "The bool " + shown(key) + " has the value " + number(value.bits) + "; 0 and 1 exist.");
+        findings.error("S09", value.offset,
+                       "The bool " + shown(key) + " has the value " + std::to_string(value.bits) +
+                           "; 0 and 1 exist.");
     }
 }
 
@@ -292,13 +290,14 @@ void check_alignment(GgufFile & file, Findings & findings) {
         findings.fatal("S12", value->offset,
                        "general.alignment is " +
                            (value->type == VALUE_U32
-                                ? number(alignment)
+                                ? std::to_string(alignment)
                                 : std::string("of type ") + value_type_name(value->type)) +
                            "; it has to be a u32 and a power of two from 8 to 4096.");
     }
     if (alignment > USUAL_ALIGNMENT) {
-        findings.warning("S12", value->offset,
-                         "general.alignment is " + number(alignment) + ", which is unusual.");
+        findings.warning(
+            "S12", value->offset,
+            "general.alignment is " + std::to_string(alignment) + ", which is unusual.");
     }
     file.alignment = alignment;
 }
@@ -315,7 +314,7 @@ void parse_values(Cursor & cursor, uint64_t n_values, GgufFile & file, Findings 
         if (value.type > VALUE_F64) {
             findings.fatal("S08", start,
                            "The value of " + shown(key) + " has the unknown type " +
-                               number(value.type) + ". The file is damaged or hostile.");
+                               std::to_string(value.type) + ". The file is damaged or hostile.");
         }
         if (value.type == VALUE_STRING) {
             read_string(cursor, key, value, n_kept, findings);
@@ -340,13 +339,13 @@ GgufFile parse(const Source & source, Findings & findings) {
     const uint64_t n_values = cursor.u64();
     if (n_values > MAX_ENTRIES || n_values > cursor.left() / LEAST_VALUE_BYTES) {
         findings.fatal("S04", 16,
-                       "The file claims " + number(n_values) +
+                       "The file claims " + std::to_string(n_values) +
                            " metadata values, more than it can hold or than any model "
                            "has. It is cut off, damaged or hostile.");
     }
     if (n_tensors > MAX_ENTRIES || n_tensors > cursor.left() / LEAST_TENSOR_BYTES) {
         findings.fatal("S05", 8,
-                       "The file claims " + number(n_tensors) +
+                       "The file claims " + std::to_string(n_tensors) +
                            " tensors, more than it can hold or than any model has. It is "
                            "cut off, damaged or hostile.");
     }

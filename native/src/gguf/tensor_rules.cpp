@@ -11,10 +11,6 @@ namespace {
 
 constexpr int64_t MAX_BLOCKS = 512;
 
-std::string number(int64_t value) {
-    return std::to_string(value);
-}
-
 // Block number of a name such as "blk.17.attn_q.weight"; -1 = not of a block.
 int64_t block_of(const std::string & name) {
     constexpr size_t START = 4;
@@ -106,9 +102,9 @@ void check_rows(const GgufFile & file, Findings & findings) {
         const bool is_gated = sizes.has_gates && part == "attn_q.weight" && n_rows == 2 * wanted;
         if (wanted > 0 && n_rows != wanted && !is_gated) {
             findings.error("M08", tensor.info_offset,
-                           "Tensor " + shown(tensor.name) + " has " + number(n_rows) +
+                           "Tensor " + shown(tensor.name) + " has " + std::to_string(n_rows) +
                                " rows; the heads and sizes in the metadata ask for " +
-                               number(wanted) + ".");
+                               std::to_string(wanted) + ".");
         }
     }
 }
@@ -130,7 +126,7 @@ void check_blocks(const GgufFile & file, Findings & findings) {
                            "Tensor " + shown(tensor.name) +
                                " belongs to no block: the model says "
                                "it has " +
-                               number(n_blocks) + ".");
+                               std::to_string(n_blocks) + ".");
         } else if (block >= 0) {
             is_there[static_cast<size_t>(block)] = true;
         }
@@ -148,7 +144,8 @@ void check_blocks(const GgufFile & file, Findings & findings) {
     const auto missing = std::find(is_there.begin(), is_there.end(), false);
     if (missing != is_there.end()) {
         findings.warning("M08", count->offset,
-                         "Block " + number(missing - is_there.begin()) + " of " + number(n_blocks) +
+                         "Block " + std::to_string(missing - is_there.begin()) + " of " +
+                             std::to_string(n_blocks) +
                              " has no tensors; the model is not complete.");
     }
     const Value * width = file.find(architecture + ".embedding_length");
@@ -161,16 +158,17 @@ void check_blocks(const GgufFile & file, Findings & findings) {
     if (width != nullptr && width->integer() != static_cast<int64_t>(embedding->ne[0])) {
         findings.error("M08", embedding->info_offset,
                        "Rows of token_embd.weight have " +
-                           number(static_cast<int64_t>(embedding->ne[0])) +
+                           std::to_string(static_cast<int64_t>(embedding->ne[0])) +
                            " values and the model "
                            "says its width is " +
-                           number(width->integer().value_or(0)) + ".");
+                           std::to_string(width->integer().value_or(0)) + ".");
     }
     if (tokens != nullptr && tokens->type == VALUE_ARRAY) {
         const auto n_tokens = static_cast<int64_t>(tokens->n_items);
         const auto n_rows = static_cast<int64_t>(embedding->ne[1]);
-        const std::string what = "token_embd.weight has " + number(n_rows) +
-                                 " rows for a vocabulary of " + number(n_tokens) + " tokens.";
+        const std::string what = "token_embd.weight has " + std::to_string(n_rows) +
+                                 " rows for a vocabulary of " + std::to_string(n_tokens) +
+                                 " tokens.";
         if (n_rows < n_tokens) {
             findings.error("M07", embedding->info_offset, what);
         } else if (n_rows > n_tokens) {

@@ -15,10 +15,6 @@ constexpr uint64_t MAX_TOKENS = 1 << 20;
 constexpr int64_t NONE = -1;
 constexpr int64_t NONE_AS_U32 = 0xFFFFFFFF;
 
-std::string number(uint64_t value) {
-    return std::to_string(value);
-}
-
 struct Defaults {
     int64_t bos;
     int64_t eos;
@@ -63,8 +59,8 @@ void check_parallel(const GgufFile & file, const char * key, uint32_t type, uint
                        std::string(key) + " has to be an array of " + value_type_name(type) + ".");
     } else if (value->n_items != n_tokens) {
         findings.error("M04", value->offset,
-                       std::string(key) + " has " + number(value->n_items) + " items for " +
-                           number(n_tokens) + " tokens.");
+                       std::string(key) + " has " + std::to_string(value->n_items) + " items for " +
+                           std::to_string(n_tokens) + " tokens.");
     }
 }
 
@@ -89,13 +85,14 @@ void check_texts(const GgufFile & file, const Source & source, const Value & tok
             const bool is_new_too = seen_again.insert(hash(std::string(text) + "#")).second;
             if (!is_new && !is_new_too) {
                 findings.error("M04", offset,
-                               "Token " + number(i) + ", " + shown(text) +
+                               "Token " + std::to_string(i) + ", " + shown(text) +
                                    ", stands in the vocabulary twice; llama.cpp ends "
                                    "the process on that.");
             }
             if (model == "plamo2" && text.substr(0, 3) == "<0x" && !is_byte_token(text)) {
-                findings.error("M06", offset,
-                               "Token " + number(i) + ", " + shown(text) + ", names no byte.");
+                findings.error(
+                    "M06", offset,
+                    "Token " + std::to_string(i) + ", " + shown(text) + ", names no byte.");
             }
         });
     if (model == "rwkv" && !has_newline) {
@@ -110,7 +107,7 @@ void check_texts(const GgufFile & file, const Source & source, const Value & tok
                     [&](uint64_t i, uint64_t offset, std::string_view text) {
                         if (cursor.u32() == BYTE && !is_byte_token(text)) {
                             findings.error("M06", offset,
-                                           "Token " + number(i) + ", " + shown(text) +
+                                           "Token " + std::to_string(i) + ", " + shown(text) +
                                                ", is marked as a byte and is not called <0x00> to "
                                                "<0xFF>.");
                         }
@@ -126,7 +123,7 @@ int64_t effective(const GgufFile & file, const char * name, int64_t fallback, ui
             findings.error("M05", file.offset_of("tokenizer.ggml.tokens"),
                            "The file has no " + key + ", and the usual " +
                                std::to_string(fallback) + " is not in its vocabulary of " +
-                               number(n_tokens) + " tokens.");
+                               std::to_string(n_tokens) + " tokens.");
         }
         return fallback;
     }
@@ -141,7 +138,7 @@ int64_t effective(const GgufFile & file, const char * name, int64_t fallback, ui
     if (static_cast<uint64_t>(id) >= n_tokens) {
         findings.error("M05", value->offset,
                        key + " is " + std::to_string(id) + "; the vocabulary has " +
-                           number(n_tokens) + " tokens.");
+                           std::to_string(n_tokens) + " tokens.");
     }
     return id;
 }
