@@ -62,6 +62,9 @@ class BufferMemory:
     @property
     def is_host(self) -> bool: ...
     @property
+    def is_repacked(self) -> bool:
+        """Weights that the CPU back end has rearranged."""
+    @property
     def weights_bytes(self) -> int: ...
     @property
     def state_bytes(self) -> int:
@@ -76,6 +79,25 @@ def plan_memory(params: LoadParams) -> list[BufferMemory]:
 
     Raises ModelLoadError, ContextError, RequestError. LoRA adapters and a draft are not in it.
     """
+
+class RepackedType:
+    """A tensor type that the CPU back end rearranges, and the shapes it does that for."""
+
+    @property
+    def type(self) -> int:
+        """Ggml's number of the type."""
+    @property
+    def is_expert(self) -> bool: ...
+    @property
+    def row_length_step(self) -> int: ...
+    @property
+    def n_rows_step(self) -> int: ...
+    @property
+    def size_ratio(self) -> float:
+        """Bytes of the copy per byte of the tensor."""
+
+def repacked_types() -> list[RepackedType]:
+    """What this build rearranges on this CPU; the first that fits a tensor holds for it."""
 
 class LoadProgress:
     """Shared with a running Engine(...) from another thread."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -12,8 +13,10 @@ from luci_tui import paths
 from luci_tui.cli import inspect_text as text
 from luci_tui.cli.output import print_json
 from luci_tui.gguf.describe import FileKind, describe
+from luci_tui.gguf.estimate import ContextShape, MemoryEstimate, estimate
 from luci_tui.gguf.header import GgufHeader, read_header
 from luci_tui.gguf.memory_table import MemoryRow, memory_table
+from luci_tui.gguf.weights import Repacking
 
 if TYPE_CHECKING:
     from luci_tui.engine.job_frames import JobSpec
@@ -78,7 +81,8 @@ def inspect(
         description = describe(header)
         rows: tuple[MemoryRow, ...] = ()
         if description.kind is FileKind.MODEL:
-            rows = _exact_rows(file, n_ctx) if exact else memory_table(header, n_ctx)
+            table = _exact_rows if exact else memory_table
+            rows = table(header, n_ctx, _repacking())
         found |= text.summary_json(header, description, rows)
         lines += text.summary_lines(header, description, rows, is_exact=exact)
     if metadata:
@@ -102,22 +106,31 @@ def inspect(
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _exact_rows(file: Path, n_ctx: int) -> tuple[MemoryRow, ...]:
+def _repacking() -> Repacking:
+    """Tell what this build rearranges; nothing where the native core is not built."""
+    from luci_tui.engine import native
+
+    return native.repacking() if native.native_available() else ()
+
+
+def _exact_rows(header: GgufHeader, n_ctx: int, repacking: Repacking) -> tuple[MemoryRow, ...]:
+    """Ask llama.cpp; it answers as if weights were read, what a mapped file changes is added."""
     from luci_tui.engine.frames import LoadSpec
     from luci_tui.engine.job_frames import MemoryPlanned, PlanMemorySpec
 
-    load = LoadSpec(model_path=str(file.expanduser()), n_ctx=n_ctx, force=True)
-    memory = _job(PlanMemorySpec(load=load), MemoryPlanned).memory
-    return (
-        MemoryRow(
-            n_ctx=n_ctx,
-            kv_type="f16",
-            weights_bytes=memory.weights_bytes,
-            kv_bytes=memory.state_bytes,
-            compute_bytes=memory.compute_bytes,
-            output_bytes=memory.output_bytes,
-        ),
+    load = LoadSpec(model_path=str(header.path), n_ctx=n_ctx, force=True)
+    planned = _job(PlanMemorySpec(load=load), MemoryPlanned)
+    memory, shape = planned.memory, ContextShape(n_ctx=n_ctx, repacking=repacking)
+    mapped, read = (estimate(header, replace(shape, use_mmap=on)) for on in (True, False))
+    exact = MemoryEstimate(
+        weights_bytes=memory.weights_bytes + mapped.weights_bytes - read.weights_bytes,
+        kv_bytes=memory.state_bytes,
+        compute_bytes=memory.compute_bytes,
+        output_bytes=memory.output_bytes,
+        repacked_bytes=memory.repacked_bytes,
+        droppable_bytes=mapped.droppable_bytes,
     )
+    return (MemoryRow(n_ctx, "f16", exact),)
 
 
 def _tensor(header: GgufHeader, name: str) -> tuple[object, list[str]]:

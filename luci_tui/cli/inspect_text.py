@@ -12,7 +12,9 @@ from itertools import islice
 from luci_tui.errors import ConfigError
 from luci_tui.gguf.arrays import iterate
 from luci_tui.gguf.describe import TEMPLATE_KEY, Description, Template, Tokenizer
+from luci_tui.gguf.estimate import MemoryEstimate
 from luci_tui.gguf.header import ArrayInfo, GgufHeader, Scalar, Value
+from luci_tui.gguf.layers import has_indexer
 from luci_tui.gguf.memory_table import MemoryRow
 from luci_tui.gguf.visible import visible
 from luci_tui.units import format_bytes, format_count, format_parameters
@@ -46,16 +48,21 @@ def summary_lines(
         ("template", _template(description.template)),
     ]
     lines = [f"{label:<{_WIDTH}} {value}" for label, value in facts if value]
-    return lines + _memory_lines(rows, is_exact=is_exact)
+    return lines + _memory_lines(header, rows, is_exact=is_exact)
 
 
 def summary_json(
     header: GgufHeader, description: Description, rows: tuple[MemoryRow, ...]
 ) -> dict[str, object]:
     """Give the same as plain values."""
-    memory = [{**asdict(row), "total_bytes": row.total_bytes} for row in rows]
+    memory = [_memory_json(row) for row in rows]
     shards = [str(path) for path in header.shard_paths]
     return {"path": str(header.path), **asdict(description), "shards": shards, "memory": memory}
+
+
+def _memory_json(row: MemoryRow) -> dict[str, object]:
+    sums = {"needed_bytes": row.memory.needed_bytes, "total_bytes": row.memory.total_bytes}
+    return {"n_ctx": row.n_ctx, "kv_type": row.kv_type, **asdict(row.memory), **sums}
 
 
 def _parameters(found: Description) -> str:
@@ -126,22 +133,37 @@ def _template(found: Template | None) -> str:
     return words
 
 
-def _memory_lines(rows: tuple[MemoryRow, ...], *, is_exact: bool) -> list[str]:
+def _memory_lines(header: GgufHeader, rows: tuple[MemoryRow, ...], *, is_exact: bool) -> list[str]:
     if not rows:
         return []
-    first = rows[0]
+    weights = rows[0].memory
     source = "as llama.cpp would allocate it" if is_exact else "estimated, one slot"
-    lines = [
-        f"{'memory':<{_WIDTH}} {format_bytes(first.weights_bytes)} of weights; {source}:",
-        f"{'n_ctx':>10} {'KV type':>8} {'KV cache':>10} {'compute':>10} {'total':>10}",
-    ]
+    if has_indexer(header) and not is_exact:
+        source = "a rough estimate for one slot (sparse attention needs more, see --exact)"
+    lines = [f"{'memory':<{_WIDTH}} {_weights(weights)}; {source}:"]
+    lines.append(f"{'n_ctx':>10} {'KV type':>8} {'KV cache':>10} {'compute':>10} {'needed':>10}")
     for row in rows:
-        compute = format_bytes(row.compute_bytes + row.output_bytes)
+        memory = row.memory
+        compute = format_bytes(memory.compute_bytes + memory.output_bytes)
         lines.append(
-            f"{row.n_ctx or 'default':>10} {row.kv_type:>8} {format_bytes(row.kv_bytes):>10} "
-            f"{compute:>10} {format_bytes(row.total_bytes):>10}"
+            f"{row.n_ctx or 'default':>10} {row.kv_type:>8} {format_bytes(memory.kv_bytes):>10} "
+            f"{compute:>10} {format_bytes(memory.needed_bytes):>10}"
+        )
+    if weights.droppable_bytes:
+        lines.append(
+            f"{'':<{_WIDTH}} Besides, up to {format_bytes(weights.droppable_bytes)} of the file "
+            "stay in memory until the room is needed."
         )
     return lines
+
+
+def _weights(memory: MemoryEstimate) -> str:
+    if not memory.repacked_bytes:
+        return f"{format_bytes(memory.weights_bytes)} of weights"
+    return (
+        f"{format_bytes(memory.weights_bytes + memory.repacked_bytes)} of weights, "
+        f"{format_bytes(memory.repacked_bytes)} of it rearranged for this CPU"
+    )
 
 
 def metadata_lines(header: GgufHeader) -> list[str]:

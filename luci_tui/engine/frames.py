@@ -270,6 +270,8 @@ class MemoryUse(Frame):
 
     weights_bytes: int = 0
     """For a memory-mapped file the range that is mapped."""
+    repacked_bytes: int = 0
+    """Copies of weights that the CPU back end has rearranged for its kernels."""
     state_bytes: int = 0
     """KV cache and recurrent state of all slots."""
     compute_bytes: int = 0
@@ -280,7 +282,8 @@ class MemoryUse(Frame):
     @property
     def total_bytes(self) -> int:
         """All of it."""
-        return self.weights_bytes + self.state_bytes + self.compute_bytes + self.output_bytes
+        context_bytes = self.state_bytes + self.compute_bytes + self.output_bytes
+        return self.weights_bytes + self.repacked_bytes + context_bytes
 
 
 class ModelInfo(Frame):

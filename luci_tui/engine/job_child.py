@@ -63,6 +63,10 @@ def run_job(spec: job_frames.JobSpec, report: Report) -> job_frames.JobResult:
             # llama.cpp reads the header itself here, and may abort on a bad one.
             require_valid_model(spec.load)
             return job_frames.MemoryPlanned(memory=plan_memory(spec.load))
+        case job_frames.RepackingSpec():
+            from luci_tui.engine.native import repacking
+
+            return job_frames.RepackingFound(repacking=repacking())
         case job_frames.QuantizeSpec():
             from luci_tui.engine.native_quantize import quantize
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from luci_tui.engine.frames import LoadSpec, MemoryUse
 from luci_tui.gguf.findings import FileReport
+from luci_tui.gguf.weights import Repacking
 
 
 class _Data(BaseModel):
@@ -46,10 +47,19 @@ class CompareSpec(_Data):
 
 
 class PlanMemorySpec(_Data):
-    """Let llama.cpp work out what a load would allocate, without reading a weight."""
+    """Let llama.cpp work out what a load would allocate, without reading a weight.
+
+    It answers as if the file were read and not mapped.
+    """
 
     kind: Literal["plan_memory"] = "plan_memory"
     load: LoadSpec
+
+
+class RepackingSpec(_Data):
+    """Ask which weights this build rearranges on this machine; see `luci_tui.gguf.weights`."""
+
+    kind: Literal["repacking"] = "repacking"
 
 
 class QuantizeOutput(_Data):
@@ -111,7 +121,13 @@ class ImatrixSpec(_Data):
 
 
 JobSpec = Annotated[
-    ValidateSpec | TensorStatsSpec | CompareSpec | PlanMemorySpec | QuantizeSpec | ImatrixSpec,
+    ValidateSpec
+    | TensorStatsSpec
+    | CompareSpec
+    | PlanMemorySpec
+    | RepackingSpec
+    | QuantizeSpec
+    | ImatrixSpec,
     Field(discriminator="kind"),
 ]
 job_spec_adapter: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
@@ -198,6 +214,13 @@ class MemoryPlanned(_Data):
     memory: MemoryUse
 
 
+class RepackingFound(_Data):
+    """What the build rearranges."""
+
+    kind: Literal["repacking_found"] = "repacking_found"
+    repacking: Repacking
+
+
 class FallbackTensor(_Data):
     """A tensor whose rows the wanted type does not fit."""
 
@@ -269,6 +292,7 @@ JobResult = (
     | TensorStatsResult
     | CompareResult
     | MemoryPlanned
+    | RepackingFound
     | QuantizeResult
     | ImatrixResult
 )
@@ -278,6 +302,7 @@ JobEvent = Annotated[
     | TensorStatsResult
     | CompareResult
     | MemoryPlanned
+    | RepackingFound
     | QuantizeResult
     | ImatrixResult
     | JobFailed,

@@ -17,14 +17,21 @@ from luci_tui.errors import GgufError, ModelLoadError
 from luci_tui.gguf import estimate as header_estimate
 from luci_tui.gguf.estimate import ContextShape, MemoryEstimate
 from luci_tui.gguf.header import GgufHeader, read_header
+from luci_tui.gguf.weights import WORST_REPACKING, Repacking
 
 _GIB = 1024**3
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 
-def estimate(header: GgufHeader, spec: LoadSpec) -> MemoryEstimate:
-    """Estimate what `spec` needs: the model, its context, its adapters and its draft model."""
-    shape = context_shape(spec)
+def estimate(header: GgufHeader, spec: LoadSpec, repacking: Repacking = ()) -> MemoryEstimate:
+    """Estimate what `spec` needs: the model, its context, its adapters and its draft model.
+
+    Args:
+        header: The header of the model.
+        spec: What is to be loaded.
+        repacking: What the build that will load it rearranges; empty = nothing, or not known.
+    """
+    shape = replace(context_shape(spec), repacking=repacking)
     needed = header_estimate.estimate(header, shape)
     extra_bytes = 0
     for lora in spec.loras:
@@ -63,6 +70,8 @@ def context_shape(spec: LoadSpec) -> ContextShape:
         kv_unified=spec.kv_unified,
         is_embedding=spec.embedding,
         n_outputs_per_slot=1 + drafted,
+        use_mmap=spec.use_mmap,
+        use_mlock=spec.use_mlock,
     )
 
 
@@ -83,6 +92,8 @@ def available_bytes(root: Path = _CGROUP_ROOT, membership: str | None = None) ->
 def check_fits(needed: MemoryEstimate, available: int, spec: LoadSpec, header: GgufHeader) -> None:
     """Refuse a load that needs more than there is, unless `spec.force` says to try.
 
+    Pages of the model file that the system can drop do not count.
+
     Args:
         needed: What the load needs at least.
         available: Bytes of free memory, that of the accelerator included.
@@ -92,23 +103,29 @@ def check_fits(needed: MemoryEstimate, available: int, spec: LoadSpec, header: G
     Raises:
         ModelLoadError: it does not fit; code "out_of_memory".
     """
-    if spec.force or needed.total_bytes <= available:
+    if spec.force or needed.needed_bytes <= available:
         return
+    weights_bytes = needed.weights_bytes + needed.repacked_bytes
     n_ctx = header_estimate.context_size(header, spec.n_ctx)
-    if needed.weights_bytes > available:
+    if weights_bytes > available:
         advice = "Choose a smaller model or quant type, free memory, or load it by force."
     elif needed.compute_bytes + needed.output_bytes > needed.kv_bytes:
         advice = "Choose a smaller n_ubatch or n_batch, free memory, or load it by force."
     else:
         advice = "Choose a smaller n_ctx, fewer slots or a smaller KV type, or load it by force."
     raise ModelLoadError(
-        f"{header.path.name} needs about {_gib(needed.total_bytes)} "
-        f"({_gib(needed.weights_bytes)} for its weights, {_gib(needed.kv_bytes)} for "
+        f"{header.path.name} needs about {_gib(needed.needed_bytes)} "
+        f"({_gib(weights_bytes)} for its weights, {_gib(needed.kv_bytes)} for "
         f"{spec.n_slots} x {n_ctx} tokens of context and "
         f"{_gib(needed.compute_bytes + needed.output_bytes)} to compute) and {_gib(available)} is "
         f"free. {advice}",
         code="out_of_memory",
     )
+
+
+def fits_surely(available: int, spec: LoadSpec, header: GgufHeader) -> bool:
+    """Tell whether a load fits whatever the build rearranges, so that nobody needs to ask it."""
+    return spec.force or estimate(header, spec, WORST_REPACKING).needed_bytes <= available
 
 
 def _gib(size_bytes: int) -> str:

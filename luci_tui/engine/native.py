@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from luci_tui.engine import frames
 from luci_tui.errors import EngineError, ModelLoadError, RequestError
+from luci_tui.gguf.weights import RepackedType, Repacking
 from luci_tui.units import format_parameters
 
 if TYPE_CHECKING:
@@ -119,6 +120,27 @@ def take_log() -> list[tuple[int, str]]:
     from luci_tui import _native as core
 
     return core.take_log()
+
+
+def repacking() -> Repacking:
+    """Tell which weights this build copies into a layout of its own on this machine.
+
+    Raises:
+        EngineError: the extension is missing.
+    """
+    require_native()
+    from luci_tui import _native as core
+
+    return tuple(
+        RepackedType(
+            type_number=one.type,
+            is_expert=one.is_expert,
+            row_length_step=one.row_length_step,
+            n_rows_step=one.n_rows_step,
+            size_ratio=one.size_ratio,
+        )
+        for one in core.repacked_types()
+    )
 
 
 def plan_memory(spec: frames.LoadSpec) -> frames.MemoryUse:
@@ -296,7 +318,8 @@ class Core:
 
 def _memory_use(buffers: Sequence[_native.BufferMemory]) -> frames.MemoryUse:
     return frames.MemoryUse(
-        weights_bytes=sum(buffer.weights_bytes for buffer in buffers),
+        weights_bytes=sum(one.weights_bytes for one in buffers if not one.is_repacked),
+        repacked_bytes=sum(one.weights_bytes for one in buffers if one.is_repacked),
         state_bytes=sum(buffer.state_bytes for buffer in buffers),
         compute_bytes=sum(buffer.compute_bytes for buffer in buffers),
         output_bytes=sum(buffer.output_bytes for buffer in buffers),

@@ -7,17 +7,22 @@ that crashed is replaced the same way.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import socket
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 
 import psutil
 
 from luci_tui.engine import frames, memory
-from luci_tui.engine.child import Child, WorkerOptions
-from luci_tui.errors import GgufError, ModelLoadError, RequestError, WorkerLostError
-from luci_tui.gguf.header import read_header
+from luci_tui.engine.child import START_S, Child, WorkerOptions
+from luci_tui.engine.job_frames import RepackingFound, RepackingSpec
+from luci_tui.engine.job_process import run_job
+from luci_tui.errors import EngineError, GgufError, ModelLoadError, RequestError, WorkerLostError
+from luci_tui.gguf.header import GgufHeader, read_header
+from luci_tui.gguf.weights import Repacking
 
 __all__ = ["WorkerEngine", "WorkerOptions"]
 
@@ -65,7 +70,7 @@ class WorkerEngine:
             raise RuntimeError(msg)
         self._is_loading = True
         try:
-            await asyncio.to_thread(self._check, spec)
+            await self._check(spec)
             await self._stop_child()
             child = await Child.spawn(Path(spec.model_path).name, self._log_path, self._options)
             self._loading = child
@@ -152,8 +157,32 @@ class WorkerEngine:
             raise WorkerLostError(child.error.message, code=child.error.code)
         return child
 
-    def _check(self, spec: frames.LoadSpec) -> None:
-        """Refuse what can be refused without a worker. Blocks: runs in a thread."""
+    async def _check(self, spec: frames.LoadSpec) -> None:
+        """Refuse what can be refused without a worker."""
+        header, available = await asyncio.to_thread(self._look, spec)
+        if spec.rpc_servers:
+            # What they can take is for the worker to ask them.
+            await asyncio.to_thread(_check_rpc_servers, spec.rpc_servers)
+            return
+        if await asyncio.to_thread(memory.fits_surely, available, spec, header):
+            return
+        # Now it counts which weights the build would copy; asking costs the start of a process.
+        repacking = await self._repacking()
+        needed = await asyncio.to_thread(memory.estimate, header, spec, repacking)
+        memory.check_fits(needed, available, spec, header)
+
+    async def _repacking(self) -> Repacking:
+        """Ask a job process what this build rearranges; nothing where it cannot say."""
+        with contextlib.suppress(EngineError, TimeoutError):
+            async with asyncio.timeout(START_S):
+                async with aclosing(run_job(RepackingSpec(), self._log_path)) as events:
+                    async for event in events:
+                        if isinstance(event, RepackingFound):
+                            return event.repacking
+        return ()
+
+    def _look(self, spec: frames.LoadSpec) -> tuple[GgufHeader, int]:
+        """Read the model's header, and what memory there is. Blocks: runs in a thread."""
         path = Path(spec.model_path)
         others = [lora.path for lora in spec.loras] + [spec.draft_model_path]
         try:
@@ -169,12 +198,7 @@ class WorkerEngine:
                 code="unreadable_file",
             ) from error
         available = memory.available_bytes() + self._replaced_bytes()
-        available += self._options.accelerator_bytes
-        # What RPC servers can take is for the worker to ask them.
-        if spec.rpc_servers:
-            _check_rpc_servers(spec.rpc_servers)
-        else:
-            memory.check_fits(memory.estimate(header, spec), available, spec, header)
+        return header, available + self._options.accelerator_bytes
 
     def _replaced_bytes(self) -> int:
         """Give the bytes that become free when the present worker leaves."""

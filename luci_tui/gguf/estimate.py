@@ -1,26 +1,27 @@
 """Say from a header alone what a model will take in memory.
 
 Weights, KV cache and recurrent state follow llama.cpp's own formulas and are exact for the
-architectures below. The compute buffer is the largest set of tensors that are alive at the same
-time in the graph of one ubatch; `_compute_bytes` names what it counts. docs/memory.md has the
-error of each architecture; the job `PlanMemorySpec` asks llama.cpp itself.
+architectures in `luci_tui.gguf.layers`. Copies of weights depend on the CPU; what they are made of
+is in `luci_tui.gguf.weights`. The compute buffer is the peak of a replay of one ubatch's graph, see
+`luci_tui.gguf.graph`. docs/memory.md has the error of each architecture; the job `PlanMemorySpec`
+asks llama.cpp itself.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final
 
-from luci_tui.gguf.graph import GraphSizes, LayerKind, compute_bytes
+from luci_tui.gguf.graph import GraphSizes, compute_bytes
 from luci_tui.gguf.header import GgufHeader
+from luci_tui.gguf.layers import LayerMemory, layers_of, recurrent_bytes, sliding_window
+from luci_tui.gguf.weights import Repacking, weights_memory
 
 DEFAULT_N_CTX_MAX: Final = 8192
 """The most that n_ctx 0 stands for; the same constant as in native/src/context.cpp."""
 
 _CELL_PADDING: Final = 256
 """llama_context pads the context, and the KV cache the sliding window, to this many tokens."""
-_TENSOR_PADDING: Final = 32
-"""Alignment of tensors in a CPU buffer (TENSOR_ALIGNMENT of ggml)."""
 
 KV_BITS: Final = {
     "f32": 32.0,
@@ -43,28 +44,6 @@ _WITHOUT_MEMORY: Final = frozenset(
 )
 """They see a whole text at once. Source: llama_model::create_memory."""
 
-_WINDOW_PATTERNS: Final = {
-    "afmoe": (4, False),
-    "cohere2": (4, False),
-    "cohere2moe": (4, True),
-    "exaone-moe": (4, False),
-    "exaone4": (4, False),
-    "gemma2": (2, False),
-    "gemma3": (6, False),
-    "gemma3n": (5, False),
-    "gpt-oss": (2, False),
-    "llama4": (4, False),
-    "mellum": (4, False),
-    "olmo2": (4, False),
-    "plamo3": (8, False),
-    "smallthinker": (4, True),
-}
-"""(period, the full layer comes first) of the layers with a sliding window, where the file does not
-say. Source: load_swa_pattern in src/models/*.cpp."""
-
-_WINDOWS: Final = {"exaone-moe": 128, "gemma2": 4096, "llama4": 8192, "smallthinker": 4096}
-"""Windows that llama.cpp assumes where the file has none."""
-
 
 @dataclass(frozen=True)
 class ContextShape:
@@ -82,6 +61,11 @@ class ContextShape:
     is_embedding: bool = False
     n_outputs_per_slot: int = 1
     """Tokens of one slot that need logits in one step; more than one for speculation."""
+    use_mmap: bool = True
+    use_mlock: bool = False
+    repacking: Repacking = ()
+    """What the build that will load the model rearranges. Empty = nothing, as on a GPU: that is
+    right where it is not known, for a copy costs memory only where one is made."""
 
 
 @dataclass(frozen=True)
@@ -89,26 +73,34 @@ class MemoryEstimate:
     """What one load needs, in bytes."""
 
     weights_bytes: int
+    """Tensors that are used as they are in the file."""
     kv_bytes: int
     """KV cache and recurrent state of all slots."""
     compute_bytes: int
     """What the largest graph needs between its operations."""
     output_bytes: int
     """Logits of one step; for embeddings those of a whole batch, and its vectors."""
+    repacked_bytes: int = 0
+    """Copies of tensors that the CPU back end has rearranged for its kernels."""
+    droppable_bytes: int = 0
+    """Pages of the mapped file that only those copies were made from. They count as the worker's
+    memory until the system needs the room."""
+
+    @property
+    def needed_bytes(self) -> int:
+        """What has to be there; without it the load fails or the disk is read all the time."""
+        context_bytes = self.kv_bytes + self.compute_bytes + self.output_bytes
+        return self.weights_bytes + self.repacked_bytes + context_bytes
 
     @property
     def total_bytes(self) -> int:
-        """All of it together."""
-        return self.weights_bytes + self.kv_bytes + self.compute_bytes + self.output_bytes
+        """All that the worker takes as long as there is room."""
+        return self.needed_bytes + self.droppable_bytes
 
     def __add__(self, other: MemoryEstimate) -> MemoryEstimate:
         """Give what both loads need together."""
-        return MemoryEstimate(
-            weights_bytes=self.weights_bytes + other.weights_bytes,
-            kv_bytes=self.kv_bytes + other.kv_bytes,
-            compute_bytes=self.compute_bytes + other.compute_bytes,
-            output_bytes=self.output_bytes + other.output_bytes,
-        )
+        both = zip(astuple(self), astuple(other), strict=True)
+        return MemoryEstimate(*(mine + its for mine, its in both))
 
 
 def context_size(header: GgufHeader, n_ctx: int) -> int:
@@ -118,14 +110,17 @@ def context_size(header: GgufHeader, n_ctx: int) -> int:
 
 def estimate(header: GgufHeader, shape: ContextShape) -> MemoryEstimate:
     """Estimate what a model takes with one context."""
-    sizes = graph_sizes(header, shape)
-    kinds = zip(recurrent_layers(header), window_layers(header), strict=False)
-    layers = tuple(LayerKind(*kind) for kind in kinds)
+    sizes, layers = graph_sizes(header, shape), layers_of(header)
+    weights = weights_memory(
+        header, shape.repacking, use_mmap=shape.use_mmap, use_mlock=shape.use_mlock
+    )
     return MemoryEstimate(
-        weights_bytes=_weights_bytes(header),
-        kv_bytes=_state_bytes(header, shape, sizes),
+        weights_bytes=weights.weights_bytes,
+        kv_bytes=_state_bytes(header, shape, sizes, layers),
         compute_bytes=compute_bytes(header, sizes, layers),
         output_bytes=_output_bytes(header, shape),
+        repacked_bytes=weights.repacked_bytes,
+        droppable_bytes=weights.droppable_bytes,
     )
 
 
@@ -182,91 +177,31 @@ def graph_sizes(header: GgufHeader, shape: ContextShape) -> GraphSizes:
     )
 
 
-def sliding_window(header: GgufHeader) -> int:
-    """Give the tokens that layers with a sliding window see; 0 = the model has no such layers."""
-    pattern = header.values.get(f"{header.architecture}.attention.sliding_window_pattern")
-    if header.architecture not in _WINDOW_PATTERNS and not isinstance(pattern, tuple):
-        return 0
-    return header.number("attention.sliding_window") or _WINDOWS.get(header.architecture, 0)
-
-
-def window_layers(header: GgufHeader) -> tuple[bool, ...]:
-    """Tell for each layer whether it has a sliding window."""
-    n_layers = header.n_layers
-    if not sliding_window(header):
-        return (False,) * n_layers
-    pattern = header.values.get(f"{header.architecture}.attention.sliding_window_pattern")
-    if isinstance(pattern, tuple):
-        return tuple(bool(entry) for entry in pattern[:n_layers])
-    period, full_is_first = _WINDOW_PATTERNS[header.architecture]
-    if isinstance(pattern, int):
-        period = pattern
-    if period == 0:
-        return (True,) * n_layers
-    full = 0 if full_is_first else period - 1
-    return tuple(layer % period != full for layer in range(n_layers))
-
-
-def _weights_bytes(header: GgufHeader) -> int:
-    return sum(_pad(tensor.size_bytes, _TENSOR_PADDING) for tensor in header.tensors)
-
-
-def _state_bytes(header: GgufHeader, shape: ContextShape, sizes: GraphSizes) -> int:
+def _state_bytes(
+    header: GgufHeader,
+    shape: ContextShape,
+    sizes: GraphSizes,
+    layers: tuple[LayerMemory, ...],
+) -> int:
     """KV cache of the attention layers and state of the recurrent ones.
 
-    Source: llama_kv_cache's constructor, llama_hparams::n_embd_k_gqa, n_embd_r and n_embd_s.
+    Source: the constructors of llama_kv_cache and llama_memory_recurrent.
     """
     if not sizes.has_memory:
         return 0
     bits_k, bits_v = KV_BITS.get(shape.kv_type_k, 16.0), KV_BITS.get(shape.kv_type_v, 16.0)
-    windows = window_layers(header)
-    recurrent = recurrent_layers(header)
-    n_heads_kv = header.per_layer("attention.head_count_kv") or header.per_layer(
-        "attention.head_count"
-    )
-    key_length, value_length = _head_lengths(header)
+    widest = max((layer.n_value_values for layer in layers), default=0)
     bits = 0.0
-    for layer, n_head_kv in enumerate(n_heads_kv):
-        if layer < len(recurrent) and recurrent[layer]:
-            continue
-        is_windowed = layer < len(windows) and windows[layer]
-        n_cells = sizes.n_window_cells if is_windowed else sizes.n_cells
-        width = n_head_kv * (key_length * bits_k + value_length * bits_v)
+    for layer in layers:
+        n_cells = sizes.n_window_cells if layer.is_windowed else sizes.n_cells
+        # Without flash attention the values are stored turned, each layer as wide as the widest.
+        n_values = layer.n_value_values
+        if n_values and not shape.has_flash_attention:
+            n_values = widest
+        width = (layer.n_key_values + layer.n_indexer_values) * bits_k + n_values * bits_v
         bits += n_cells * sizes.n_streams * width
-    return int(bits / 8) + sum(recurrent) * _recurrent_bytes(header) * shape.n_slots
-
-
-def _head_lengths(header: GgufHeader) -> tuple[int, int]:
-    n_heads = max(1, max(header.per_layer("attention.head_count"), default=1))
-    default = header.number("embedding_length") // n_heads
-    key_length = header.number("attention.key_length") or default
-    value_length = header.number("attention.value_length") or default
-    if header.number("attention.kv_lora_rank"):
-        value_length = 0  # multi-head latent attention reads the values from the keys' cache
-    return key_length, value_length
-
-
-def recurrent_layers(header: GgufHeader) -> tuple[bool, ...]:
-    """Tell for each layer whether it keeps a state that does not grow with the context."""
-    n_layers = header.n_layers
-    interval = header.number("full_attention_interval")
-    if interval:
-        return tuple((layer + 1) % interval != 0 for layer in range(n_layers))
-    if not (header.number("ssm.conv_kernel") or header.number("wkv.head_size")):
-        return (False,) * n_layers
-    n_heads_kv = header.per_layer("attention.head_count_kv")
-    return tuple(layer >= len(n_heads_kv) or n_heads_kv[layer] == 0 for layer in range(n_layers))
-
-
-def _recurrent_bytes(header: GgufHeader) -> int:
-    """Bytes of one layer's state for one slot, in float of 32 bits."""
-    if head_size := header.number("wkv.head_size"):
-        n_embd = header.number("embedding_length")
-        n_shifts = header.number("token_shift_count") or 2
-        return 4 * n_embd * (n_shifts + head_size)
-    inner, state = header.number("ssm.inner_size"), header.number("ssm.state_size")
-    n_conv = max(0, header.number("ssm.conv_kernel") - 1)
-    return 4 * (n_conv * (inner + 2 * header.number("ssm.group_count") * state) + state * inner)
+    n_recurrent = sum(layer.is_recurrent for layer in layers)
+    return int(bits / 8) + n_recurrent * recurrent_bytes(header) * shape.n_slots
 
 
 def _pad(value: int, step: int) -> int:

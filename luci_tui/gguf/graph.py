@@ -7,11 +7,13 @@ src/llama-graph.cpp, src/models/mamba-base.cpp and delta-net-base.cpp of the pin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 from luci_tui.gguf.header import GgufHeader, TensorInfo
+from luci_tui.gguf.layers import LayerMemory
 from luci_tui.gguf.replay import Graph
 
 MAX_LAYERS: Final = 8
@@ -43,15 +45,7 @@ class GraphSizes:
     kv_type_v: str
 
 
-@dataclass(frozen=True)
-class LayerKind:
-    """What one layer of a model is."""
-
-    is_recurrent: bool
-    is_windowed: bool
-
-
-def compute_bytes(header: GgufHeader, sizes: GraphSizes, layers: tuple[LayerKind, ...]) -> int:
+def compute_bytes(header: GgufHeader, sizes: GraphSizes, layers: tuple[LayerMemory, ...]) -> int:
     """Give the bytes of the compute buffer; `layers` has one entry per layer."""
     builder = _Builder(header, sizes)
     return builder.build(layers).peak_bytes()
@@ -90,12 +84,14 @@ class _Builder:
 
     # --- the whole graph --------------------------------------------------------------------
 
-    def build(self, layers: tuple[LayerKind, ...]) -> Graph:
+    def build(self, layers: tuple[LayerMemory, ...]) -> Graph:
         sizes, graph = self.sizes, self.graph
         tokens = graph.input(self.row)
         # Embeddings could be given in place of tokens; their input is there in any case.
         graph.keep(graph.input(self.n_embd * self.row))
         current = graph.op(self.n_embd * self.row, tokens)
+        self.embedded, self.layer_inputs = current, -1
+        self.looked_up = self._look_up_layer_inputs(tokens)
         self.positions = graph.input(self.row)
         kept = _representatives(layers)
         self._add_inputs([layers[layer] for layer in kept])
@@ -103,17 +99,17 @@ class _Builder:
             current = self._encoder_start(current)
         for layer in kept:
             is_last = layer == kept[-1]
-            if layers[layer].is_recurrent:
+            if not layers[layer].attends:
                 current = self._recurrent_layer(layer, current, is_last)
             else:
                 current = self._attention_layer(layer, layers[layer], current, is_last)
         self._end(current)
         return graph
 
-    def _add_inputs(self, kinds: list[LayerKind]) -> None:
+    def _add_inputs(self, kinds: list[LayerMemory]) -> None:
         sizes, graph = self.sizes, self.graph
         mask_item = 2 if sizes.has_flash_attention else 4
-        attends = [kind for kind in kinds if not kind.is_recurrent]
+        attends = [kind for kind in kinds if kind.attends]
         self.masks: dict[bool, int] = {}
         self.indexes: dict[bool, int] = {}
         self.value_indexes: dict[bool, int] = {}
@@ -126,6 +122,30 @@ class _Builder:
             self.value_indexes[is_windowed] = graph.input(8 * sizes.n_tokens * n_stored)
             self.masks[is_windowed] = graph.input(n_cells * sizes.n_tokens * mask_item)
         self.out_ids = graph.input(4 * sizes.n_outputs)
+
+    def _look_up_layer_inputs(self, tokens: int) -> int:
+        """Add what Gemma 3n and 4 look up for all layers at once; -1 = the model has no such."""
+        matrix = self.shapes.get("per_layer_token_embd.weight")
+        if matrix is None or not matrix.shape:
+            return -1
+        return self.graph.over(self.graph.op(matrix.shape[0] * self.row, tokens))
+
+    def _plus_layer_input(self, layer: int, result: int) -> int:
+        """Add a layer's own input to its result."""
+        width = self._width(layer, "inp_gate")
+        if self.looked_up < 0 or not width:
+            return result
+        graph = self.graph
+        gate = graph.over(graph.op(width * self.row, result))
+        if self.layer_inputs < 0:
+            # The first layer that wants one joins what was looked up and a view of the tokens.
+            size = graph.nodes[self.looked_up].size_bytes
+            seen = graph.over(graph.over(graph.over(graph.op(size, self.embedded))))
+            joined = graph.over(graph.over(seen, self.looked_up))
+            self.layer_inputs = graph.op(size, joined)
+        gate = graph.over(gate, self.layer_inputs)
+        found = self._norm(graph.op(graph.nodes[result].size_bytes, gate))
+        return graph.over(result, found)
 
     def _encoder_start(self, current: int) -> int:
         """Add the positions' embeddings and the first norm."""
@@ -164,7 +184,7 @@ class _Builder:
 
     # --- one layer --------------------------------------------------------------------------
 
-    def _attention_layer(self, layer: int, kind: LayerKind, current: int, is_last: bool) -> int:
+    def _attention_layer(self, layer: int, kind: LayerMemory, current: int, is_last: bool) -> int:
         is_encoder = not self.sizes.has_memory
         normed = current if is_encoder else self._norm(current)
         attended = self._attention(layer, kind, normed)
@@ -189,7 +209,7 @@ class _Builder:
         found = self._feed_forward(layer, normed)
         if self._has(layer, "post_ffw_norm"):
             found = self._norm(found)
-        result = self._sum(found, residual)
+        result = self._plus_layer_input(layer, self._sum(found, residual))
         return result if sizes.has_memory else self._norm(result)
 
     def _sum(self, found: int, residual: int) -> int:
@@ -198,7 +218,7 @@ class _Builder:
             return self.graph.over(residual, found)
         return self.graph.over(found, residual)
 
-    def _attention(self, layer: int, kind: LayerKind, normed: int) -> int:
+    def _attention(self, layer: int, kind: LayerMemory, normed: int) -> int:
         graph, row = self.graph, self.row
         n_query, n_key, n_value = self._projections(layer)
         has_gate = n_query == 2 * self._n_query_values(layer) > 0
@@ -208,15 +228,17 @@ class _Builder:
             n_query //= 2
             query = graph.op(n_query * row, query)
         query = graph.over(query)  # norm or RoPE
-        value = graph.op(n_value * row, normed)
-        key = graph.over(graph.op(n_key * row, normed))
-        query, key, value = self._rotated(query, key, value)
+        stored: tuple[int, ...] = ()
+        if kind.n_key_values or not self.sizes.has_memory:
+            value = graph.op(n_value * row, normed)
+            stored = (graph.over(graph.op(n_key * row, normed)), value)
+        query, *kept = self._rotated(query, *stored)
         mask = self.masks[kind.is_windowed]
-        if self.sizes.has_memory:
+        if kept and self.sizes.has_memory:
             # Storing into the KV cache needs no memory, but it is the last use of both.
-            graph.op(0, key, self.indexes[kind.is_windowed])
-            graph.op(0, value, self.value_indexes[kind.is_windowed])
-        found = self._weighted(query, key, value, mask, kind)
+            graph.op(0, kept[0], self.indexes[kind.is_windowed])
+            graph.op(0, kept[1], self.value_indexes[kind.is_windowed])
+        found = self._weighted(query, kept, mask, kind)
         if self._is_rotated:
             found = graph.op(graph.nodes[found].size_bytes, found)
         if has_gate:
@@ -230,30 +252,31 @@ class _Builder:
         head = self.header.number("attention.key_length")
         return self.sizes.kv_type_k in _QUANTIZED_KV and head > 0 and head % 64 == 0
 
-    def _rotated(self, *nodes: int) -> tuple[int, int, int]:
-        query, key, value = nodes
+    def _rotated(self, *nodes: int) -> tuple[int, ...]:
         if not self._is_rotated:
-            return query, key, value
-        query, key, value = (self.graph.op(self.graph.nodes[n].size_bytes, n) for n in nodes)
-        return query, key, value
+            return nodes
+        return tuple(self.graph.op(self.graph.nodes[n].size_bytes, n) for n in nodes)
 
-    def _weighted(self, query: int, key: int, value: int, mask: int, kind: LayerKind) -> int:
-        """Add the attention itself: in one operation, or through all products at once."""
+    def _weighted(self, query: int, stored: Sequence[int], mask: int, kind: LayerMemory) -> int:
+        """Add the attention itself: in one operation, or through all products at once.
+
+        `stored` is the keys and the values, or nothing where both are those of another layer.
+        """
         graph, sizes = self.graph, self.sizes
         n_heads = max(1, max(self.header.per_layer("attention.head_count"), default=1))
         size = graph.nodes[query].size_bytes
         if sizes.has_flash_attention:
             if sizes.has_memory:
                 return graph.op(size, query, mask)
-            key16 = graph.op(graph.nodes[key].size_bytes // 2, key)
-            value16 = graph.op(graph.nodes[value].size_bytes // 2, value)
-            return graph.op(size, query, key16, value16, mask)
+            in_f16 = [graph.op(graph.nodes[node].size_bytes // 2, node) for node in stored]
+            return graph.op(size, query, *in_f16, mask)
         n_cells = sizes.n_window_cells if kind.is_windowed else sizes.n_cells
-        products = graph.op(n_cells * n_heads * self.row, query, key)
+        products = graph.op(n_cells * n_heads * self.row, query, *stored[:1])
         products = graph.over(products, mask)
+        values = list(stored[1:])
         if not sizes.has_memory:
-            value = graph.op(graph.nodes[value].size_bytes, value)
-        return graph.op(size, graph.op(size, products, value))
+            values = [graph.op(graph.nodes[node].size_bytes, node) for node in values]
+        return graph.op(size, graph.op(size, products, *values))
 
     def _n_query_values(self, layer: int) -> int:
         heads = self.header.per_layer("attention.head_count")
@@ -368,7 +391,7 @@ class _Builder:
         return self.graph.op(self.graph.nodes[node].size_bytes * n_heads // n_groups, node)
 
 
-def _representatives(layers: tuple[LayerKind, ...]) -> list[int]:
+def _representatives(layers: tuple[LayerMemory, ...]) -> list[int]:
     """Choose layers that stand for all: two periods from the start, and the last one."""
     if len(layers) <= MAX_LAYERS:
         return list(range(len(layers)))

@@ -25,12 +25,19 @@ static uint64_t output_bytes(const llama_context * context, const LoadParams & p
     return width * n_rows * sizeof(float);
 }
 
+// Memory of the CPU that is not plain host memory is a layout of its own.
+static bool is_of_cpu(ggml_backend_buffer_type_t type) {
+    ggml_backend_dev_t device = ggml_backend_buft_get_device(type);
+    return device != nullptr && ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU;
+}
+
 std::vector<BufferMemory> memory_of(const llama_context * context, const LoadParams & params) {
     std::vector<BufferMemory> buffers;
     for (const auto & [type, size] : llama_get_memory_breakdown(context)) {
         BufferMemory buffer;
         buffer.name = ggml_backend_buft_name(type);
         buffer.is_host = ggml_backend_buft_is_host(type);
+        buffer.is_repacked = !buffer.is_host && is_of_cpu(type);
         buffer.weights_bytes = size.model;
         buffer.state_bytes = size.context;
         buffer.compute_bytes = size.compute;

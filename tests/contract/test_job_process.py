@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -29,11 +30,13 @@ def large_sparse_model(path: Path, n_bytes: int) -> Path:
 
 
 def job_children() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children()
-        if "luci_tui.engine.job_child" in " ".join(child.cmdline())
-    ]
+    found: list[psutil.Process] = []
+    for child in psutil.Process().children():
+        # One that has just died has no command line any more.
+        with contextlib.suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+            if "luci_tui.engine.job_child" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 async def test_run_job_gives_the_result_last(tmp_path: Path) -> None:

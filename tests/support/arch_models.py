@@ -39,6 +39,8 @@ class Sizes:
     """A multiple of 32, so that the KV cache can be quantized."""
     n_expert: int = 4
     n_expert_used: int = 2
+    layer_input_size: int = 32
+    """Of Gemma 4's input for each layer."""
     sliding_window: int = SLIDING_WINDOW
     conv_size: int = 4
     state_size: int = 16
@@ -71,6 +73,9 @@ class TinyArch(StrEnum):
     """Norms after each part too; every second layer sees a sliding window."""
     GEMMA3 = "gemma3"
     """Every second layer sees a sliding window of SLIDING_WINDOW tokens."""
+    GEMMA4 = "gemma4"
+    """The second half of its layers reads the KV cache of the first; each layer has an input of its
+    own; heads are longer in layers without a sliding window."""
     MAMBA = "mamba"
     """Recurrent memory only: nothing can be rewound."""
     JAMBA = "jamba"
@@ -91,6 +96,7 @@ GENERATING_ARCHS = (
     TinyArch.QWEN3_MOE,
     TinyArch.GEMMA2,
     TinyArch.GEMMA3,
+    TinyArch.GEMMA4,
     TinyArch.MAMBA,
     TinyArch.JAMBA,
     TinyArch.QWEN3NEXT,
@@ -204,6 +210,8 @@ def _values(tensor: _Tensor, random: np.random.Generator) -> NDArray[np.float32]
 
 def _plan(s: Sizes, arch: TinyArch, n_layers: int | None, n_ctx_train: int) -> _Plan:
     match arch:
+        case TinyArch.GEMMA4:
+            return _gemma4_plan(s, n_layers or 4)
         case TinyArch.MAMBA:
             return _mamba_plan(s, n_layers or 3)
         case TinyArch.JAMBA:
@@ -343,6 +351,52 @@ def _attention_plan(
         keys["feed_forward_length"] = s.n_ff // 2
         keys["expert_feed_forward_length"] = s.n_ff // 2
     return _Plan(architecture, s.vocab(TINY_SPM), n_layers, keys, tuple(tensors))
+
+
+def _gemma4_plan(s: Sizes, n_layers: int) -> _Plan:
+    """Every second layer has a sliding window; the last half has no KV cache of its own.
+
+    Its output matrix is its token embeddings.
+    """
+    full, n_caching = 3 * s.head_size, n_layers - n_layers // 2
+    plan = _attention_plan(s, "gemma4", n_layers, has_qk_norm=True, is_gemma=True)
+    keys = plan.keys | {
+        "attention.sliding_window_pattern": [layer % 2 == 0 for layer in range(n_layers)],
+        "attention.shared_kv_layers": n_layers - n_caching,
+        "attention.key_length": full,
+        "attention.value_length": full,
+        "attention.key_length_swa": s.head_size,
+        "attention.value_length_swa": s.head_size,
+        "rope.dimension_count": full,
+        "rope.dimension_count_swa": s.head_size,
+        "embedding_length_per_layer_input": s.layer_input_size,
+    }
+    n_inputs, n_vocab = s.layer_input_size * n_layers, len(s.vocab(TINY_SPM).texts)
+    tensors = [
+        *(tensor for tensor in plan.tensors if not tensor.name.startswith(("blk.", "output."))),
+        _Tensor("rope_freqs.weight", (full // 2,), _Fill.NORM),
+        _Tensor("per_layer_token_embd.weight", (n_vocab, n_inputs), _Fill.EMBEDDING),
+        _Tensor("per_layer_model_proj.weight", (n_inputs, s.n_embd)),
+        _Tensor("per_layer_proj_norm.weight", (s.layer_input_size,), _Fill.NORM),
+    ]
+    for layer in range(n_layers):
+        tensors += _gemma4_layer(
+            s, layer, s.head_size if layer % 2 == 0 else full, layer < n_caching
+        )
+    return _Plan("gemma4", s.vocab(TINY_SPM), n_layers, keys, tuple(tensors))
+
+
+def _gemma4_layer(s: Sizes, layer: int, head_size: int, has_kv: bool) -> Iterator[_Tensor]:
+    wide = replace(s, head_size=head_size)
+    for tensor in [*_attention(wide, layer), *_qk_norm(wide, layer)]:
+        if has_kv or not tensor.name.startswith((f"blk.{layer}.attn_k", f"blk.{layer}.attn_v")):
+            yield tensor
+    yield _norm(s, layer, "attn_norm")
+    yield from _feed_forward(s, layer)
+    yield _Tensor(f"blk.{layer}.inp_gate.weight", (s.layer_input_size, s.n_embd))
+    yield _Tensor(f"blk.{layer}.proj.weight", (s.n_embd, s.layer_input_size))
+    for name in ("post_attention_norm", "post_ffw_norm", "post_norm"):
+        yield _norm(s, layer, name)
 
 
 def _mamba_keys(s: Sizes) -> dict[str, _Value]:

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import psutil
 
-from luci_tui.engine import frames, memory
+from luci_tui.engine import frames, memory, native
+from luci_tui.engine.job_frames import QuantizeOutput, QuantizeSpec
+from luci_tui.engine.native_quantize import quantize
 from luci_tui.engine.process import WorkerEngine
 from luci_tui.gguf.estimate import MemoryEstimate
 from luci_tui.gguf.header import read_header
@@ -62,10 +64,41 @@ ENCODER_LOADS: dict[str, dict[str, object]] = {
 
 
 @dataclass(frozen=True)
+class TableModel:
+    """A model of the table."""
+
+    arch: TinyArch
+    quant: str = ""
+    """Quant type it is quantized to; "" = F32."""
+    embedding: str = ""
+    """Tensor type of the token embeddings; "" = as the quant type says."""
+
+    def __str__(self) -> str:
+        """Give its name in the table."""
+        name = f"{self.arch.value} {self.quant}".rstrip()
+        return f"{name}, embeddings {self.embedding}" if self.embedding else name
+
+
+QUANTIZED = (
+    *(TableModel(TinyArch.LLAMA, quant) for quant in ("Q4_0", "Q4_K_M", "Q8_0", "IQ4_NL")),
+    *(TableModel(TinyArch.GEMMA2, quant) for quant in ("Q4_0", "Q4_K_M", "Q8_0", "IQ4_NL")),
+    TableModel(TinyArch.GEMMA2, "Q4_0", "Q4_0"),
+    TableModel(TinyArch.LLAMA_MOE, "Q4_0"),
+    TableModel(TinyArch.LLAMA_MOE, "Q4_K_M"),
+)
+"""Gemma 2's output matrix is its token embeddings."""
+
+QUANTIZED_LOADS: dict[str, dict[str, object]] = {
+    "4096": {"n_ctx": 4096},
+    "4096, no mmap": {"n_ctx": 4096, "use_mmap": False},
+}
+
+
+@dataclass(frozen=True)
 class Measured:
     """One model with one context."""
 
-    arch: TinyArch
+    model: TableModel
     load: str
     taken: frames.MemoryUse
     """What llama.cpp allocated in the worker."""
@@ -79,29 +112,55 @@ class Measured:
         return self.estimated.total_bytes / self.taken.total_bytes - 1
 
 
-def write_model(arch: TinyArch, folder: Path) -> Path:
+def write_model(model: TableModel, folder: Path) -> Path:
     """Write a model of SIZES, once per folder."""
-    path = folder / f"{arch.value}.gguf"
+    path = folder / f"{model}.gguf"
     if path.exists():
         return path
-    return write_arch_model(arch, path, n_layers=N_LAYERS, n_ctx_train=N_CTX_TRAIN, sizes=SIZES)
+    if not model.quant:
+        return write_arch_model(
+            model.arch, path, n_layers=N_LAYERS, n_ctx_train=N_CTX_TRAIN, sizes=SIZES
+        )
+    source = write_model(TableModel(model.arch), folder)
+    output = QuantizeOutput(type=model.quant, path=str(path))
+    spec = QuantizeSpec(
+        source=str(source), outputs=(output,), embedding_type=model.embedding.lower()
+    )
+    quantize(spec, lambda _: None)
+    return path
 
 
-def loads_of(arch: TinyArch) -> dict[str, dict[str, object]]:
-    """Give the loads that a kind of model is measured with."""
-    return ENCODER_LOADS if arch in ENCODERS else LOADS
+def cases() -> list[tuple[TableModel, str]]:
+    """Give every row of the table: a model and the name of a load."""
+    plain = [TableModel(arch) for arch in TinyArch]
+    found = [(model, load) for model in plain for load in loads_of(model)]
+    return found + [(model, load) for model in QUANTIZED for load in loads_of(model)]
 
 
-async def measure(arch: TinyArch, load: str, folder: Path, empty_rss_bytes: int = 0) -> Measured:
-    """Load a model in a worker, let it compute, and ask what it takes."""
-    path = write_model(arch, folder)
-    fields = loads_of(arch)[load]
-    pooling = "rank" if arch is TinyArch.RERANKER else "model"
+def loads_of(model: TableModel) -> dict[str, dict[str, object]]:
+    """Give the loads that a model is measured with."""
+    if model.arch in ENCODERS:
+        return ENCODER_LOADS
+    if model == QUANTIZED[0]:
+        return QUANTIZED_LOADS
+    return {"4096": QUANTIZED_LOADS["4096"]} if model.quant else LOADS
+
+
+def load_spec(model: TableModel, load: str, folder: Path) -> frames.LoadSpec:
+    """Give the load of one row."""
+    path = write_model(model, folder)
+    pooling = "rank" if model.arch is TinyArch.RERANKER else "model"
     defaults: dict[str, object] = {"model_path": str(path), "n_threads": 1, "pooling": pooling}
-    spec = frames.LoadSpec.model_validate({**defaults, **fields})
+    return frames.LoadSpec.model_validate({**defaults, **loads_of(model)[load]})
+
+
+async def measure(model: TableModel, load: str, folder: Path, empty_rss_bytes: int = 0) -> Measured:
+    """Load a model in a worker, let it compute, and ask what it takes."""
+    spec = load_spec(model, load, folder)
     taken, rss_bytes = await _run(spec, folder)
-    needed = memory.estimate(read_header(path), spec)
-    return Measured(arch, load, taken, needed, rss_bytes - empty_rss_bytes)
+    header = read_header(Path(spec.model_path))
+    estimated = memory.estimate(header, spec, native.repacking())
+    return Measured(model, load, taken, estimated, rss_bytes - empty_rss_bytes)
 
 
 async def empty_rss(folder: Path) -> int:
@@ -139,27 +198,27 @@ async def _run(spec: frames.LoadSpec, folder: Path) -> tuple[frames.MemoryUse, i
 def table(rows: list[Measured]) -> str:
     """Write the rows as Markdown, in MiB."""
     lines = [
-        "| model | n_ctx | weights | KV, state | compute | output "
-        "| taken | estimate | error | RSS |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| model | n_ctx | weights | rearranged | KV, state | compute | output "
+        "| taken | estimate | error | droppable | RSS |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
-        taken = row.taken
-        parts = (taken.weights_bytes, taken.state_bytes, taken.compute_bytes, taken.output_bytes)
-        figures = (*parts, taken.total_bytes, row.estimated.total_bytes)
+        taken, estimated = row.taken, row.estimated
+        parts = (taken.weights_bytes, taken.repacked_bytes, taken.state_bytes)
+        parts += (taken.compute_bytes, taken.output_bytes)
+        figures = (*parts, taken.total_bytes, estimated.total_bytes)
         cells = " | ".join(f"{figure / _MIB:.2f}" for figure in figures)
-        rss = f"{row.rss_bytes / _MIB:.1f}"
-        lines.append(f"| {row.arch.value} | {row.load} | {cells} | {row.error:+.2%} | {rss} |")
+        ends = f"{estimated.droppable_bytes / _MIB:.2f} | {row.rss_bytes / _MIB:.1f}"
+        lines.append(f"| {row.model} | {row.load} | {cells} | {row.error:+.2%} | {ends} |")
     return "\n".join(lines) + "\n"
 
 
 async def _measure_all(folder: Path) -> list[Measured]:
     empty = await empty_rss(folder)
     rows: list[Measured] = []
-    for arch in TinyArch:
-        for load in loads_of(arch):
-            rows.append(await measure(arch, load, folder, empty))
-            sys.stderr.write(f"{arch.value} {load}: {rows[-1].error:+.2%}\n")
+    for model, load in cases():
+        rows.append(await measure(model, load, folder, empty))
+        sys.stderr.write(f"{model} {load}: {rows[-1].error:+.2%}\n")
     return rows
 
 

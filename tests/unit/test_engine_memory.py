@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from luci_tui.engine import memory
-from luci_tui.engine.frames import LoadSpec, LoraSpec, Speculation
+from luci_tui.engine.frames import FlashAttention, LoadSpec, LoraSpec, Speculation
 from luci_tui.errors import ModelLoadError
 from luci_tui.gguf.describe import describe
+from luci_tui.gguf.estimate import MemoryEstimate
 from luci_tui.gguf.header import GgufHeader, Value, read_header
 from tests.support.arch_models import TinyArch, write_arch_model
 
@@ -41,6 +42,7 @@ LLAMA_8B: dict[str, Value] = {
 
 GEMMA_8B = LLAMA_8B | {"attention.sliding_window": 1024}
 GIB = 1024**3
+WINDOW_PATTERN = "attention.sliding_window_pattern"
 
 
 @pytest.mark.parametrize(
@@ -67,8 +69,18 @@ GIB = 1024**3
             LoadSpec(model_path="m", n_ctx=8192),
             GIB // 2,
         ),
-        ({"attention.kv_lora_rank": 512}, LoadSpec(model_path="m", n_ctx=8192), GIB // 2),
+        (
+            {"attention.key_length_mla": 192, "attention.value_length_mla": 128},
+            LoadSpec(model_path="m", n_ctx=8192),
+            GIB // 2,
+        ),
         ({"full_attention_interval": 4}, LoadSpec(model_path="m", n_ctx=8192), GIB // 4),
+        ({"nextn_predict_layers": 8}, LoadSpec(model_path="m", n_ctx=8192), GIB * 3 // 4),
+        (
+            {"attention.indexer.key_length": 256, "attention.indexer.types": (1, 0) * 16},
+            LoadSpec(model_path="m", n_ctx=8192),
+            GIB + GIB // 16,
+        ),
     ],
 )
 def test_estimate_given_a_shape_then_counts_the_kv_cache(
@@ -90,17 +102,81 @@ def test_estimate_given_a_sliding_window_then_only_some_layers_keep_the_whole_co
     assert needed.kv_bytes == cells * 4096
 
 
+@pytest.mark.parametrize(
+    ("architecture", "values", "n_full", "n_windowed"),
+    [
+        # Only the first 20 layers have a cache; every fifth of those sees all tokens.
+        ("gemma3n", {}, 4, 16),
+        ("gemma4", {"attention.shared_kv_layers": 20}, 6, 6),
+        ("gemma4", {}, 16, 16),
+    ],
+)
+def test_estimate_given_layers_that_share_a_cache_then_it_is_counted_once(
+    architecture: str, values: dict[str, Value], n_full: int, n_windowed: int
+) -> None:
+    pattern = {} if architecture == "gemma3n" else {WINDOW_PATTERN: (True, False) * 16}
+    spec = LoadSpec(model_path="m", n_ctx=8192, n_ubatch=256)
+    needed = memory.estimate(header_with(GEMMA_8B | pattern | values, architecture), spec)
+    assert needed.kv_bytes == (n_full * 8192 + n_windowed * (1024 + 256)) * 4096
+
+
+def test_estimate_given_a_length_of_windowed_heads_then_takes_it_for_those_layers() -> None:
+    values: dict[str, Value] = {WINDOW_PATTERN: (True, False) * 16}
+    values |= {"attention.key_length_swa": 64, "attention.value_length_swa": 64}
+    spec = LoadSpec(model_path="m", n_ctx=8192, n_ubatch=256)
+    header = header_with(GEMMA_8B | values, "gemma4")
+    full, windowed = 16 * 8192 * 4096, 16 * (1024 + 256) * 2048
+    assert memory.estimate(header, spec).kv_bytes == full + windowed
+    # Without flash attention llama.cpp pads every layer's values to the widest.
+    off = spec.model_copy(update={"flash_attention": FlashAttention.OFF})
+    assert memory.estimate(header, off).kv_bytes == full + windowed * 3 // 2
+
+
+@pytest.mark.parametrize(
+    ("architecture", "values", "n_attending", "state_bytes"),
+    [
+        ("mamba", {"ssm.conv_kernel": 4, "ssm.inner_size": 100, "ssm.state_size": 10}, 0, 5200),
+        ("falcon-h1", {"ssm.conv_kernel": 4, "ssm.inner_size": 100, "ssm.state_size": 10}, 4, 5200),
+        ("lfm2", {"shortconv.l_cache": 3, "attention.head_count_kv": (0, 8, 0, 8)}, 2, 32768),
+        (
+            "kimi-linear",
+            {"kda.head_dim": 4, "ssm.conv_kernel": 4, "attention.head_count_kv": (0, 8, 8, 8)},
+            3,
+            4 * 32 * (3 * 3 * 4 + 16),
+        ),
+        (
+            "minimax-01",
+            {"attention.recurrent_layers": (1, 1, 0, 0), "attention.key_length": 128},
+            2,
+            4 * 32 * 128 * 128,
+        ),
+        ("qwen3next", {"ssm.inner_size": 100, "ssm.state_size": 10}, 1, 4000),
+    ],
+)
+def test_estimate_given_a_hybrid_then_counts_states_and_caches(
+    architecture: str, values: dict[str, Value], n_attending: int, state_bytes: int
+) -> None:
+    header = header_with(LLAMA_8B | {"block_count": 4} | values, architecture)
+    needed = memory.estimate(header, LoadSpec(model_path="m", n_ctx=256))
+    n_recurrent = 4 if architecture == "falcon-h1" else 4 - n_attending
+    assert needed.kv_bytes == n_attending * 256 * 4096 + n_recurrent * state_bytes
+
+
 KEYS = (
     *("block_count", "embedding_length", "context_length", "full_attention_interval"),
     *("attention.head_count", "attention.head_count_kv", "attention.key_length"),
     *("attention.sliding_window", "attention.sliding_window_pattern", "expert_count"),
     *("expert_used_count", "ssm.conv_kernel", "ssm.inner_size", "ssm.group_count"),
+    *("attention.shared_kv_layers", "attention.indexer.types", "attention.indexer.key_length"),
+    *("nextn_predict_layers", "attention.recurrent_layers", "feed_forward_length", "kda.head_dim"),
 )
 
 
 @settings(deadline=None, max_examples=50)
 @given(
-    architecture=st.sampled_from(["llama", "gemma3", "mamba", "bert", "qwen3next", "", "x"]),
+    architecture=st.sampled_from(
+        ["llama", "gemma3", "gemma4", "nemotron_h", "mamba", "bert", "qwen3next", "", "x"]
+    ),
     values=st.dictionaries(
         st.sampled_from(KEYS),
         st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.just((1, 0, -5)),
@@ -137,6 +213,29 @@ def test_check_fits_given_too_little_then_tells_the_parts() -> None:
     with pytest.raises(ModelLoadError, match=words) as caught:
         memory.check_fits(needed, GIB // 2, spec, header)
     assert caught.value.code == "out_of_memory"
+
+
+def test_check_fits_given_pages_that_can_be_dropped_then_does_not_count_them() -> None:
+    spec, header = LoadSpec(model_path="m", n_ctx=8192), header_with(LLAMA_8B)
+    needed = MemoryEstimate(100, 20, 3, 4, repacked_bytes=50, droppable_bytes=60)
+    assert (needed.needed_bytes, needed.total_bytes) == (177, 237)
+    assert (needed + needed).total_bytes == 474
+    memory.check_fits(needed, 177, spec, header)
+    with pytest.raises(ModelLoadError, match="smaller n_ctx"):
+        memory.check_fits(needed, 176, spec, header)
+    with pytest.raises(ModelLoadError, match="smaller model"):
+        memory.check_fits(needed, 149, spec, header)
+
+
+def test_fits_surely_given_room_for_a_copy_of_every_matrix_then_nobody_is_asked(
+    tmp_path: Path,
+) -> None:
+    header = read_header(write_arch_model(TinyArch.LLAMA, tmp_path / "tiny.gguf"))
+    spec = LoadSpec(model_path=str(header.path), n_ctx=256)
+    needed_bytes = memory.estimate(header, spec).needed_bytes
+    assert not memory.fits_surely(needed_bytes, spec, header)
+    assert memory.fits_surely(needed_bytes + 2 * header.weights_bytes, spec, header)
+    assert memory.fits_surely(0, spec.model_copy(update={"force": True}), header)
 
 
 def test_check_fits_given_a_part_that_is_too_large_then_advises_on_it(tmp_path: Path) -> None:

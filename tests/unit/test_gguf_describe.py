@@ -98,7 +98,7 @@ def test_memory_table_given_a_long_context_then_has_a_row_per_size_and_kv_type(
     rows = memory_table(read_header(path))
     assert {row.n_ctx for row in rows} == {4096, 8192, 32_768}
     assert [row.kv_type for row in rows[:3]] == ["f16", "q8_0", "q4_0"]
-    assert rows[0].kv_bytes > rows[1].kv_bytes > rows[2].kv_bytes
+    assert rows[0].memory.kv_bytes > rows[1].memory.kv_bytes > rows[2].memory.kv_bytes
     assert {row.n_ctx for row in memory_table(read_header(path), 1000)} == {1000}
 
 

@@ -14,6 +14,7 @@ namespace luci {
 struct BufferMemory {
     std::string name;
     bool is_host = true;
+    bool is_repacked = false;    // weights that the CPU back end has rearranged
     uint64_t weights_bytes = 0;  // tensors; for a memory-mapped file the range that is mapped
     uint64_t state_bytes = 0;    // KV cache and recurrent state of all slots
     uint64_t compute_bytes = 0;  // what the largest graph needs between its operations
