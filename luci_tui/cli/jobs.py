@@ -98,7 +98,7 @@ class Rate:
         """Describe the progress in one line."""
         if not progress.n_total:
             return "reading"
-        parts = [f"{progress.n_done:g}/{progress.n_total:g} {progress.unit}"]
+        parts = [f"{progress.n_done:.0f}/{progress.n_total:.0f} {progress.unit}"]
         elapsed_s = time.monotonic() - self._start_s
         done, total = progress.bytes_done, progress.bytes_total
         if not total:

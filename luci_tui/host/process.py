@@ -13,7 +13,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +30,7 @@ EXIT_FAILURE: Final = 2
 EXIT_BUSY: Final = 75
 """Another host has the lock. Source: EX_TEMPFAIL of sysexits.h."""
 
-BuildHost = Callable[[run_files.RunFiles, "Options"], "HostState"]
+BuildHost = Callable[[run_files.RunFiles, "Options"], Awaitable["HostState"]]
 """Makes the parts of a host; wiring.py has the real one."""
 
 
@@ -148,7 +148,7 @@ def _run(
 
     async def live(build: BuildHost) -> None:
         # The parts belong to the event loop, so they are made inside it.
-        await serve(build(files, options), listener, starter.tell_ready)
+        await serve(await build(files, options), listener, starter.tell_ready)
 
     asyncio.run(live(build or _real_parts()))
     return EXIT_OK

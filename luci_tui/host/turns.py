@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -21,6 +21,9 @@ KEPT_TURNS = 256
 FIRST_EVENT_S = 30.0
 """The user's message is on disk when the first event comes; a disk slower than this is broken."""
 
+STOP_S = 10.0
+"""The chat service ends an answer and stores it well within this time."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -28,7 +31,9 @@ logger = logging.getLogger(__name__)
 class _Turn:
     chat_id: str
     log: EventLog
-    task: asyncio.Task[None]
+    task: asyncio.Task[LuciError | None]
+    """Its result is what went wrong before there was any event."""
+    stop: Callable[[], None]
 
 
 class Turns:
@@ -38,15 +43,19 @@ class Turns:
         self._turns: OrderedDict[str, _Turn] = OrderedDict()
         self._is_leaving = False
 
-    async def start(self, chat_id: str, events: AsyncGenerator[BaseModel]) -> str:
+    async def start(
+        self, chat_id: str, events: AsyncGenerator[BaseModel], stop: Callable[[], None]
+    ) -> str:
         """Begin a turn and return its id when its first event is there.
 
         Args:
             chat_id: The chat; one turn at a time.
             events: What the chat service gives; closing it keeps the text that came.
+            stop: Asks the chat service to end the answer, which it tells as the last event.
 
         Raises:
             HostError: a turn of this chat runs already, or the host is leaving.
+            LuciError: the turn could not begin: no such chat, a full disk, ….
         """
         if self._is_leaving:
             await events.aclose()
@@ -59,13 +68,17 @@ class Turns:
         turn_id = secrets.token_hex(8)
         log = EventLog()
         task = asyncio.create_task(_run(turn_id, events, log), name=f"turn {turn_id}")
-        self._turns[turn_id] = _Turn(chat_id, log, task)
+        self._turns[turn_id] = _Turn(chat_id, log, task, stop)
         self._forget()
         try:
             async with asyncio.timeout(FIRST_EVENT_S):
                 await log.wait_beyond(0)
         except TimeoutError:
             logger.warning("turn %s has no first event after %.0f s", turn_id, FIRST_EVENT_S)
+        if log.is_closed and not log.last_seq:
+            del self._turns[turn_id]
+            if error := await task:
+                raise error
         return turn_id
 
     def log(self, turn_id: str) -> EventLog:
@@ -93,20 +106,15 @@ class Turns:
         Raises:
             CatalogError: the host does not know it.
         """
-        task = self._get(turn_id).task
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task])
+        await _end([self._get(turn_id)])
 
     async def drain(self, drain_s: float) -> None:
         """Begin nothing more, give what runs some time, then end it; its text is kept."""
         self._is_leaving = True
-        tasks = [turn.task for turn in self._turns.values() if not turn.task.done()]
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=drain_s)
-            for task in late:
-                task.cancel()
-            await asyncio.wait(tasks)
+        running = [turn for turn in self._turns.values() if not turn.task.done()]
+        if running:
+            await asyncio.wait([turn.task for turn in running], timeout=drain_s)
+            await _end(running)
 
     def _get(self, turn_id: str) -> _Turn:
         turn = self._turns.get(turn_id)
@@ -121,13 +129,31 @@ class Turns:
             del self._turns[turn_id]
 
 
-async def _run(turn_id: str, events: AsyncGenerator[BaseModel], log: EventLog) -> None:
-    """Move what the chat service gives into the log."""
+async def _end(turns: list[_Turn]) -> None:
+    """Have answers ended by the chat service, and break off what it does not end."""
+    turns = [turn for turn in turns if not turn.task.done()]
+    if not turns:
+        return
+    for turn in turns:
+        turn.stop()
+    tasks = [turn.task for turn in turns]
+    _, late = await asyncio.wait(tasks, timeout=STOP_S)
+    for task in late:
+        logger.warning("%s does not stop and is broken off", task.get_name())
+        task.cancel()
+    if late:
+        await asyncio.wait(late)
+
+
+async def _run(turn_id: str, events: AsyncGenerator[BaseModel], log: EventLog) -> LuciError | None:
+    """Move what the chat service gives into the log; returns what kept the turn from beginning."""
     try:
         async with aclosing(events):
             async for event in events:
                 log.append(event)
     except LuciError as error:
+        if not log.last_seq:
+            return error
         log.append(error_body(error))
     except asyncio.CancelledError:
         log.append(ErrorBody(code="cancelled", message="The answer was cancelled."))
@@ -138,3 +164,4 @@ async def _run(turn_id: str, events: AsyncGenerator[BaseModel], log: EventLog) -
         log.append(ErrorBody(code="internal", message=message))
     finally:
         log.close()
+    return None

@@ -181,7 +181,7 @@ def reviewer(model: ModelSpec) -> Review | None:
     return review
 
 
-def build_host(
+async def build_host(
     files: RunFiles,
     options: Options,
     *,

@@ -74,7 +74,7 @@ async def test_turn_that_is_cancelled_ends_and_keeps_what_was_said(client: HostC
     await read_turn(client, turn_id, 0, 3)
     await client.cancel_turn(turn_id)
     *_, last = await read_turn(client, turn_id, 0, 10_000)
-    assert json.loads(last)["code"] == "cancelled"
+    assert json.loads(last) == {"kind": "turn_failed", "code": "cancelled"}
 
 
 async def test_host_that_is_asked_to_leave_lets_an_answer_end_first(

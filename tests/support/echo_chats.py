@@ -50,6 +50,13 @@ class Ended(BaseModel):
     kind: Literal["turn_done"] = "turn_done"
 
 
+class Failed(BaseModel):
+    """The answer was ended."""
+
+    kind: Literal["turn_failed"] = "turn_failed"
+    code: str = "cancelled"
+
+
 class EchoChats:
     """ChatShelf, ChatTalk and ChatTransfer in one.
 
@@ -62,6 +69,7 @@ class EchoChats:
         self._sessions: dict[str, Session] = {}
         self._said: dict[str, list[Said]] = {}
         self._ids = itertools.count(1)
+        self._stopped: set[str] = set()
 
     def as_chats(self) -> Chats:
         """Return the three parts that a host wants."""
@@ -119,6 +127,10 @@ class EchoChats:
         yield Started(chat_id=chat_id)
         for word in text.split():
             await asyncio.sleep(self._pause_s)
+            if chat_id in self._stopped:
+                self._stopped.remove(chat_id)
+                yield Failed()
+                return
             reply.text += f"{word} "
             yield Word(text=f"{word} ")
         reply.state = "complete"
@@ -129,6 +141,10 @@ class EchoChats:
     ) -> AsyncGenerator[BaseModel]:
         """Say something else."""
         return self.send(chat_id, f"again {message_id}", parent_id=None, options=options)
+
+    def stop(self, chat_id: str) -> None:
+        """End what is being said."""
+        self._stopped.add(chat_id)
 
     async def export(self, chat_id: str, format_name: str) -> tuple[bytes, str]:
         """Give a chat as JSON."""

@@ -20,9 +20,9 @@ from tests.support.echo_chats import EchoChats
 WORD_S: Final = 0.005
 
 
-def build(files: RunFiles, options: Options) -> HostState:
+async def build(files: RunFiles, options: Options) -> HostState:
     """Make the parts of such a host."""
-    return build_host(
+    return await build_host(
         files,
         options,
         new_engine=lambda: EchoEngine(partial(asyncio.sleep, WORD_S)),

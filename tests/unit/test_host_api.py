@@ -24,7 +24,7 @@ async def state(tmp_path: Path) -> AsyncIterator[HostState]:
     files = run_files(tmp_path)
     prepare_folders(files)
     chats = EchoChats(0).as_chats()
-    made = build_host(files, Options(engine="echo"), new_engine=EchoEngine, chats=chats)
+    made = await build_host(files, Options(engine="echo"), new_engine=EchoEngine, chats=chats)
     await made.jobs.open()
     yield made
     await made.turns.drain(0)
@@ -182,13 +182,10 @@ async def test_turn_is_stored_before_it_is_answered_and_its_events_stay(
     assert known == {"turn_id": turn_id, "chat_id": chat_id, "is_running": False}
 
 
-async def test_turn_in_a_chat_that_is_not_there_says_so_in_its_events(
-    http: httpx.AsyncClient,
-) -> None:
-    opened = await http.post("/luci/chats/nope/turns", json={"text": "one"})
-    turn_id = opened.json()["turn_id"]
-    ((kind, error),) = events_of(await http.get(f"/luci/turns/{turn_id}/events"))
-    assert (kind, error["code"]) == ("error", "not_found")
+async def test_turn_that_cannot_begin_is_refused_and_forgotten(http: httpx.AsyncClient) -> None:
+    refused = await http.post("/luci/chats/nope/turns", json={"text": "one"})
+    assert error_of(refused) == (404, "not_found")
+    assert (await http.get("/luci/turns")).json() == {"turns": []}
 
 
 async def test_status_and_metrics_tell_figures(http: httpx.AsyncClient, state: HostState) -> None:

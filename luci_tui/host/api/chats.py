@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from pydantic import BaseModel, JsonValue
@@ -73,6 +74,10 @@ class ChatTalk(Protocol):
         self, chat_id: str, message_id: str, *, options: Mapping[str, JsonValue]
     ) -> AsyncGenerator[BaseModel]:
         """Answer once more, beside the reply that is there."""
+        ...
+
+    def stop(self, chat_id: str) -> None:
+        """End the answer in a chat, if there is one; its iterator ends with an event about it."""
         ...
 
 
@@ -180,7 +185,7 @@ async def _start_turn(request: Request) -> Response:
         events = talk.regenerate(chat_id, wanted.regenerate, options=wanted.options)
     else:
         events = talk.send(chat_id, wanted.text, parent_id=wanted.parent_id, options=wanted.options)
-    turn_id = await state.turns.start(chat_id, events)
+    turn_id = await state.turns.start(chat_id, events, partial(talk.stop, chat_id))
     return bodies.answer(TurnOpened(turn_id=turn_id, chat_id=chat_id), 201)
 
 

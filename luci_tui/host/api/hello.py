@@ -24,7 +24,10 @@ def routes() -> list[Route]:
 
 
 async def _hello(request: Request) -> Response:
-    return bodies.answer(state_of(request).hello())
+    state = state_of(request)
+    # Who says hello is about to ask for more, and shall not meet a host that leaves just then.
+    state.activity.touch()
+    return bodies.answer(state.hello())
 
 
 async def _status(request: Request) -> Response:
