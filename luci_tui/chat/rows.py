@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 
 from pydantic import TypeAdapter
+from pydantic_core import from_json
 
 from luci_tui.chat.records import ChatSession, Message, MessageState, Parameters, Role, ToolCall
 from luci_tui.engine import frames
@@ -90,7 +90,7 @@ def _fields(row: Row) -> dict[str, object]:
     fields = dict(zip(MESSAGE_COLUMNS, row, strict=True))
     details = str(fields.pop("details"))
     if details != "{}":
-        fields.update(json.loads(details))
+        fields.update(from_json(details))
     return fields
 
 

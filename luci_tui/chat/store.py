@@ -354,8 +354,8 @@ class ChatStore:
         with self._base.write("a piece of the answer", is_durable=False):
             self._base.connection.execute(
                 "INSERT INTO pieces (message_n, place, text, reasoning, tool_calls)"
-                " SELECT n, (SELECT count(*) FROM pieces WHERE message_n = n), ?, ?, ?"
-                " FROM messages WHERE chat_id = ? AND id = ?",
+                " SELECT n, (SELECT ifnull(max(place), 0) + 1 FROM pieces WHERE message_n = n),"
+                " ?, ?, ? FROM messages WHERE chat_id = ? AND id = ?",
                 (
                     clean(text),
                     clean(reasoning),

@@ -53,6 +53,13 @@ class StoreThread:
         """
         return await self.call(partial(method, self._store, *args, **kwargs))
 
+    def submit(
+        self, method: Callable[Concatenate[ChatStore, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> asyncio.Future[T]:
+        """Begin a call like `run` at once, and return its future."""
+        function = partial(method, self._store, *args, **kwargs)
+        return asyncio.get_running_loop().run_in_executor(self._executor, function)
+
     async def call(self, function: Callable[[], T]) -> T:
         """Call any function that blocks shortly, in the same order."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, function)

@@ -114,7 +114,6 @@ class TurnRun:
         try:
             await self._events.put(started)
             await self._log_start(started)
-            self._recorder.start()
             end = await self._answer()
         except LuciError as error:
             end = await self._fail(error.code, error.message)

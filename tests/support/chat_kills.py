@@ -39,6 +39,10 @@ N_CTX = 8192
 WORD_PAUSE_S = 0.01
 
 
+Line = dict[str, object]
+"""What a victim says: `kind`, `at` (seconds) and more."""
+
+
 @dataclass
 class KillReport:
     """What was found on the disk after all kills."""
@@ -130,8 +134,8 @@ def kill_once(path: Path, chat_id: str, seed: int) -> KillReport:
     os.close(write_fd)
     os.set_blocking(read_fd, False)
     told = watch_until_its_end(read_fd, random.Random(-seed))
-    killed_at = time.monotonic()
     os.kill(pid, signal.SIGKILL)
+    killed_at = time.monotonic()
     _, status = os.waitpid(pid, 0)
     if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
         msg = f"the victim of seed {seed} left by itself with {status}"
@@ -168,9 +172,7 @@ def drained(read_fd: int) -> bytes:
     return data
 
 
-def examine(
-    path: Path, chat_id: str, lines: list[dict[str, object]], killed_at: float
-) -> KillReport:
+def examine(path: Path, chat_id: str, lines: list[Line], killed_at: float) -> KillReport:
     """Compare the file with what the victim said."""
     report = KillReport(n_kills=1)
     report.n_not_ok = integrity(path) != "ok"
@@ -179,26 +181,35 @@ def examine(
     store.close()
     report.n_not_ok += bool(store.notice)
     report.n_left_streaming = sum(m.state is MessageState.STREAMING for m in messages.values())
-    turns = [line for line in lines if line["kind"] == "turn"]
     done = {line["reply"] for line in lines if line["kind"] == "done"}
-    report.n_turns, report.n_answers = len(turns), len(done)
-    for turn in turns:
+    for turn, streamed in turns_of(lines):
+        report.n_turns += 1
         user, reply = messages.get(str(turn["user"])), messages.get(str(turn["reply"]))
         report.n_turns_lost += user is None or user.text != turn["text"] or reply is None
+        stored = reply.text if reply else ""
+        whole = "".join(str(delta["text"]) for delta in streamed)
+        report.n_wrong_texts += not whole.startswith(stored)
         if turn["reply"] in done:
-            is_whole = reply is not None and (reply.text, reply.state) == (turn["text"], "complete")
-            report.n_answers_lost += not is_whole
-    if turns and turns[-1]["reply"] not in done and str(turns[-1]["reply"]) in messages:
-        stored = messages[str(turns[-1]["reply"])].text
-        deltas = lines[lines.index(turns[-1]) + 1 :]
-        report.n_in_answers = bool(deltas)
-        whole = "".join(str(delta["text"]) for delta in deltas)
-        report.n_wrong_texts = not whole.startswith(stored)
-        report.lost_ms = [age_of_lost(deltas, len(stored), killed_at)] if deltas else []
+            report.n_answers += 1
+            report.n_answers_lost += stored != whole or not reply or reply.state != "complete"
+        elif streamed:
+            report.n_in_answers += 1
+            report.lost_ms.append(age_of_lost(streamed, len(stored), killed_at))
     return report
 
 
-def age_of_lost(deltas: list[dict[str, object]], n_stored: int, killed_at: float) -> float:
+def turns_of(lines: list[Line]) -> list[tuple[Line, list[Line]]]:
+    """Give each turn with what was streamed in it."""
+    turns: list[tuple[Line, list[Line]]] = []
+    for line in lines:
+        if line["kind"] == "turn":
+            turns.append((line, []))
+        elif line["kind"] == "delta" and turns:
+            turns[-1][1].append(line)
+    return turns
+
+
+def age_of_lost(deltas: list[Line], n_stored: int, killed_at: float) -> float:
     """Give the milliseconds from the first text that is not stored to the kill; 0 = all is."""
     n_seen = 0
     for delta in deltas:
