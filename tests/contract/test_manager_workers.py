@@ -75,7 +75,7 @@ async def test_manager_given_kills_of_its_worker_then_each_next_lease_answers(ma
     assert kinds(progress) == ["restarting", "loading"]
     killed = pid_of(manager)
     os.kill(killed, signal.SIGKILL)
-    await until(lambda: not psutil.pid_exists(killed))
+    await until(lambda: manager.snapshot()[0].n_restarts == 2)
     async with manager.lease("tiny") as lease:
         assert await say(lease) == expected
     status = manager.snapshot()[0]
