@@ -131,6 +131,7 @@ class LoadParams:
     draft_model_path: str
     draft_n_max: int
     chat_template: str
+    rpc_servers: list[str]
     force: bool
     """Allow n_ctx beyond the trained context."""
 

@@ -8,6 +8,7 @@ on to another server only as long as nothing of its answer has arrived.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -60,6 +61,9 @@ class BalancedEngine:
         self._servers = [_Server(engine, index) for index, engine in enumerate(engines)]
         self._clock = clock or SystemClock()
         self._spec: frames.LoadSpec | None = None
+        self._request_ids = itertools.count(1)
+        self._running: dict[int, tuple[_Server, int]] = {}
+        """Request -> its server and its id there, once its answer has begun."""
 
     async def load(
         self, spec: frames.LoadSpec
@@ -80,6 +84,7 @@ class BalancedEngine:
     async def generate(self, request: frames.Generate) -> AsyncGenerator[frames.GenerateEvent]:
         """Stream one answer; see `EngineClient.generate`."""
         tried: set[int] = set()
+        request_id = next(self._request_ids)
         while True:
             server = await self._choose(tried)
             tried.add(server.index)
@@ -89,7 +94,8 @@ class BalancedEngine:
                 async with aclosing(server.engine.generate(request)) as events:
                     async for event in events:
                         has_begun = True
-                        yield event
+                        self._running[request_id] = (server, event.request_id)
+                        yield event.model_copy(update={"request_id": request_id})
                 self._note_well(server)
                 return
             except EngineError as error:
@@ -99,13 +105,15 @@ class BalancedEngine:
                 logger.warning("a request moves on from %d: %s", server.index, error.message)
             finally:
                 server.n_running -= 1
+                self._running.pop(request_id, None)
 
     async def ask(self, command: frames.Command) -> frames.Event:
         """Send a command with a single answer; see `EngineClient.ask`."""
         if isinstance(command, frames.Cancel):
-            # Ids are those of the servers' clients, so one that has no such request ignores it.
-            msg = "a balanced request is cancelled by closing its iterator"
-            raise ValueError(msg)
+            if command.request_id in self._running:
+                server, inner_id = self._running[command.request_id]
+                await server.engine.ask(frames.Cancel(request_id=inner_id))
+            return frames.Acknowledged(request_id=command.request_id)
         tried: set[int] = set()
         while True:
             server = await self._choose(tried)
@@ -172,8 +180,6 @@ class BalancedEngine:
             if error.code == "not_loaded" and self._spec is not None:
                 return await self._load(server, self._spec) is not None
             self._leave_alone(server, error)
-            return False
-        except TimeoutError:
             return False
         server.error = None
         return True

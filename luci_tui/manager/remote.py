@@ -88,7 +88,11 @@ class RemoteEngine:
         Raises:
             EngineError: it is not, or it does not have the model.
         """
-        await asyncio.wait_for(self._find_model(), CHECK_S)
+        try:
+            async with asyncio.timeout(CHECK_S):
+                await self._find_model()
+        except TimeoutError as error:
+            raise self._lost(f"said nothing for {CHECK_S:.0f} s", "timeout") from error
 
     async def generate(self, request: frames.Generate) -> AsyncGenerator[frames.GenerateEvent]:
         """Stream one answer; see `EngineClient.generate`."""

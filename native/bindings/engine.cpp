@@ -75,6 +75,7 @@ void register_params(py::module_ & m) {
         .def_readwrite("draft_model_path", &P::draft_model_path)
         .def_readwrite("draft_n_max", &P::draft_n_max)
         .def_readwrite("chat_template", &P::chat_template)
+        .def_readwrite("rpc_servers", &P::rpc_servers)
         .def_readwrite("force", &P::force);
 
     using S = luci::SamplingParams;

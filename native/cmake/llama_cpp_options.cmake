@@ -12,6 +12,9 @@ set(LLAMA_OPENSSL OFF CACHE BOOL "" FORCE)
 set(LLAMA_SUBPROCESS OFF CACHE BOOL "" FORCE)
 set(LLAMA_LLGUIDANCE OFF CACHE BOOL "" FORCE)
 set(GGML_OPENMP_FETCH OFF CACHE BOOL "" FORCE)
+# A model may be spread over machines, where a person asks for it. Only sockets: RDMA would link another library.
+set(GGML_RPC ON CACHE BOOL "" FORCE)
+set(GGML_RPC_RDMA OFF CACHE BOOL "" FORCE)
 set(GGML_CPU_KLEIDIAI OFF CACHE BOOL "" FORCE)
 # The compiler launcher is set once for the whole project in the top CMakeLists.txt.
 set(GGML_CCACHE OFF CACHE BOOL "" FORCE)

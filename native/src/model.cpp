@@ -2,6 +2,8 @@
 
 #include <climits>
 
+#include "ggml-backend.h"
+#include "ggml-rpc.h"
 #include "luci/errors.h"
 #include "luci/log.h"
 
@@ -44,8 +46,24 @@ llama_model_ptr load_model_file(const std::string & path, const LoadParams & par
     return model;
 }
 
+// Makes devices of the servers, which llama.cpp then fills before the machine's own. They stay for
+// the life of the process. llama.cpp aborts the process where a server does not answer.
+static void add_rpc_servers(const std::vector<std::string> & servers) {
+    for (const std::string & server : servers) {
+        ErrorCapture errors;
+        ggml_backend_reg_t reg = ggml_backend_rpc_add_server(server.c_str());
+        if (reg == nullptr) {
+            throw ModelLoadError("The RPC server " + server +
+                                 " offers no device: " + errors.text("llama.cpp gave no reason") +
+                                 ". Start it with one, or leave it out.");
+        }
+        ggml_backend_register(reg);
+    }
+}
+
 Model::Model(const LoadParams & params, LoadProgress & progress) {
     init_backend();
+    add_rpc_servers(params.rpc_servers);
     model_ = load_model_file(params.model_path, params, &progress);
     vocab_ = llama_model_get_vocab(model_.get());
     n_vocab_ = llama_vocab_n_tokens(vocab_);

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -73,7 +75,7 @@ async def test_manager_given_kills_of_its_worker_then_each_next_lease_answers(ma
     assert kinds(progress) == ["restarting", "loading"]
     killed = pid_of(manager)
     os.kill(killed, signal.SIGKILL)
-    await until(lambda: not psutil.pid_exists(killed))
+    await until(lambda: manager.snapshot()[0].n_restarts == 2)
     async with manager.lease("tiny") as lease:
         assert await say(lease) == expected
     status = manager.snapshot()[0]
@@ -134,3 +136,44 @@ def test_log_name_given_any_name_then_it_is_one_file_of_the_folder() -> None:
     assert log_name("../../etc/passwd", 1) == "worker-etc-passwd-1.log"
     assert log_name("//", 0) == "worker-model.log"
     assert len(log_name("x" * 500, 3)) < 100
+
+
+@pytest.mark.parametrize(
+    ("n_kills", "limit_s"), [(2, 30.0), pytest.param(500, 2.0, marks=pytest.mark.slow)]
+)
+async def test_manager_given_kills_under_load_then_others_live_and_it_is_soon_back(
+    make: Make, n_kills: int, limit_s: float
+) -> None:
+    manager = make()
+    killed, back_s = asyncio.Event(), list[float]()
+
+    async def other() -> int:
+        n_answers = 0
+        async with manager.lease("copy") as lease:
+            while not killed.is_set():
+                n_answers += bool(await say(lease))
+        return n_answers
+
+    async def victim() -> None:
+        async with manager.lease("tiny") as lease:
+            stream = lease.engine.generate(engines.endless("shift"))
+            await anext(stream)
+            pids = {one.name: one.pids for one in manager.snapshot()}
+            os.kill(pids["tiny"][0], signal.SIGKILL)
+            with pytest.raises(WorkerLostError):
+                [event async for event in stream]
+        lost_s = time.perf_counter()
+        async with manager.lease("tiny") as lease:
+            assert await say(lease)
+            back_s.append(time.perf_counter() - lost_s - lease.info.load_s)
+
+    others = asyncio.create_task(other())
+    for _ in range(n_kills):
+        await victim()
+    killed.set()
+    assert await others > 0
+    status = next(one for one in manager.snapshot() if one.name == "tiny")
+    assert status.n_restarts == n_kills
+    p95_s = sorted(back_s)[int(n_kills * 0.95)]
+    print(f"{n_kills} kills: answers again after {p95_s:.2f} s and the load (p95)")
+    assert p95_s < limit_s

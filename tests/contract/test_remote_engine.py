@@ -333,6 +333,12 @@ async def test_balanced_given_two_servers_then_the_least_loaded_one_answers() ->
         running = [asyncio.create_task(engines.answer(engine, chat("1 2 3"))) for _ in range(3)]
         await until(lambda: (a.n_running, b.n_running) == (2, 1))
         assert (await engines.answer(engine, chat())).text.startswith("b: ")
+        b.faults = ["slow_middle"]
+        stream = engine.generate(chat("1 2 3"))
+        first = await anext(stream)
+        await engine.ask(frames.Cancel(request_id=first.request_id))
+        ends = [event async for event in stream if isinstance(event, frames.Done)]
+        assert [end.finish_reason for end in ends] == [frames.FinishReason.CANCELLED]
         a.gate.set()
         b.gate.set()
         answers = await asyncio.gather(*running)

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 
 import uvicorn
+from pydantic import JsonValue
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -24,7 +25,7 @@ from starlette.routing import Route
 
 MODEL = "far-model"
 KEY = "sk-test-1234567890"
-Json = dict[str, object]
+Json = dict[str, JsonValue]
 
 
 @dataclass
@@ -69,7 +70,8 @@ class OpenAiServer:
         if refused is not None:
             return refused
         messages = body.get("messages")
-        text = str(messages[-1]["content"] if isinstance(messages, list) else body["prompt"])
+        last = messages[-1] if isinstance(messages, list) else None
+        text = str(last["content"] if isinstance(last, dict) else body["prompt"])
         return Streaming(
             self._stream(f"{self.name}: {text}", body, fault), media_type="text/event-stream"
         )
@@ -83,7 +85,9 @@ class OpenAiServer:
             return refused
         texts = body["input"]
         assert isinstance(texts, list)
-        data = [{"index": n, "embedding": [float(len(text)), 3.0]} for n, text in enumerate(texts)]
+        data = [
+            {"index": n, "embedding": [float(len(str(text))), 3.0]} for n, text in enumerate(texts)
+        ]
         return JSONResponse({"data": data[::-1], "usage": {"prompt_tokens": 5}})
 
     async def rerank(self, request: Request) -> Response:
@@ -95,7 +99,7 @@ class OpenAiServer:
             return refused
         documents = body["documents"]
         assert isinstance(documents, list)
-        found = [{"index": n, "relevance_score": len(one)} for n, one in enumerate(documents)]
+        found = [{"index": n, "relevance_score": len(str(one))} for n, one in enumerate(documents)]
         return JSONResponse({"results": found[::-1], "usage": {"total_tokens": 9}})
 
     async def tokenize(self, request: Request) -> Response:
@@ -213,7 +217,7 @@ def _choice(word: str, body: Json, *, is_chat: bool) -> Json:
 
 
 @contextlib.asynccontextmanager
-async def openai_server(name: str = "a", **fields: object) -> AsyncIterator[OpenAiServer]:
+async def openai_server(name: str = "a", **fields: object) -> AsyncGenerator[OpenAiServer]:
     """Run a server on a free port of this machine until the block is left."""
     server = OpenAiServer(name=name)
     for field_name, value in fields.items():

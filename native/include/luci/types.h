@@ -39,8 +39,9 @@ struct LoadParams {
     std::string speculation = "none";  // "none", "ngram" or "draft"
     std::string draft_model_path;
     int32_t draft_n_max = 8;
-    std::string chat_template;  // Jinja source; empty = the model's own
-    bool force = false;         // allow n_ctx beyond the trained context
+    std::string chat_template;             // Jinja source; empty = the model's own
+    std::vector<std::string> rpc_servers;  // host:port of llama.cpp RPC servers
+    bool force = false;                    // allow n_ctx beyond the trained context
 };
 
 // Shared between the loading thread and any other: progress out, cancel in.
