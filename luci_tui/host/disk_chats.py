@@ -92,6 +92,11 @@ class DiskChats:
             async for event in events:
                 yield event
 
+    def stop(self, chat_id: str) -> None:
+        """End the answer in a chat, if there is one; its iterator ends with a TurnFailed."""
+        if self._desk is not None:
+            self._desk.service.stop(chat_id)
+
     async def export(self, chat_id: str, format_name: str) -> tuple[bytes, str]:
         """Give a chat as a file, and its media type."""
         return await (await self._open()).export(chat_id, format_name)

@@ -21,7 +21,7 @@ from tests.support.wide_models import calibration_text, split_model, write_wide_
 pytestmark = pytest.mark.native
 
 TYPES = [one.name for one in quantize_types() if not one.alias_of]
-SLOW_TYPES = ("IQ1_S", "IQ1_M", "IQ2_M", "IQ3_XXS", "IQ3_XS")
+SLOW_TYPES = ("IQ1_S", "IQ1_M", "IQ2_M")
 """llama.cpp computes for seconds on their tables before the first weight."""
 N_CTX = 64
 

@@ -12,7 +12,8 @@ import pytest
 
 from luci_tui.engine.process import WorkerEngine
 from luci_tui.errors import ModelLoadError, WorkerLostError
-from tests.support import engines, tiny_models
+from tests.support import engines
+from tests.support.arch_models import TinyArch, write_arch_model
 
 pytestmark = pytest.mark.native
 
@@ -51,7 +52,7 @@ async def rpc_server(log: Path) -> AsyncIterator[tuple[str, asyncio.subprocess.P
     not SERVER.exists(), reason="`make native-test` builds llama.cpp's ggml-rpc-server"
 )
 async def test_worker_given_an_rpc_server_then_says_the_same_until_it_goes(tmp_path: Path) -> None:
-    path = str(tiny_models.tiny_llama(tmp_path / "tiny.gguf"))
+    path = str(write_arch_model(TinyArch.LLAMA, tmp_path / "tiny.gguf"))
     engine = WorkerEngine(tmp_path / "worker.log")
     await engines.load(engine, path)
     expected = (await engines.answer(engine, engines.request())).text
@@ -68,7 +69,7 @@ async def test_worker_given_an_rpc_server_then_says_the_same_until_it_goes(tmp_p
 async def test_load_given_an_rpc_server_that_is_not_there_then_no_worker_is_started(
     tmp_path: Path,
 ) -> None:
-    path = str(tiny_models.tiny_llama(tmp_path / "tiny.gguf"))
+    path = str(write_arch_model(TinyArch.LLAMA, tmp_path / "tiny.gguf"))
     engine = WorkerEngine(tmp_path / "worker.log")
     with pytest.raises(ModelLoadError, match="cannot be reached") as caught:
         await engines.load(engine, path, rpc_servers=(f"127.0.0.1:{free_port()}",))

@@ -109,7 +109,7 @@ class EchoChats:
         await self.get(chat_id)
         return tuple(self._said[chat_id])
 
-    async def search(self, query: str, *, limit: int) -> tuple[Said, ...]:
+    async def search(self, query: str, *, limit: int, newest: bool = False) -> tuple[Said, ...]:
         """Find a word."""
         every = itertools.chain.from_iterable(self._said.values())
         return tuple(one for one in every if query in one.text)[:limit]

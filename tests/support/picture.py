@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from functools import partial
 from pathlib import Path
 
-from luci_tui.host import wiring
+from luci_tui.host.wiring import BUILTIN, EngineKind, connect
 from luci_tui.tui.app import ChatApp
+from luci_tui.tui.conversation import OwnConversation
 from tests.support.screen import prompt_of, shown_text, wait_until
 
 PROMPTS = (
@@ -23,7 +23,7 @@ SIZE = (96, 26)
 
 async def draw() -> str:
     """Ask the built-in model the prompts and return what the screen shows as SVG."""
-    app = ChatApp(partial(wiring.connect, wiring.BUILTIN, wiring.EngineKind.WORKER))
+    app = ChatApp(lambda: OwnConversation(connect(BUILTIN, EngineKind.WORKER)))
     async with app.run_test(size=SIZE) as pilot:
         await wait_until(pilot, lambda: "ready" in shown_text(app))
         for n_answered, prompt in enumerate(PROMPTS, start=1):

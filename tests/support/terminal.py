@@ -21,11 +21,15 @@ WAIT_S = 30.0
 """How long something may take on a busy machine."""
 
 _TAKE_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
-"""Makes stdin the controlling terminal of the new session and becomes the program."""
+"""Makes stdin the controlling terminal of the new session and becomes the program.
+
+Ctrl-C works there, even if these tests run in the background of a shell, which ignores it.
+"""
 
 
 @dataclass(frozen=True)
