@@ -8,7 +8,7 @@ SANITIZED := build/sanitize
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format build native-test sanitize soak bench bench-peers validator-peers docs wheel clean
+.PHONY: help run test lint format build native-test sanitize soak bench bench-host bench-peers validator-peers docs wheel clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,9 @@ soak: $(VENV)/.installed-dev sanitize native-test ## the full counts of kill, fa
 
 bench: $(VENV)/.installed ## measure the built-in model through the worker and in the bare core
 	$(BIN)/python -m luci_tui bench
+
+bench-host: $(VENV)/.installed ## measure the host: start to ready, idle CPU, memory
+	$(BIN)/python -m luci_tui.host.measure
 
 bench-peers: $(VENV)/.installed ## compare luci with llama.cpp's tools and llama-cpp-python; rewrites docs/benchmarks.md
 	$(BIN)/python -m luci_tui.bench.peers --rounds 5 --table docs/benchmarks.md

@@ -116,28 +116,33 @@ class HostEngine:
 
     async def generate(self, request: frames.Generate) -> AsyncGenerator[frames.GenerateEvent]:
         """Stream one answer; see `EngineClient.generate`."""
+        done: frames.Done | None = None
         async with aclosing(self._call("/luci/generate", request)) as events:
+            # It is read to its very end, so that the connection serves the next request as well.
             async for event in events:
                 found = frames.event_adapter.validate_json(event.data)
-                if isinstance(found, frames.Done):
-                    break
-                assert isinstance(found, frames.Delta | frames.PromptProgress)
-                yield found
-            else:
-                msg = "The host ended the answer without saying why. Try again."
-                raise WorkerLostError(msg)
-        yield found
+                if isinstance(found, frames.Delta | frames.PromptProgress):
+                    yield found
+                elif isinstance(found, frames.Done):
+                    done = found
+        if done is None:
+            msg = "The host ended the answer without saying why. Try again."
+            raise WorkerLostError(msg)
+        yield done
 
     async def ask(self, command: frames.Command) -> frames.Event:
         """Send a command with a single answer; see `EngineClient.ask`."""
         if isinstance(command, frames.Generate | frames.Load | frames.Shutdown):
             msg = f"{command.kind} has a method of its own"
             raise ValueError(msg)
+        answer: frames.Event | None = None
         async with aclosing(self._call("/luci/ask", command)) as events:
             async for event in events:
-                return frames.event_adapter.validate_json(event.data)
-        msg = "The host ended the request without an answer. Try again."
-        raise WorkerLostError(msg)
+                answer = frames.event_adapter.validate_json(event.data)
+        if answer is None:
+            msg = "The host ended the request without an answer. Try again."
+            raise WorkerLostError(msg)
+        return answer
 
     async def close(self) -> None:
         """Let the engine go; see `EngineClient.close`."""

@@ -91,7 +91,9 @@ async def measure(home: Path, n_starts: int, idle_s: float) -> Measured:
         await asyncio.sleep(idle_s)
         after, elapsed_s = process.cpu_times(), time.perf_counter() - begin_s
         busy_s = after.user + after.system - before.user - before.system
-        return Measured(tuple(start_ms), busy_s / elapsed_s * 100, process.memory_info().rss)
+        return Measured(
+            tuple(start_ms), max(0.0, busy_s) / elapsed_s * 100, process.memory_info().rss
+        )
     finally:
         await stop_host(home, drain_s=0, force=True)
 

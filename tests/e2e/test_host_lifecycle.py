@@ -2,22 +2,28 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from luci_tui import paths
 from luci_tui.errors import ConfigError, HostError
+from luci_tui.host.api.messages import JobState
+from luci_tui.host.client import HostClient
 from luci_tui.host.lifecycle import ensure_host, find_host, stop_host, wait_gone
 from luci_tui.host.process import EXIT_BUSY
 from luci_tui.host.run_files import run_files
 from tests.support.hosts import ECHO, end_host, launcher, pid_of, running_host
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the host needs unix sockets")
+
+N_KILLS = 200
 
 
 @pytest.fixture
@@ -196,3 +202,36 @@ async def test_host_that_hangs_is_ended_by_force_alone(home: Path) -> None:
             await stop_host(home)
         assert await stop_host(home, force=True) == pid
         assert await wait_gone(pid, 20)
+
+
+@pytest.mark.slow
+async def test_hosts_killed_at_random_moments_never_stand_in_the_way(home: Path) -> None:
+    chance = random.Random(7)
+    try:
+        for _ in range(N_KILLS):
+            client = await ensure_host(home, ECHO)
+            working = asyncio.create_task(begin_bad_jobs(client))
+            await asyncio.sleep(chance.uniform(0, 0.2))
+            os.kill(pid_of(home), signal.SIGKILL)
+            await working
+            await client.close()
+        last = await ensure_host(home, ECHO)
+        jobs = await last.jobs()
+        assert jobs
+        assert {job.state for job in jobs} <= {JobState.FAILED, JobState.INTERRUPTED}
+        assert (await last.status()).notices == ()
+        await last.close()
+    finally:
+        await end_host(home)
+
+
+async def begin_bad_jobs(client: HostClient) -> None:
+    """Have the host write as long as it lives: jobs that fail at once."""
+    spec: dict[str, JsonValue] = {"model": "/no/model", "text": "/no/text", "output": "/no/out"}
+    with suppress(HostError):
+        while True:
+            try:
+                await client.start_job("imatrix", spec)
+            except HostError as error:
+                if error.code != "busy":
+                    raise
