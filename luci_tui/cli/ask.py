@@ -14,7 +14,7 @@ from luci_tui.cli.main import Invocation
 from luci_tui.cli.output import narrate, print_json
 from luci_tui.cli.session import read_text, run_async
 from luci_tui.errors import ChatError, ConfigError
-from luci_tui.host.wiring import BUILTIN
+from luci_tui.host.wiring import BUILTIN, name_for_host
 
 if TYPE_CHECKING:
     from luci_tui.chat.records import ChatSession
@@ -76,7 +76,7 @@ def ask(
         raise ConfigError(msg)
     text = "" if resume else read_text(prompt, "PROMPT")
     options: dict[str, object] = {
-        "model": model,
+        "model": model and name_for_host(model),
         "seed": seed,
         "max_tokens": max_tokens,
         "policy": "summarise" if summarise else None,
@@ -86,7 +86,7 @@ def ask(
         chat=chat,
         is_last=last or (resume and not chat),
         options={name: value for name, value in options.items() if value is not None},
-        first={"model": model or BUILTIN, "system": system},
+        first={"model": name_for_host(model or BUILTIN), "system": system},
         is_json=json_output,
     )
     run_async(_ask(cast("Invocation", ctx.obj), turn))

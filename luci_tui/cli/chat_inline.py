@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from luci_tui.cli.chat_link import TurnSink, open_chats, tell_about
 from luci_tui.cli.output import narrate
 from luci_tui.errors import LuciError
-from luci_tui.host.wiring import BUILTIN, EngineKind
+from luci_tui.host.wiring import BUILTIN, EngineKind, name_for_host
 
 if TYPE_CHECKING:
     from luci_tui.chat.records import ChatSession
@@ -80,7 +80,7 @@ class _Talk:
 
     def __init__(self, chats: ChatBackend, model: str | None) -> None:
         self._chats = chats
-        self._model = model
+        self._model = None if model is None else name_for_host(model)
         self._session: ChatSession | None = None
 
     async def begin(self, chat_id: str) -> None:

@@ -31,6 +31,9 @@ async def open_chats(kind: EngineKind) -> AsyncGenerator[ChatBackend]:
 
     async with host_client(kind) as client:
         yield HostChats(client)
+        # What the host met when it opened the chats is known once they were used.
+        for notice in (await client.status()).notices:
+            narrate(f"luci: {notice}")
 
 
 @dataclass

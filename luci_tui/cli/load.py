@@ -17,10 +17,16 @@ from luci_tui.host.wiring import EngineKind, name_for_host
 if TYPE_CHECKING:
     from luci_tui.host.api.messages import JobRecord
 
+EPILOG = """\b
+Examples:
+  luci load builtin
+  luci load ~/models/some-7b-q4_k_m.gguf
+"""
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 def load(
     ctx: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, or a GGUF file.")],

@@ -15,10 +15,16 @@ from luci_tui.units import format_bytes, format_duration
 if TYPE_CHECKING:
     from luci_tui.host.api.messages import Models, ModelStatus
 
+EPILOG = """\b
+Examples:
+  luci ps
+  luci ps --json
+"""
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 def ps(
     json_output: Annotated[bool, typer.Option("--json", help="Print one list.")] = False,
 ) -> None:

@@ -11,10 +11,16 @@ from luci_tui.cli.output import print_line
 from luci_tui.cli.session import run_async
 from luci_tui.host.wiring import name_for_host
 
+EPILOG = """\b
+Examples:
+  luci unload builtin
+  luci unload some-7b --force
+"""
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 def unload(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="As `luci ps` shows it.")],
     force: Annotated[

@@ -154,16 +154,14 @@ def option_error(error: ValidationError) -> ConfigError:
 
 
 def name_for_host(name: str) -> str:
-    """Return a name as it is, but a path as an absolute one.
+    """Return a name as it is, but a path as an absolute one: the host runs in another folder.
 
-    A name of the registry wins over a file of that name in the present folder, so only what is
-    written like a path is taken for one.
+    What is written like a path is one; the name of a file in the models folder is its name there.
     """
+    if name.endswith(".gguf") and "/" not in name and (paths.models_folder() / name).exists():
+        return name
     if "/" in name or name.startswith("~") or name.endswith(".gguf"):
-        path = Path(name).expanduser()
-        # `model.gguf` may be an alias of an installed model as well.
-        if "/" in name or name.startswith("~") or path.exists():
-            return str(path.absolute())
+        return str(Path(name).expanduser().absolute())
     return name
 
 

@@ -24,6 +24,8 @@ HANGUP_S = 0.8
 """After a hangup the process is gone within this time, whatever hangs."""
 
 EXIT_FAILURE = 2
+SIGNALLED = 128
+"""Exit codes from here on say which signal ended the screen."""
 
 
 def run_screen(model: str, engine: str, resume: str | None = None) -> int:
@@ -42,7 +44,8 @@ def run_screen(model: str, engine: str, resume: str | None = None) -> int:
     with stderr_guard(paths.logs_folder() / "screen.log"):
         app = ChatApp(partial(_converse, model, engine, resume))
         code = asyncio.run(_run(app))
-    if farewell := app.farewell():
+    # Whoever lost the terminal reads nothing any more.
+    if code < SIGNALLED and (farewell := app.farewell()):
         sys.stderr.write(f"{farewell}\n")
     return code
 

@@ -1,22 +1,34 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+
+from tests.support.arch_models import TinyArch, write_arch_model
+from tests.support.hosts import end_host
 
 Luci = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
-@pytest.fixture
-def luci_env(tmp_path: Path) -> dict[str, str]:
-    """Return an environment with a home folder of its own and no terminal of the developer's."""
+@pytest_asyncio.fixture
+async def luci_env(tmp_path: Path) -> AsyncGenerator[dict[str, str]]:
+    """Give an environment with a home folder of its own and no terminal of the developer's.
+
+    The models folder holds `any.gguf`, for which a host with the echo engine looks as well. A host
+    that the test started is gone afterwards.
+    """
     hidden = {"NO_COLOR", "SSH_CONNECTION", "SSH_TTY", "TMUX", "STY"}
     env = {name: value for name, value in os.environ.items() if name not in hidden}
-    env["LUCI_HOME"] = str(tmp_path / "home")
+    home = tmp_path / "home"
+    (home / "models").mkdir(parents=True)
+    write_arch_model(TinyArch.LLAMA, home / "models" / "any.gguf")
+    env["LUCI_HOME"] = str(home)
     env["PYTHONPATH"] = str(Path.cwd())
-    return env
+    yield env
+    await end_host(home)
 
 
 @pytest.fixture

@@ -215,7 +215,9 @@ async def test_chat_given_a_bias_then_the_token_is_not_said(
 ) -> None:
     whole = await client.chat.completions.create(model="tiny", messages=HI, logprobs=True, **GREEDY)
     assert whole.choices[0].logprobs
-    said = (whole.choices[0].logprobs.content or [])[0].token
+    spoken = [entry.token for entry in whole.choices[0].logprobs.content or []]
+    # A token that is half of a character cannot be written, and so not be looked up.
+    said = next(text.strip() for text in spoken if text.strip().isascii() and text.strip())
     ids: Any = await client.post(
         f"http://127.0.0.1:{server.port}/tokenize",
         cast_to=object,
@@ -305,7 +307,11 @@ async def test_chat_given_json_object_then_the_answer_begins_one(
     client: openai.AsyncOpenAI,
 ) -> None:
     reply = await client.chat.completions.create(
-        model="tiny", messages=HI, response_format={"type": "json_object"}, **GREEDY
+        model="tiny",
+        messages=HI,
+        response_format={"type": "json_object"},
+        temperature=0,
+        max_tokens=8,
     )
     assert (reply.choices[0].message.content or "").lstrip().startswith("{")
 

@@ -117,27 +117,29 @@ def test_ctrl_c_leaves_no_worker_behind(luci_env: dict[str, str], model: str) ->
         worker.wait(timeout=10)
 
 
-def test_screen_survives_its_worker_and_loads_again(luci_env: dict[str, str], model: str) -> None:
-    with TerminalProgram("-m", "luci_tui", "--model", model, env=luci_env) as screen:
-        screen.wait_for("ready")
-        worker_of(screen).send_signal(signal.SIGKILL)
-        screen.send("hello\r")
-        screen.wait_for("Ctrl-R")
-        screen.output = b""
-        screen.send("\x12")
-        screen.wait_for("ready")
-        screen.send("\x11")
-        assert screen.wait().exit_code == 0
-
-
-def test_screen_whose_terminal_goes_away_takes_its_worker_along(
-    luci_env: dict[str, str], model: str
+def test_screen_whose_worker_is_killed_gets_the_next_answer_all_the_same(
+    luci: Luci, luci_env: dict[str, str], model: str
 ) -> None:
     with TerminalProgram("-m", "luci_tui", "--model", model, env=luci_env) as screen:
         screen.wait_for("ready")
-        worker = worker_of(screen)
+        (loaded,) = json.loads(luci("ps", "--json").stdout)
+        os.kill(loaded["pids"][0], signal.SIGKILL)
         screen.send("hello\r")
-        screen.wait_for("answering")
-        screen.hang_up()
-        assert screen.wait().exit_code == 128 + signal.SIGHUP
-        worker.wait(timeout=10)
+        screen.wait_for("TTFT")
+        screen.send("\x11")
+        assert screen.wait().exit_code == 0
+    (again,) = json.loads(luci("ps", "--json").stdout)
+    assert again["pids"] != loaded["pids"]
+    assert again["n_restarts"] == 1
+
+
+def test_host_that_is_killed_takes_its_worker_along(
+    luci: Luci, luci_env: dict[str, str], model: str
+) -> None:
+    assert luci("load", model).returncode == 0
+    (loaded,) = json.loads(luci("ps", "--json").stdout)
+    worker = psutil.Process(loaded["pids"][0])
+    os.kill(json.loads(luci("host", "status", "--json").stdout)["hello"]["pid"], signal.SIGKILL)
+    worker.wait(timeout=10)
+    with TerminalProgram("-m", "luci_tui", "--model", model, env=luci_env) as screen:
+        screen.wait_for("ready")

@@ -111,6 +111,7 @@ class EchoChats:
 
     async def search(self, query: str, *, limit: int, newest: bool = False) -> tuple[Said, ...]:
         """Find a word."""
+        del newest
         every = itertools.chain.from_iterable(self._said.values())
         return tuple(one for one in every if query in one.text)[:limit]
 

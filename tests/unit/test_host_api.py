@@ -64,7 +64,7 @@ async def test_routes_that_are_not_there_are_errors_of_the_same_shape(
         ("/luci/jobs", '{"kind": "quantize", "spec": {}}', (400, "invalid_request")),
         ("/luci/jobs", '{"kind": "imatrix", "spec": {"n_ctx": -1}}', (400, "invalid_request")),
         ("/luci/jobs/7/cancel", "", (404, "not_found")),
-        ("/luci/models/unload", '{"name": "x"}', (404, "not_found")),
+        ("/luci/models/unload", '{"name": "x"}', (404, "catalog")),
         ("/luci/models/load", '{"name": ""}', (400, "invalid_request")),
         ("/luci/generate", '{"model": "a", "engine_id": "b"}', (400, "invalid_request")),
         ("/luci/engines", "{}", (400, "invalid_request")),

@@ -86,6 +86,8 @@ class ChatScreen(Screen[None]):
         super().__init__()
         self._connect = connect
         self._has_resumed = False
+        self._is_stopping = False
+        """The person asked for the end of the answer; it is not the screen that goes away."""
         self._conversation: Conversation | None = None
         self._state = State.LOADING
         self._words = "starting"
@@ -210,7 +212,8 @@ class ChatScreen(Screen[None]):
                     await self._show(reply, event)
         except asyncio.CancelledError:
             # Esc ends the answer; a screen that goes away leaves it to whoever gives it.
-            if self.is_running:
+            if self._is_stopping:
+                self._is_stopping = False
                 await conversation.stop()
                 await reply.finish("", ["stopped by you; this is not the whole answer"])
                 self._after_answer(State.READY)
@@ -259,6 +262,7 @@ class ChatScreen(Screen[None]):
             self._queue.clear()
             self._show_queue()
         if self._answering is not None:
+            self._is_stopping = True
             self._answering.cancel()
 
     async def action_new_chat(self) -> None:
