@@ -126,6 +126,8 @@ def _status(one: ResidentStatus) -> ModelStatus:
         unloads_in_s=one.ttl_left_s,
         detail=detail,
         pids=one.pids,
+        description=one.description,
+        n_ctx=one.n_ctx,
         n_workers=one.n_workers,
         n_restarts=one.n_restarts,
     )

@@ -41,6 +41,10 @@ class ResidentStatus(BaseModel):
     n_restarts: int
     """Workers that were lost since luci started."""
     pinned: bool
+    description: str
+    """llama.cpp's short description, e.g. "llama 1B Q4_K - Medium"; "" = nothing is loaded."""
+    n_ctx: int
+    """Tokens of context per slot; 0 = nothing is loaded."""
     last_error: str
     """Why a worker was lost or a load failed last; "" = never."""
     retry_in_s: float
@@ -64,6 +68,7 @@ def status_of(
     if idle_s is not None and not n_leases and not entry.pinned and ttl_s >= 0:
         ttl_left_s = max(0.0, ttl_s - idle_s)
     state = _state(residents)
+    info = next((one.info for one in residents if one.info is not None), None)
     loading = [one.fraction for one in residents if one.state is ResidentState.LOADING]
     return ResidentStatus(
         name=entry.name,
@@ -81,6 +86,8 @@ def status_of(
         ttl_left_s=ttl_left_s,
         n_restarts=health.n_deaths,
         pinned=entry.pinned,
+        description="" if info is None else info.description,
+        n_ctx=0 if info is None else info.n_ctx,
         last_error="" if health.last_error is None else health.last_error.message,
         retry_in_s=health.retry_in_s(now_s),
     )

@@ -63,10 +63,14 @@ class HostConversation:
     turn_id: str = ""
     """The answer that is being given; empty = none."""
     notices: list[str] = field(default_factory=list[str])
+    loaded: messages.ModelStatus | None = None
+    """What answers; None = nothing yet."""
 
     def describe(self) -> str:
-        """Return the model, and the chat once there is one."""
-        return f"{self.label} · chat {self.chat_id}" if self.chat_id else self.label
+        """Return the model in one line."""
+        if self.loaded is None or not self.loaded.n_ctx:
+            return self.label
+        return f"{self.label} · {self.loaded.description} · context {self.loaded.n_ctx}"
 
     async def load(self) -> AsyncGenerator[LoadingShown]:
         """Find or start the host and let it load the model."""
@@ -80,6 +84,9 @@ class HostConversation:
                     case messages.JobChanged() if event.job.error is not None:
                         raise messages.to_error(event.job.error)
                     case messages.JobChanged() if event.job.state is messages.JobState.DONE:
+                        name = str((event.job.result or {}).get("name", ""))
+                        loaded = (await client.models()).loaded
+                        self.loaded = next((one for one in loaded if one.name == name), None)
                         return
                     case _:
                         pass

@@ -100,6 +100,10 @@ class ModelStatus(Message):
     """Why it restarts or failed; the fraction while it loads."""
     pids: tuple[int, ...] = ()
     """Its worker processes; empty for a model that is served elsewhere."""
+    description: str = ""
+    """llama.cpp's short description of what is loaded."""
+    n_ctx: int = 0
+    """Tokens of context per slot; 0 = nothing is loaded."""
     n_workers: int = 0
     n_restarts: int = 0
     """Workers that were lost since the host started."""
