@@ -7,6 +7,7 @@ from pathlib import Path
 from luci_tui.host.chat_client import HostChats
 from luci_tui.host.lifecycle import Launcher
 from tests.support.hosts import running_host
+from tests.support.paced_host import HOLD
 from tests.support.terminal import TerminalProgram
 from tests.support.wide_models import write_wide_model
 
@@ -15,23 +16,27 @@ PACED = Launcher(
     command=(sys.executable, "-m", "tests.support.paced_host"), arguments=("--idle-exit-s", "60")
 )
 SCREEN = ("-m", "luci_tui", "--model", "any.gguf")
-WORDS = [f"w{number}" for number in range(1, 61)]
+WORDS = [f"w{number}" for number in range(1, 101)]
 
 
 async def test_stream_goes_on_without_its_terminal_and_no_word_is_lost(
     luci_env: dict[str, str],
 ) -> None:
-    async with running_host(Path(luci_env["LUCI_HOME"]), PACED) as client:
+    hold = Path(luci_env["LUCI_HOME"]) / HOLD
+    async with running_host(hold.parent, PACED) as client:
         with TerminalProgram(*SCREEN, env=luci_env) as screen:
             screen.wait_for("ready")
             screen.send(" ".join(WORDS) + "\r")
             screen.wait_for("answering")
+            hold.touch()
             screen.hang_up()
             screen.wait()
         chats = HostChats(client)
         (row,) = await chats.list(limit=9, archived=False)
         assert await chats.running_turn(row.session.id)
         with TerminalProgram(*SCREEN, env=luci_env) as screen:
+            screen.wait_for("answering")
+            hold.unlink()
             screen.wait_for("TTFT")
             screen.send("\x11")
             assert screen.wait().exit_code == 0
@@ -42,11 +47,13 @@ async def test_stream_goes_on_without_its_terminal_and_no_word_is_lost(
 
 
 async def test_escape_ends_the_answer_in_the_host(luci_env: dict[str, str]) -> None:
-    async with running_host(Path(luci_env["LUCI_HOME"]), PACED) as client:
+    hold = Path(luci_env["LUCI_HOME"]) / HOLD
+    async with running_host(hold.parent, PACED) as client:
         with TerminalProgram(*SCREEN, env=luci_env) as screen:
             screen.wait_for("ready")
             screen.send(" ".join(WORDS) + "\r")
             screen.wait_for("answering")
+            hold.touch()
             screen.send("\x1b")
             screen.wait_for("stopped by you")
         chats = HostChats(client)

@@ -2,7 +2,8 @@
 
     python -m tests.support.paced_host
 
-It gives a test time to do something in the middle of an answer.
+While the home folder holds a file named `hold`, the echo says nothing more, so that a test can do
+something in the middle of an answer.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from luci_tui.engine.echo import EchoEngine
@@ -18,12 +20,20 @@ from luci_tui.host.run_files import RunFiles
 from luci_tui.host.state import HostState
 from luci_tui.host.wiring import build_host
 
-WORD_S: Final = 0.05
+WORD_S: Final = 0.01
+HOLD: Final = "hold"
+
+
+async def _pause(home: Path) -> None:
+    await asyncio.sleep(WORD_S)
+    # Another process takes the file away, so there is no event to wait for.
+    while (home / HOLD).exists():  # noqa: ASYNC110
+        await asyncio.sleep(WORD_S)
 
 
 async def build(files: RunFiles, options: Options) -> HostState:
     """Make the parts of such a host."""
-    pause = partial(asyncio.sleep, WORD_S)
+    pause = partial(_pause, files.home)
     return await build_host(files, options, new_engine=lambda: EchoEngine(pause))
 
 
