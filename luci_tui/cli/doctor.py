@@ -9,7 +9,8 @@ import typer
 
 from luci_tui.cli.output import print_json, print_line
 from luci_tui.config import terminal_facts
-from luci_tui.host.doctor import Finding, Level, examine
+from luci_tui.host.doctor import examine
+from luci_tui.host.findings import Finding, Level
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -26,8 +27,9 @@ def doctor(
 ) -> None:
     """Check that this machine has what luci needs.
 
-    Looks at versions, native core, memory, folders, built-in model and terminal. Each finding is
-    ok, a warning or a problem; with a problem the exit code is 1.
+    Looks at versions, native core, memory, folders, built-in model, listening addresses, the API
+    key and the terminal. Each finding is ok, a warning or a problem; with a problem the exit code
+    is 1.
     """
     findings: list[Finding] = []
     for finding in examine(terminal_facts()):

@@ -112,11 +112,11 @@ async def _serve(
         if in_background:
             narrate("The host goes on serving. `luci serve --stop` ends it.")
             return
-        narrate("Ctrl-C ends it.")
         asked = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, asked.set)
+        narrate("Ctrl-C ends it.")
         waiting = asyncio.create_task(asked.wait())
 
         async def watch() -> None:

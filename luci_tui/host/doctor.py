@@ -10,8 +10,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import psutil
@@ -23,6 +21,8 @@ from luci_tui.engine.memory import available_bytes
 from luci_tui.engine.native import native_available, require_native
 from luci_tui.errors import EngineError, GgufError
 from luci_tui.gguf.header import read_header
+from luci_tui.host.doctor_network import examine_network
+from luci_tui.host.findings import Finding, Level
 from luci_tui.units import format_bytes
 from luci_tui.version import VERSION
 
@@ -31,26 +31,6 @@ CORE_TIMEOUT_S = 60.0
 
 SMALL_MEMORY_BYTES = 2 * 1024**3
 SMALL_DISK_BYTES = 5 * 1024**3
-
-
-class Level(StrEnum):
-    """How a check went."""
-
-    OK = "ok"
-    WARNING = "warning"
-    """luci works, less well than it could."""
-    PROBLEM = "problem"
-    """Something does not work."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The outcome of one check."""
-
-    name: str
-    level: Level
-    text: str
-    """What was found, and what to do where it is no good."""
 
 
 class DeviceReport(BaseModel):
@@ -77,6 +57,7 @@ def examine(terminal: TerminalFacts) -> Iterator[Finding]:
     yield _memory()
     yield _home()
     yield _builtin_model()
+    yield from examine_network()
     yield from _terminal(terminal)
 
 
