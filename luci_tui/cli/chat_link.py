@@ -8,9 +8,8 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from luci_tui.chat.sanitize import Sanitizer
 from luci_tui.cli.host_link import host_client
-from luci_tui.cli.output import ModelText, Progress, narrate
+from luci_tui.cli.output import ModelText, Progress, Thoughts, narrate
 from luci_tui.errors import ChatError, EngineError
 from luci_tui.units import format_count, format_rate
 
@@ -52,8 +51,7 @@ class TurnSink:
     def __init__(self, *, is_json: bool = False) -> None:
         self._progress = Progress()
         self._text = None if is_json else ModelText()
-        self._reasoning = Sanitizer()
-        self._is_thinking = False
+        self._thoughts = Thoughts()
         self.shown = Shown()
 
     async def read(self, events: AsyncGenerator[TurnEvent]) -> Shown:
@@ -86,9 +84,9 @@ class TurnSink:
                 self._progress.clear()
                 self.shown.text.append(event.text)
                 self.shown.reasoning.append(event.reasoning)
-                self._think(event.reasoning)
+                self._thoughts.write(event.reasoning)
                 if event.text and self._text:
-                    self._think_end()
+                    self._thoughts.end()
                     self._text.write(event.text)
             case "turn_done":
                 self.shown.done = event
@@ -100,22 +98,9 @@ class TurnSink:
 
     def _end(self) -> None:
         self._progress.clear()
-        self._think_end()
+        self._thoughts.end()
         if self._text:
             self._text.end()
-
-    def _think(self, reasoning: str) -> None:
-        if reasoning and self._progress.is_shown:
-            if not self._is_thinking:
-                sys.stderr.write("thinking: ")
-            self._is_thinking = True
-            sys.stderr.write(self._reasoning.feed(reasoning))
-            sys.stderr.flush()
-
-    def _think_end(self) -> None:
-        if self._is_thinking:
-            self._is_thinking = False
-            narrate("")
 
 
 def tell_about(done: TurnDone) -> None:

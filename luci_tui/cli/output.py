@@ -72,3 +72,28 @@ class ModelText:
         """End the last line if the model did not."""
         if not self._ends_line:
             self.write("\n")
+
+
+class Thoughts:
+    """A model's thinking on stderr, if that is a terminal."""
+
+    def __init__(self) -> None:
+        self._is_shown = sys.stderr.isatty()
+        self._sanitizer = Sanitizer()
+        self._is_open = False
+
+    def write(self, text: str) -> None:
+        """Print a piece of it."""
+        if not text or not self._is_shown:
+            return
+        if not self._is_open:
+            sys.stderr.write("thinking: ")
+        self._is_open = True
+        sys.stderr.write(self._sanitizer.feed(text))
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        """End its line, before something else is printed."""
+        if self._is_open:
+            self._is_open = False
+            narrate("")

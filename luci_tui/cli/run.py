@@ -15,9 +15,8 @@ from luci_tui.chat.answer import truth_line
 from luci_tui.chat.decline import is_decline
 from luci_tui.chat.model import ModelSpec, Turn
 from luci_tui.chat.request import build_request
-from luci_tui.chat.sanitize import Sanitizer
 from luci_tui.cli.main import Invocation
-from luci_tui.cli.output import ModelText, Progress, narrate, print_json
+from luci_tui.cli.output import ModelText, Progress, Thoughts, narrate, print_json
 from luci_tui.cli.session import loaded_model, read_text, run_async
 from luci_tui.engine import frames
 from luci_tui.errors import ConfigError, EngineError
@@ -162,8 +161,7 @@ class _Sink:
     def __init__(self, is_json: bool) -> None:
         self._progress = Progress()
         self._text = None if is_json else ModelText()
-        self._reasoning = Sanitizer()
-        self._is_thinking = False
+        self._thoughts = Thoughts()
 
     def show(self, event: frames.GenerateEvent, answer: Answer) -> None:
         match event:
@@ -173,31 +171,18 @@ class _Sink:
                 self._progress.clear()
                 answer.text.append(event.text)
                 answer.reasoning.append(event.reasoning)
-                self._think(event.reasoning)
+                self._thoughts.write(event.reasoning)
                 if event.text and self._text:
-                    self._think_end()
+                    self._thoughts.end()
                     self._text.write(event.text)
             case frames.Done():
                 answer.done = event
 
     def end(self) -> None:
         self._progress.clear()
-        self._think_end()
+        self._thoughts.end()
         if self._text:
             self._text.end()
-
-    def _think(self, reasoning: str) -> None:
-        if reasoning and self._progress.is_shown:
-            if not self._is_thinking:
-                sys.stderr.write("thinking: ")
-            self._is_thinking = True
-            sys.stderr.write(self._reasoning.feed(reasoning))
-            sys.stderr.flush()
-
-    def _think_end(self) -> None:
-        if self._is_thinking:
-            self._is_thinking = False
-            narrate("")
 
 
 def _report(job: Job, info: frames.ModelInfo, answer: Answer) -> None:
