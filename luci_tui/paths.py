@@ -51,6 +51,11 @@ def responses_file() -> Path:
     return luci_home() / "responses.db"
 
 
+def api_key_file() -> Path:
+    """Return the file with the keys of the HTTP API; it may not exist yet."""
+    return luci_home() / "api_key"
+
+
 def builtin_model_candidates() -> tuple[Path, ...]:
     """Return where the built-in model may lie: in an installed package, then in a source tree."""
     package = Path(__file__).resolve().parent

@@ -14,9 +14,6 @@ from luci_tui.errors import LuciError
 from luci_tui.host import run_files
 from luci_tui.host.findings import Finding, Level
 
-KEY_FILE = "api_key"
-"""The same as in openai/key.py, whose import would bring the whole HTTP API."""
-
 
 def examine_network() -> Iterator[Finding]:
     """Ask the operating system, not the host, where the host and its workers listen."""
@@ -64,7 +61,7 @@ def _host_part(host: str) -> str:
 
 
 def _key() -> Finding:
-    path = paths.luci_home() / KEY_FILE
+    path = paths.api_key_file()
     try:
         facts = path.lstat()
     except OSError:

@@ -83,7 +83,7 @@ class Serve:
         from luci_tui.host.openai.settings import ServeSettings
 
         try:
-            settings = ServeSettings.model_validate(wanted.model_dump(exclude={"kind"}))
+            settings = ServeSettings.model_validate(wanted.model_dump())
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])

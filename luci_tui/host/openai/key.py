@@ -12,7 +12,6 @@ from pathlib import Path
 from luci_tui import paths
 from luci_tui.errors import ConfigError
 
-KEY_FILE = "api_key"
 MIN_KEY_CHARACTERS = 16
 MAX_FILE_BYTES = 64 * 1024
 _KEY_BYTES = 32
@@ -20,7 +19,7 @@ _KEY_BYTES = 32
 
 def key_file() -> Path:
     """Return where the keys lie; the file may not exist yet."""
-    return paths.luci_home() / KEY_FILE
+    return paths.api_key_file()
 
 
 class KeyRing:
