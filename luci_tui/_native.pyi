@@ -130,6 +130,7 @@ class LoadParams:
     speculation: str
     draft_model_path: str
     draft_n_max: int
+    mmproj_path: str
     chat_template: str
     rpc_servers: list[str]
     force: bool
@@ -174,6 +175,8 @@ class Request:
     prompt: str | None
     tokens: Sequence[int] | None
     messages_json: str | None
+    media: Sequence[tuple[bool, str, bytes, int, int]]
+    """(is it sound, id, bytes, width, height); an image is RGB, rows from the top."""
     tools_json: str
     tool_choice: str
     parallel_tool_calls: bool
@@ -218,6 +221,10 @@ class ModelInfo:
     def has_chat_template(self) -> bool: ...
     @property
     def can_rewind(self) -> bool: ...
+    @property
+    def takes_images(self) -> bool: ...
+    @property
+    def takes_audio(self) -> bool: ...
 
 class TokenLogprob:
     @property

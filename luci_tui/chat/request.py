@@ -16,12 +16,14 @@ def build_request(
     *,
     raw: bool = False,
     enable_thinking: bool = True,
+    media: Sequence[dict[str, object]] = (),
 ) -> frames.Generate:
     """Return the request for the answer to the last of `turns`, which is the user's.
 
     A model that answers with commands gets the last turn alone. A model without a chat template
     gets the last turn as plain text, as `raw` does for every model; earlier turns can't be told
-    apart from it there.
+    apart from it there. `media` are images and sounds as parts of OpenAI's messages, which stand
+    before the text of the last turn.
     """
     if not turns or turns[-1].role != "user":
         msg = "the last turn must be the user's"
@@ -32,13 +34,17 @@ def build_request(
         "max_tokens": model.max_tokens,
         "enable_thinking": enable_thinking,
     }
-    if raw or not info.has_chat_template:
+    if (raw or not info.has_chat_template) and not media:
         prompt = turns[-1].text
         if model.system:
             prompt = f"{model.system}\n\n{prompt}"
         return frames.Generate.model_validate({**shared, "prompt": prompt})
     asked = turns[-1:] if model.answers_with_command else turns
-    messages = [{"role": turn.role, "content": turn.text} for turn in asked]
+    messages: list[dict[str, object]] = [
+        {"role": turn.role, "content": turn.text} for turn in asked
+    ]
+    if media:
+        messages[-1]["content"] = [*media, {"type": "text", "text": turns[-1].text}]
     if model.system:
         messages.insert(0, {"role": "system", "content": model.system})
     return frames.Generate.model_validate(

@@ -19,6 +19,7 @@ from luci_tui.cli.main import Invocation
 from luci_tui.cli.output import ModelText, Progress, Thoughts, narrate, print_json
 from luci_tui.cli.session import loaded_model, read_text, run_async
 from luci_tui.engine import frames
+from luci_tui.engine.media import media_part
 from luci_tui.errors import ConfigError, EngineError
 from luci_tui.host.wiring import EngineKind, choose_model, option_error, reviewer
 
@@ -30,6 +31,7 @@ Examples:
   luci run model.gguf "Why is the sky blue?" --temperature 0.2 --seed 7
   git diff | luci run model.gguf --system "Write a commit message." > message.txt
   luci run model.gguf "Name a colour." --json-schema @colour.json --json
+  luci run gemma-3-4b.gguf "What is this?" --mmproj mmproj-gemma-3-4b.gguf --image photo.jpg
 """
 
 
@@ -49,6 +51,7 @@ class Job:
     engine: EngineKind
     model: ModelSpec
     prompt: str
+    media: list[dict[str, object]]
     is_raw: bool
     enable_thinking: bool
     is_json: bool
@@ -87,6 +90,17 @@ def run(
     lora: Annotated[
         list[str] | None, typer.Option(metavar="FILE[=SCALE]", help="LoRA adapter; repeatable.")
     ] = None,
+    mmproj: Annotated[
+        str, typer.Option(metavar="FILE", help="Projector that lets the model see or hear.")
+    ] = "",
+    image: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Picture to look at, needs --mmproj; repeatable."),
+    ] = None,
+    audio: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="WAV or MP3 to listen to, needs --mmproj; repeatable."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Load even if memory is short.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="No chat template.")] = False,
     think: Annotated[bool, typer.Option(help="Let a reasoning model think first.")] = True,
@@ -102,7 +116,15 @@ def run(
         msg = "--grammar and --json-schema exclude each other: give one of them."
         raise ConfigError(msg)
     kind = cast("Invocation", ctx.obj).engine
-    load_options = {"n_threads": threads, "force": force, "loras": _loras(lora or [])}
+    load_options = {
+        "n_threads": threads,
+        "force": force,
+        "loras": _loras(lora or []),
+        "mmproj_path": str(Path(mmproj).expanduser()) if mmproj else "",
+    }
+    if raw and (image or audio):
+        msg = "--raw sends the prompt without messages, which carry --image and --audio. Omit it."
+        raise ConfigError(msg)
     chosen = choose_model(model, kind=kind, n_ctx=n_ctx, **load_options)
     asked_sampling: dict[str, object] = {
         "temperature": temperature,
@@ -123,6 +145,7 @@ def run(
             max_tokens=max_tokens,
         ),
         prompt=read_text(prompt, "prompt"),
+        media=_media(image or [], audio or []),
         is_raw=raw,
         enable_thinking=think,
         is_json=json_output,
@@ -134,7 +157,7 @@ def run(
 async def _run(job: Job) -> bool:
     """Do the job; True = the model has no command for the request."""
     async with loaded_model(job.engine, job.model.load) as (engine, info):
-        if not (info.has_chat_template or job.is_raw):
+        if not (info.has_chat_template or job.is_raw or job.media):
             narrate("luci: this model has no chat template; the prompt is sent as it is.")
         request = build_request(
             job.model,
@@ -142,6 +165,7 @@ async def _run(job: Job) -> bool:
             [Turn("user", job.prompt)],
             raw=job.is_raw,
             enable_thinking=job.enable_thinking,
+            media=job.media,
         )
         answer = Answer()
         async with aclosing(engine.generate(request)) as events:
@@ -234,6 +258,24 @@ def _text_or_file(value: str, option: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{option} names a file that cannot be read as text: {value[1:]}."
         raise ConfigError(msg) from error
+
+
+def _media(images: list[str], sounds: list[str]) -> list[dict[str, object]]:
+    """Return the parts of the message that carry the files."""
+    wanted = [("--image", "image_url", "PNG, JPEG, GIF, WebP or BMP", name) for name in images]
+    wanted += [("--audio", "input_audio", "WAV or MP3", name) for name in sounds]
+    parts: list[dict[str, object]] = []
+    for option, kind, formats, name in wanted:
+        try:
+            part = media_part(Path(name).expanduser().read_bytes())
+        except OSError as error:
+            msg = f"{option} {name} cannot be read ({error.strerror}). Check the path."
+            raise ConfigError(msg) from error
+        if part is None or part["type"] != kind:
+            msg = f"{option} {name} is no {formats} file. Give one of these."
+            raise ConfigError(msg)
+        parts.append(part)
+    return parts
 
 
 def _loras(options: list[str]) -> tuple[frames.LoraSpec, ...]:

@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from luci_tui.engine import frames
+from luci_tui.engine.media import refuse_media
 from luci_tui.errors import ModelLoadError, RequestError
 
 DEFAULT_N_CTX = 4096
@@ -219,6 +220,7 @@ def _check_request(request: frames.Generate, spec: frames.LoadSpec) -> None:
             "Load it without embedding.",
             code="invalid_request",
         )
+    refuse_media(request.messages_json)
     sampling = request.sampling
     if sampling.grammar and not re.search(r"^\s*root\s*::=\s*\S", sampling.grammar, re.MULTILINE):
         raise RequestError(

@@ -95,6 +95,8 @@ class LoadSpec(Frame):
     speculation: Speculation = Speculation.NONE
     draft_model_path: str = ""
     draft_n_max: int = Field(default=8, ge=1, le=64)
+    mmproj_path: str = ""
+    """Projector (mmproj) that lets the model see or hear; empty = text alone."""
     chat_template: str = ""
     """Jinja source that replaces the model's own; empty = the model's."""
     rpc_servers: tuple[str, ...] = ()
@@ -158,7 +160,8 @@ class Generate(Frame):
     """Text as it is: no template, and no control token is read from it."""
     tokens: tuple[int, ...] | None = None
     messages_json: str | None = None
-    """OpenAI chat messages as a JSON array, rendered through the model's template."""
+    """OpenAI chat messages as a JSON array, rendered through the model's template. Parts of the
+    types `image_url` and `input_audio` hold the whole image or sound, see `engine/media.py`."""
     tools_json: str = ""
     """OpenAI tools as a JSON array; empty = none."""
     tool_choice: Literal["auto", "required", "none"] = "auto"
@@ -307,6 +310,8 @@ class ModelInfo(Frame):
     has_chat_template: bool
     can_rewind: bool
     """False = recurrent memory: a changed prefix is computed again."""
+    takes_images: bool = False
+    takes_audio: bool = False
     load_s: float
     memory: MemoryUse = MemoryUse()
     """All zero for an engine without a model in memory."""

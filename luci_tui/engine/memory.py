@@ -34,10 +34,12 @@ def estimate(header: GgufHeader, spec: LoadSpec, repacking: Repacking = ()) -> M
     shape = replace(context_shape(spec), repacking=repacking)
     needed = header_estimate.estimate(header, shape)
     extra_bytes = 0
-    for lora in spec.loras:
+    # A projector is copied into memory as it is; what it needs to compute depends on the image.
+    others = [lora.path for lora in spec.loras] + [spec.mmproj_path]
+    for path in filter(None, others):
         # A file that cannot be read is the load's to refuse, in its own words.
         with suppress(OSError):
-            extra_bytes += Path(lora.path).stat().st_size
+            extra_bytes += Path(path).stat().st_size
     needed = replace(needed, weights_bytes=needed.weights_bytes + extra_bytes)
     if spec.speculation is not Speculation.DRAFT:
         return needed

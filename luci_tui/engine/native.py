@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luci_tui.engine import frames
+from luci_tui.engine.media import refuse_media, take_media
 from luci_tui.errors import EngineError, ModelLoadError, RequestError
 from luci_tui.gguf.weights import RepackedType, Repacking
 from luci_tui.units import format_parameters
@@ -219,6 +220,8 @@ class Core:
             n_threads=info.n_threads,
             has_chat_template=info.has_chat_template,
             can_rewind=info.can_rewind,
+            takes_images=info.takes_images,
+            takes_audio=info.takes_audio,
             load_s=load_s,
             memory=_memory_use(self._engine.memory()),
         )
@@ -388,7 +391,7 @@ def _load_params(spec: frames.LoadSpec) -> _native.LoadParams:
 
 
 _REQUEST_FIELDS = frozenset(frames.Generate.model_fields) - {
-    *("kind", "request_id", "sampling", "context_policy", "loras"),
+    *("kind", "request_id", "sampling", "context_policy", "loras", "messages_json"),
 }
 
 
@@ -401,6 +404,10 @@ def _request(command: frames.Generate, spec: frames.LoadSpec) -> _native.Request
     request = core.Request()
     for name in _REQUEST_FIELDS:
         setattr(request, name, getattr(command, name))
+    if not spec.mmproj_path:
+        refuse_media(command.messages_json)
+    request.messages_json, media = take_media(command.messages_json)
+    request.media = [(one.is_audio, one.id, one.data, one.width, one.height) for one in media]
     request.sampling = sampling
     request.shift_context = command.context_policy is frames.ContextPolicy.SHIFT
     request.lora_scales = _lora_scales(command.loras, spec.loras)

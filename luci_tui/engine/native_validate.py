@@ -37,7 +37,7 @@ def require_valid_model(spec: LoadSpec) -> None:
     Raises:
         ModelLoadError: a file is rejected; `code` is that of its first finding.
     """
-    others = [lora.path for lora in spec.loras] + [spec.draft_model_path]
+    others = [lora.path for lora in spec.loras] + [spec.draft_model_path, spec.mmproj_path]
     for path in filter(None, [spec.model_path, *others]):
         error = check_file(path).first_error
         if error is not None:

@@ -184,7 +184,7 @@ class WorkerEngine:
     def _look(self, spec: frames.LoadSpec) -> tuple[GgufHeader, int]:
         """Read the model's header, and what memory there is. Blocks: runs in a thread."""
         path = Path(spec.model_path)
-        others = [lora.path for lora in spec.loras] + [spec.draft_model_path]
+        others = [lora.path for lora in spec.loras] + [spec.draft_model_path, spec.mmproj_path]
         try:
             header = read_header(path)
             for other in filter(None, others):

@@ -213,7 +213,16 @@ def _with_whole_path(entry: ModelEntry, folder: Path) -> ModelEntry:
         endpoint.model_copy(update={"api_key_file": whole(endpoint.api_key_file)})
         for endpoint in entry.endpoints
     )
-    return entry.model_copy(update={"path": whole(entry.path), "endpoints": endpoints})
+    loras = tuple(
+        lora.model_copy(update={"path": whole(lora.path)}) for lora in entry.load.loras or ()
+    )
+    files = {"mmproj_path": entry.load.mmproj_path, "draft_model_path": entry.load.draft_model_path}
+    load = entry.load.model_copy(
+        update={"loras": loras} | {name: whole(path) for name, path in files.items()}
+    )
+    return entry.model_copy(
+        update={"path": whole(entry.path), "endpoints": endpoints, "load": load}
+    )
 
 
 @contextmanager

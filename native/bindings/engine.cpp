@@ -45,6 +45,24 @@ void set_loras(luci::LoadParams & params,
     }
 }
 
+// (is it sound, id, bytes, width, height) of each medium; the bytes of Python are no text.
+using MediaTuple = std::tuple<bool, std::string, py::bytes, uint32_t, uint32_t>;
+
+std::vector<MediaTuple> get_media(const luci::Request & request) {
+    std::vector<MediaTuple> media;
+    for (const luci::MediaInput & one : request.media) {
+        media.emplace_back(one.is_audio, one.id, py::bytes(one.bytes), one.width, one.height);
+    }
+    return media;
+}
+
+void set_media(luci::Request & request, const std::vector<MediaTuple> & media) {
+    request.media.clear();
+    for (const auto & [is_audio, id, bytes, width, height] : media) {
+        request.media.push_back({is_audio, id, bytes, width, height});
+    }
+}
+
 void register_params(py::module_ & m) {
     py::class_<luci::LoadProgress>(m, "LoadProgress")
         .def(py::init<>())
@@ -74,6 +92,7 @@ void register_params(py::module_ & m) {
         .def_readwrite("speculation", &P::speculation)
         .def_readwrite("draft_model_path", &P::draft_model_path)
         .def_readwrite("draft_n_max", &P::draft_n_max)
+        .def_readwrite("mmproj_path", &P::mmproj_path)
         .def_readwrite("chat_template", &P::chat_template)
         .def_readwrite("rpc_servers", &P::rpc_servers)
         .def_readwrite("force", &P::force);
@@ -115,6 +134,7 @@ void register_params(py::module_ & m) {
         .def_readwrite("prompt", &R::prompt)
         .def_readwrite("tokens", &R::tokens)
         .def_readwrite("messages_json", &R::messages_json)
+        .def_property("media", &get_media, &set_media)
         .def_readwrite("tools_json", &R::tools_json)
         .def_readwrite("tool_choice", &R::tool_choice)
         .def_readwrite("parallel_tool_calls", &R::parallel_tool_calls)
@@ -145,7 +165,9 @@ void register_results(py::module_ & m) {
         .def_readonly("n_slots", &I::n_slots)
         .def_readonly("n_threads", &I::n_threads)
         .def_readonly("has_chat_template", &I::has_chat_template)
-        .def_readonly("can_rewind", &I::can_rewind);
+        .def_readonly("can_rewind", &I::can_rewind)
+        .def_readonly("takes_images", &I::takes_images)
+        .def_readonly("takes_audio", &I::takes_audio);
 
     py::class_<luci::TokenLogprob>(m, "TokenLogprob")
         .def_readonly("token", &luci::TokenLogprob::token)

@@ -20,6 +20,9 @@ set(GGML_CPU_KLEIDIAI OFF CACHE BOOL "" FORCE)
 set(GGML_CCACHE OFF CACHE BOOL "" FORCE)
 # ggml turns this off by itself when SOURCE_DATE_EPOCH is set; a local build must use the machine's own instructions.
 option(GGML_NATIVE "Build for this machine's CPU" ON)
+# Images and sound (tools/mtmd). Video would start ffmpeg, and nothing here starts other programs.
+set(LLAMA_BUILD_MTMD ON CACHE BOOL "" FORCE)
+set(MTMD_VIDEO OFF CACHE BOOL "" FORCE)
 # Without these two, llama.cpp's build asks git for the commit of the surrounding repository.
 set(LLAMA_BUILD_NUMBER 0)
 set(LLAMA_BUILD_COMMIT "0c1e57098")

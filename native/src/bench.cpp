@@ -33,7 +33,7 @@ std::pair<double, double> Engine::bench(int32_t n_prompt, int32_t n_gen, int32_t
     }
     Memory & memory = scheduler_->memory();
     for (Slot & slot : scheduler_->slots()) {
-        slot.cache.clear();
+        slot.keep_cache(0);
     }
     std::mt19937 random(42);
     const auto next_token = [&] { return static_cast<llama_token>(random() % model_.n_vocab()); };

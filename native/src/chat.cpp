@@ -9,6 +9,8 @@ namespace luci {
 
 namespace {
 
+constexpr int64_t MAX_MEDIA = 1024;
+
 std::string random_hex(size_t n_digits) {
     static thread_local std::mt19937_64 generator{std::random_device{}()};
     static const char digits[] = "0123456789abcdef";
@@ -30,6 +32,22 @@ void protect(std::string & content, const std::vector<std::string> & control_tex
             content.replace(at, control.size(), stand_in);
             at = content.find(control, at + stand_in.size());
         }
+    }
+}
+
+// Turns a part {"type": "media", "index": i} into text that the template carries to its place.
+void mark_media(common_json & part, const std::string & mark) {
+    if (part.is_object() && part.contains("type") && part.at("type").is_string() &&
+        part.at("type").get<std::string>() == "media" && part.contains("index")) {
+        const int64_t index = part.at("index").get<int64_t>();
+        if (index < 0 || index >= MAX_MEDIA) {
+            throw RequestError("invalid_request",
+                               "A message names medium " + std::to_string(index) + "; at most " +
+                                   std::to_string(MAX_MEDIA) + " come with a request.");
+        }
+        part = common_json::parse("{\"type\": \"media_marker\", \"text\": \"\"}");
+        part.at("text") =
+            common_json::make(mark + "m" + std::to_string(index) + "\xEE\x80\x81");
     }
 }
 
@@ -57,6 +75,7 @@ void protect_message(common_json & message, const std::vector<std::string> & con
                 content.at(i).at("text").is_string()) {
                 protect_value(content.at(i).at("text"));
             }
+            mark_media(content.at(i), mark);
         }
     }
 }
@@ -117,7 +136,8 @@ void ChatParser::feed(const std::string & text, bool is_last, Event & event) {
     message_ = std::move(message);
 }
 
-Chat::Chat(const Model & model, const std::string & template_override) : model_(model) {
+Chat::Chat(const Model & model, const std::string & template_override, Projector * projector)
+    : model_(model), projector_(projector) {
     try {
         templates_ = common_chat_templates_init(model.get(), template_override);
     } catch (const std::exception & error) {
@@ -142,31 +162,64 @@ bool Chat::has_template() const {
     return common_chat_templates_was_explicit(templates_.get());
 }
 
-std::vector<llama_token> Chat::tokenize(const std::string & prompt,
-                                        const std::vector<std::string> & literals,
-                                        const std::string & mark) const {
-    std::vector<llama_token> tokens;
+// Cuts a rendered prompt at the marks: text of the template, control texts of a user that stay text,
+// media.
+static std::vector<PromptPart> split_prompt(const std::string & prompt,
+                                            const std::vector<std::string> & literals,
+                                            const std::string & mark) {
+    std::vector<PromptPart> parts;
     size_t at = 0;
-    bool is_first = true;
-    const auto append = [&](const std::string & text, bool parse_special) {
-        const std::vector<llama_token> more = model_.tokenize(text, is_first, parse_special);
-        tokens.insert(tokens.end(), more.begin(), more.end());
-        is_first = false;
-    };
-    while (!literals.empty()) {
-        const size_t begin = prompt.find(mark, at);
-        if (begin == std::string::npos) {
-            break;
-        }
+    for (size_t begin = prompt.find(mark); begin != std::string::npos;
+         begin = prompt.find(mark, at)) {
         const size_t end = prompt.find("\xEE\x80\x81", begin);
-        append(prompt.substr(at, begin - at), true);
-        const size_t number =
-            std::stoul(prompt.substr(begin + mark.size(), end - begin - mark.size()));
-        append(literals.at(number), false);
+        parts.push_back({prompt.substr(at, begin - at), true, -1});
+        const std::string name = prompt.substr(begin + mark.size(), end - begin - mark.size());
+        if (name.at(0) == 'm') {
+            parts.push_back({"", false, std::stoi(name.substr(1))});
+        } else {
+            parts.push_back({literals.at(std::stoul(name)), false, -1});
+        }
         at = end + 3;
     }
-    append(prompt.substr(at), true);
+    parts.push_back({prompt.substr(at), true, -1});
+    return parts;
+}
+
+std::vector<llama_token> Chat::tokenize(const std::vector<PromptPart> & parts) const {
+    std::vector<llama_token> tokens;
+    for (size_t i = 0; i < parts.size(); i++) {
+        const std::vector<llama_token> more =
+            model_.tokenize(parts[i].text, i == 0, parts[i].parse_special);
+        tokens.insert(tokens.end(), more.begin(), more.end());
+    }
     return tokens;
+}
+
+MediaPrompt Chat::tokenize_media(const std::vector<PromptPart> & parts,
+                                 const Request & request) const {
+    if (projector_ == nullptr) {
+        throw RequestError("media_not_supported",
+                           "This model takes no images and no sound: it was loaded without a "
+                           "projector. Load it with the mmproj file that belongs to it, or send "
+                           "text alone.");
+    }
+    size_t n_placed = 0;
+    for (const PromptPart & part : parts) {
+        if (part.media >= static_cast<int32_t>(request.media.size())) {
+            throw RequestError("invalid_request",
+                               "A message names medium " + std::to_string(part.media) + " of " +
+                                   std::to_string(request.media.size()) + ".");
+        }
+        n_placed += part.media >= 0;
+    }
+    if (n_placed != request.media.size()) {
+        throw RequestError("media_not_supported",
+                           "The chat template put " + std::to_string(n_placed) + " of " +
+                               std::to_string(request.media.size()) +
+                               " images and sounds into the prompt. Give the model another "
+                               "template with --chat-template.");
+    }
+    return projector_->tokenize(parts, request.media);
 }
 
 RenderedChat Chat::render(const Request & request) const {
@@ -206,7 +259,14 @@ RenderedChat Chat::render(const Request & request) const {
     }
 
     RenderedChat rendered;
-    rendered.tokens = tokenize(params.prompt, literals, mark);
+    const std::vector<PromptPart> parts = split_prompt(params.prompt, literals, mark);
+    if (request.media.empty()) {
+        rendered.tokens = tokenize(parts);
+    } else {
+        MediaPrompt prompt = tokenize_media(parts, request);
+        rendered.tokens = std::move(prompt.tokens);
+        rendered.media = std::move(prompt.pieces);
+    }
     rendered.stops = params.additional_stops;
     if (!request.sampling.grammar.empty()) {
         rendered.grammar = own_grammar;

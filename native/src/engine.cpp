@@ -6,12 +6,27 @@
 
 namespace luci {
 
+static std::unique_ptr<Projector> make_projector(const Model & model, const Context & context,
+                                                 const LoadParams & params) {
+    if (params.mmproj_path.empty()) {
+        return nullptr;
+    }
+    if (params.embedding) {
+        throw RequestError("invalid_request",
+                           "An engine for embeddings takes no projector; load the model without "
+                           "one of the two.");
+    }
+    const int32_t n_ubatch = static_cast<int32_t>(llama_n_ubatch(context.get()));
+    return std::make_unique<Projector>(model, params, context.n_threads, n_ubatch);
+}
+
 Engine::Engine(const LoadParams & params, LoadProgress & progress)
     : params_(params),
       model_(params, progress),
       context_(model_, params),
-      chat_(model_, params.chat_template) {
-    scheduler_ = std::make_unique<Scheduler>(model_, context_, chat_, params_);
+      projector_(make_projector(model_, context_, params)),
+      chat_(model_, params.chat_template, projector_.get()) {
+    scheduler_ = std::make_unique<Scheduler>(model_, context_, chat_, projector_.get(), params_);
     progress.fraction.store(1.0f, std::memory_order_relaxed);
 }
 
@@ -33,6 +48,8 @@ ModelInfo Engine::info() const {
     info.n_threads = context_.n_threads;
     info.has_chat_template = chat_.has_template();
     info.can_rewind = context_.can_rewind;
+    info.takes_images = projector_ && projector_->takes_images();
+    info.takes_audio = projector_ && projector_->takes_audio();
     return info;
 }
 

@@ -6,6 +6,7 @@
 #include "ggml.h"
 #include "llama.h"
 #include "log.h"
+#include "mtmd-helper.h"
 
 namespace luci {
 
@@ -61,6 +62,7 @@ void init_backend() {
     static std::once_flag once;
     std::call_once(once, [] {
         llama_log_set(on_log, nullptr);
+        mtmd_helper_log_set(on_log, nullptr);
         // llama-common has a log of its own that prints from a thread; what matters there comes
         // back as return values.
         common_log_pause(common_log_main());

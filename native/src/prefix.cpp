@@ -22,7 +22,9 @@ bool can_cut(const Slot & slot, int32_t n, const Context & context, const Memory
     }
     // The window of the last kept token must still be there. Source: the same test in
     // llama-server's slot reuse.
-    return context.n_swa == 0 || memory.oldest_position(slot.seq) <= std::max(0, n - context.n_swa);
+    const int32_t position = position_of(slot.cache_spans, n);
+    return context.n_swa == 0 ||
+           memory.oldest_position(slot.seq) <= std::max(0, position - context.n_swa);
 }
 
 int32_t matching(const std::vector<llama_token> & tokens, const std::vector<float> & scales,
@@ -30,8 +32,9 @@ int32_t matching(const std::vector<llama_token> & tokens, const std::vector<floa
     if (!task.cache_prompt || scales != task.lora_scales) {
         return 0;
     }
-    return std::min(common_prefix(tokens, task.prompt),
-                    static_cast<int32_t>(task.prompt.size()) - 1);
+    const int32_t n =
+        std::min(common_prefix(tokens, task.prompt), static_cast<int32_t>(task.prompt.size()) - 1);
+    return without_cut_span(task.spans, n);
 }
 
 // What a busy slot will hold: for prefill the whole prompt, for decode what it has.
@@ -118,13 +121,16 @@ PrefixPlan plan_prefix(std::vector<Slot> & slots, const Task & task, const Conte
 }
 
 bool copy_prefix(Slot & from, Slot & to, int32_t n, const Context & context, Memory & memory) {
+    const int32_t position = position_of(from.cache_spans, n);
     memory.clear_sequence(to.seq);
-    memory.copy(from.seq, to.seq, n, context.is_unified);
-    to.cache.assign(from.cache.begin(), from.cache.begin() + n);
+    memory.copy(from.seq, to.seq, position, context.is_unified);
+    to.cache = from.cache;
+    to.cache_spans = from.cache_spans;
+    to.keep_cache(n);
     to.cache_scales = from.cache_scales;
-    if (!context.is_unified && n < from.n_cached() && !memory.remove(to.seq, n, -1)) {
+    if (!context.is_unified && n < from.n_cached() && !memory.remove(to.seq, position, -1)) {
         memory.clear_sequence(to.seq);
-        to.cache.clear();
+        to.keep_cache(0);
         return false;
     }
     return true;

@@ -23,9 +23,14 @@ const char * slot_state_name(SlotState state) {
 }
 
 Scheduler::Scheduler(const Model & model, Context & context, const Chat & chat,
-                     const LoadParams & params)
-    : model_(model), context_(context), chat_(chat) {
+                     Projector * projector, const LoadParams & params)
+    : model_(model), context_(context), chat_(chat), projector_(projector) {
     if (params.speculation != "none") {
+        if (projector != nullptr) {
+            throw ModelLoadError(
+                "Speculative decoding cannot guess after an image or a sound. Load the model "
+                "without a projector, or without speculation.");
+        }
         speculation_ = std::make_unique<Speculation>(model, context, params);
     }
     memory_ = Memory(context.get(), speculation_ ? speculation_->draft_context() : nullptr);
@@ -94,7 +99,8 @@ bool Scheduler::fit_prompt(Task & task, std::vector<Event> & events) {
     if (n_prompt < context_.n_ctx) {
         return true;
     }
-    if (!task.shift_context) {
+    // A shift could cut an image in two.
+    if (!task.shift_context || !task.media.empty()) {
         events.push_back(task.failed(
             "context_length_exceeded",
             "The prompt has " + std::to_string(n_prompt) + " tokens and the context " +
@@ -123,7 +129,7 @@ void Scheduler::start(Slot & slot, std::unique_ptr<Task> task, const PrefixPlan 
         // Its old tokens go now: in a shared buffer the prefix then takes their place instead of
         // one behind them.
         memory_.clear_sequence(slot.seq);
-        slot.cache.clear();
+        slot.keep_cache(0);
         slot.state = SlotState::WAITING;
         return;
     }
@@ -139,11 +145,16 @@ void Scheduler::start(Slot & slot, std::unique_ptr<Task> task, const PrefixPlan 
 void Scheduler::begin_prefill(Slot & slot, int32_t n_reused) {
     Task & task = *slot.task;
     slot.source = nullptr;
-    if (n_reused == 0 || !memory_.remove(slot.seq, n_reused, -1)) {
+    if (n_reused == 0 || !memory_.remove(slot.seq, position_of(task.spans, n_reused), -1)) {
         memory_.clear_sequence(slot.seq);
         n_reused = 0;
     }
-    slot.cache.resize(n_reused);
+    slot.keep_cache(n_reused);
+    for (MediaPiece & piece : task.media) {
+        if (piece.span.begin >= n_reused) {
+            piece.encoding = projector_->encode(piece);
+        }
+    }
     slot.cache_scales = task.lora_scales;
     slot.state = SlotState::PREFILL;
     task.cached_tokens = n_reused;

@@ -39,9 +39,15 @@ void Scheduler::step(std::vector<Event> & events) {
     make_room(events);
     guess();
     fill_batch();
-    if (batch_.n_tokens == 0) {
-        return;
+    if (batch_.n_tokens > 0) {
+        step_tokens(events);
     }
+    if (projector_ != nullptr) {
+        step_media(events);
+    }
+}
+
+void Scheduler::step_tokens(std::vector<Event> & events) {
     const Clock::time_point begin = Clock::now();
     if (!decode(events)) {
         return;
@@ -57,7 +63,7 @@ void Scheduler::make_room(std::vector<Event> & events) {
         if (slot.state != SlotState::DECODE || slot.n_cached() + 1 <= context_.n_ctx) {
             continue;
         }
-        if (slot.task->shift_context && memory_.can_shift()) {
+        if (slot.task->shift_context && slot.cache_spans.empty() && memory_.can_shift()) {
             shift_context(slot);
         } else {
             finish(slot, "length", events);
@@ -113,11 +119,10 @@ void Scheduler::add(llama_token token, int32_t pos, int32_t seq, bool has_logits
 
 // Slots with other LoRA scales cannot share a batch: the slot that was served longest ago decides.
 // Null = nobody.
-const std::vector<float> * Scheduler::choose_scales() const {
+const std::vector<float> * Scheduler::choose_scales() {
     const Slot * first = nullptr;
-    for (const Slot & slot : slots_) {
-        const bool is_ready = slot.state == SlotState::DECODE || slot.state == SlotState::PREFILL;
-        if (is_ready && (first == nullptr || slot.last_step < first->last_step)) {
+    for (Slot & slot : slots_) {
+        if (is_ready(slot) && (first == nullptr || slot.last_step < first->last_step)) {
             first = &slot;
         }
     }
@@ -175,9 +180,10 @@ void Scheduler::add_decode_tokens(Slot & slot) {
     Task & task = *slot.task;
     slot.last_step = n_steps_ + 1;
     slot.batch_index = batch_.n_tokens;
-    add(task.sampled, slot.n_cached(), slot.seq, true);
+    const int32_t position = slot.next_position();
+    add(task.sampled, position, slot.seq, true);
     for (size_t i = 0; i < task.draft.size(); i++) {
-        add(task.draft[i], slot.n_cached() + 1 + static_cast<int32_t>(i), slot.seq, true);
+        add(task.draft[i], position + 1 + static_cast<int32_t>(i), slot.seq, true);
     }
 }
 
@@ -192,19 +198,25 @@ void Scheduler::add_prompt_chunk(Slot & slot, int32_t & budget) {
             n = std::min(n, other.n_awaited - slot.n_cached());
         }
     }
+    // Embeddings go through a batch of their own, see step_media.
+    for (const MediaSpan & span : task.spans) {
+        if (span.end() > slot.n_cached()) {
+            n = std::min(n, span.begin - slot.n_cached());
+        }
+    }
     if (n <= 0) {
         return;
     }
     budget -= n;
     slot.last_step = n_steps_ + 1;
     slot.n_prompt_added = n;
+    const int32_t position = slot.next_position();
     for (int32_t i = 0; i < n; i++) {
-        const int32_t pos = slot.n_cached() + i;
-        const bool is_last = pos + 1 == n_prompt;
+        const bool is_last = slot.n_cached() + i + 1 == n_prompt;
         if (is_last) {
             slot.batch_index = batch_.n_tokens;
         }
-        add(task.prompt[pos], pos, slot.seq, is_last);
+        add(task.prompt[slot.n_cached() + i], position + i, slot.seq, is_last);
     }
 }
 
@@ -221,7 +233,7 @@ bool Scheduler::free_idle_cache() {
         return false;
     }
     memory_.clear_sequence(oldest->seq);
-    oldest->cache.clear();
+    oldest->keep_cache(0);
     return true;
 }
 
@@ -236,20 +248,24 @@ bool Scheduler::decode(std::vector<Event> & events) {
     if (result == 0) {
         return true;
     }
-    const std::string reason = result == 1   ? "1: no KV slot"
-                               : result == 2 ? "2: aborted"
-                                             : std::to_string(result) + ": compute error";
     for (Slot & slot : slots_) {
         if (slot.batch_index >= 0 || slot.n_prompt_added > 0) {
-            memory_.clear_sequence(slot.seq);
-            slot.cache.clear();
-            fail(slot, "decode_failed",
-                 "llama_decode failed (" + reason +
-                     "). Try again; if it happens again, load the model with a smaller --n-ctx.",
-                 events);
+            fail_decode(slot, result, events);
         }
     }
     return false;
+}
+
+void Scheduler::fail_decode(Slot & slot, int32_t result, std::vector<Event> & events) {
+    const std::string reason = result == 1   ? "1: no KV slot"
+                               : result == 2 ? "2: aborted"
+                                             : std::to_string(result) + ": compute error";
+    memory_.clear_sequence(slot.seq);
+    slot.keep_cache(0);
+    fail(slot, "decode_failed",
+         "llama_decode failed (" + reason +
+             "). Try again; if it happens again, load the model with a smaller --n-ctx.",
+         events);
 }
 
 void Scheduler::after_decode(double step_ms, std::vector<Event> & events) {
@@ -372,7 +388,7 @@ void Scheduler::take_tokens(Slot & slot, const std::vector<llama_token> & tokens
         task.accepted_tokens += n_right;
         if (n_wrong > 0) {
             slot.cache.resize(slot.cache.size() - n_wrong);
-            memory_.remove(slot.seq, slot.n_cached(), -1);
+            memory_.remove(slot.seq, slot.next_position(), -1);
         }
         if (!task.draft.empty()) {
             speculation_->accepted(slot.seq, n_right);

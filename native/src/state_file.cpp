@@ -118,6 +118,12 @@ std::pair<int32_t, uint64_t> Engine::save_state(int32_t slot_number, const std::
         throw RequestError("invalid_state",
                            "Slot " + std::to_string(slot_number) + " holds no tokens to save.");
     }
+    if (!slot.cache_spans.empty()) {
+        throw RequestError("invalid_state",
+                           "Slot " + std::to_string(slot_number) +
+                               " holds an image or a sound, which a saved state cannot name. "
+                               "Save a slot with text alone.");
+    }
     std::string state(llama_state_seq_get_size(context_.get(), slot.seq), '\0');
     state.resize(llama_state_seq_get_data(context_.get(), reinterpret_cast<uint8_t *>(state.data()),
                                           state.size(), slot.seq));
@@ -167,7 +173,7 @@ std::pair<int32_t, uint64_t> Engine::restore_state(int32_t slot_number, const st
     const std::string tokens = reader.take(static_cast<uint64_t>(n_tokens) * sizeof(llama_token));
     const std::string state = reader.take(reader.number<uint64_t>());
     scheduler_->memory().clear_sequence(slot.seq);
-    slot.cache.clear();
+    slot.keep_cache(0);
     if (llama_state_seq_set_data(context_.get(), reinterpret_cast<const uint8_t *>(state.data()),
                                  state.size(), slot.seq) == 0) {
         scheduler_->memory().clear_sequence(slot.seq);

@@ -34,17 +34,27 @@ Task::Task(uint64_t id, const Request & request, const Model & model, const Chat
     if (request.messages_json) {
         RenderedChat rendered = chat.render(request);
         prompt = std::move(rendered.tokens);
+        media = std::move(rendered.media);
+        for (const MediaPiece & piece : media) {
+            spans.push_back(piece.span);
+        }
         grammar = std::move(rendered.grammar);
         preserved_tokens_ = std::move(rendered.preserved_tokens);
         parser_ = std::move(rendered.parser);
         stops.insert(stops.end(), rendered.stops.begin(), rendered.stops.end());
     } else {
+        if (!request.media.empty()) {
+            throw RequestError("invalid_request",
+                               "Images and sound come with messages, not with a bare prompt.");
+        }
         grammar = user_grammar(request.sampling);
         prompt = request.tokens ? *request.tokens
                                 : model.tokenize(*request.prompt, request.add_bos, false);
     }
-    for (const llama_token token : prompt) {
-        if (token < 0 || token >= model.n_vocab()) {
+    for (size_t i = 0; i < prompt.size(); i++) {
+        const llama_token token = prompt[i];
+        const bool is_token = token >= 0 && token < model.n_vocab();
+        if (!is_token && media_at(static_cast<int32_t>(i)) == nullptr) {
             throw RequestError("invalid_request", "The prompt holds token " +
                                                       std::to_string(token) +
                                                       ", but the vocabulary ends at " +
@@ -62,11 +72,22 @@ Task::Task(uint64_t id, const Request & request, const Model & model, const Chat
     }
     sampler_ = std::make_unique<Sampler>(model, request.sampling, grammar);
     for (const llama_token token : prompt) {
-        sampler_->accept_prompt(token);
+        if (token >= 0) {  // embeddings of media have no text to repeat
+            sampler_->accept_prompt(token);
+        }
     }
     stream_ = TextStream(std::move(stops));
     pending_.kind = EventKind::DELTA;
     pending_.id = id;
+}
+
+MediaPiece * Task::media_at(int32_t n) {
+    for (MediaPiece & piece : media) {
+        if (piece.span.begin <= n && n < piece.span.end()) {
+            return &piece;
+        }
+    }
+    return nullptr;
 }
 
 bool Task::add_token(llama_token token, const float * logits) {

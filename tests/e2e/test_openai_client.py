@@ -402,7 +402,7 @@ async def test_chat_given_an_image_then_the_model_cannot_see_it(
             model="tiny", messages=[{"role": "user", "content": parts}]
         )
     assert caught.value.code == "media_not_supported"
-    assert caught.value.param == "messages[0].content[0].image_url.url"
+    assert caught.value.param == "messages"
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -67,6 +67,8 @@ class TinyArch(StrEnum):
     """Attention with normed queries and keys."""
     QWEN2 = "qwen2"
     """Attention with biases on queries, keys and values."""
+    QWEN2VL = "qwen2vl"
+    """Qwen2 with M-RoPE: a position has parts for time, height and width."""
     QWEN3_MOE = "qwen3moe"
     """Normed queries and keys, and experts."""
     GEMMA2 = "gemma2"
@@ -93,6 +95,7 @@ GENERATING_ARCHS = (
     TinyArch.LLAMA_MOE,
     TinyArch.QWEN3,
     TinyArch.QWEN2,
+    TinyArch.QWEN2VL,
     TinyArch.QWEN3_MOE,
     TinyArch.GEMMA2,
     TinyArch.GEMMA3,
@@ -232,11 +235,17 @@ def _transformer_plan(s: Sizes, arch: TinyArch, n_layers: int | None) -> _Plan:
             return _attention_plan(s, "llama", n_layers or 2, has_experts=True)
         case TinyArch.QWEN3:
             return _attention_plan(s, "qwen3", n_layers or 3, has_qk_norm=True)
-        case TinyArch.QWEN2:
+        case TinyArch.QWEN2 | TinyArch.QWEN2VL:
             # Its heads together are as wide as the model.
             n_head = s.n_embd // s.head_size
             wide = replace(s, n_head=n_head, n_head_kv=max(1, n_head // 2))
-            return _attention_plan(wide, "qwen2", n_layers or 3, has_bias=True)
+            plan = _attention_plan(wide, arch.value, n_layers or 3, has_bias=True)
+            if arch is TinyArch.QWEN2VL:
+                # Pairs of a head's numbers that turn with time, height and width.
+                pairs = s.head_size // 2
+                sections = (pairs // 4, pairs * 3 // 8, pairs * 3 // 8, 0)
+                return replace(plan, keys=plan.keys | {"rope.dimension_sections": sections})
+            return plan
         case TinyArch.QWEN3_MOE:
             return _attention_plan(s, "qwen3moe", n_layers or 2, has_experts=True, has_qk_norm=True)
         case TinyArch.GEMMA2:

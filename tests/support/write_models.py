@@ -9,19 +9,31 @@ from luci_tui.gguf.quant import TENSOR_TYPES
 from tests.support import raw_gguf, split_model
 from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.lora import write_lora
+from tests.support.projectors import TinyProjector, wav, write_projector
 from tests.support.tiny_vocab import CHATML_TEMPLATE
 from tests.support.wide_models import write_wide_model
 
 
 def main(folder: Path) -> None:
-    """Write a model for each architecture, named after it, a LoRA adapter, and wide models."""
+    """Write a model for each architecture, named after it, and what goes with them."""
     folder.mkdir(parents=True, exist_ok=True)
     for arch in TinyArch:
         template = CHATML_TEMPLATE if arch is TinyArch.LLAMA else None
         write_arch_model(arch, folder / f"{arch.value}.gguf", chat_template=template)
     write_lora(folder / "lora.gguf")
+    _write_projectors(folder / "projectors")
+    for number, hertz in enumerate((440.0, 1300.0), start=1):
+        (folder / f"tone{number}.wav").write_bytes(wav(hertz=hertz))
     _write_seeds(folder / "seeds")
     _write_wide(folder / "wide")
+
+
+def _write_projectors(folder: Path) -> None:
+    """Write a projector of each kind; apart, because what loads every model cannot load them."""
+    folder.mkdir(exist_ok=True)
+    for kind in TinyProjector:
+        write_projector(kind, folder / f"{kind.value}.gguf")
+    write_projector(TinyProjector.LLAVA, folder / "other-width.gguf", n_embd_text=96)
 
 
 def _write_wide(folder: Path) -> None:

@@ -147,7 +147,7 @@ def test_encrypted_reasoning_then_it_is_named_as_unreadable() -> None:
                 {
                     "role": "user",
                     "content": [
-                        {"type": "input_image", "image_url": f"data:image/png;base64,{PIXEL}"}
+                        {"type": "input_image", "image_url": f"data:image/jpeg;base64,{PIXEL}"}
                     ],
                 }
             ],

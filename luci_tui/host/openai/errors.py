@@ -35,9 +35,14 @@ _ANTHROPIC_TYPES = {
 _REFUSED_CODES = frozenset(
     {
         "context_length_exceeded",
+        "invalid_audio",
         "invalid_grammar",
+        "invalid_image",
+        "invalid_media",
         "invalid_request",
         "invalid_schema",
+        "media_failed",
+        "media_not_supported",
         "no_tokenizer",
         "text_too_long",
         "too_long",
@@ -148,6 +153,10 @@ def _param(code: str, text_param: str) -> str | None:
     """Name the field that an engine's refusal is about, where the code tells."""
     return {
         "context_length_exceeded": text_param,
+        "invalid_audio": text_param,
+        "invalid_image": text_param,
+        "invalid_media": text_param,
+        "media_not_supported": text_param,
         "invalid_schema": "response_format",
         "invalid_grammar": "grammar",
     }.get(code)

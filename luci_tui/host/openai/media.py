@@ -1,37 +1,31 @@
-"""Images and sound in messages: only as data: URIs, and only for a model that can see or hear.
+"""Images and sound in messages: only as data: URIs, in the formats that are taken.
 
-No model here has a projector yet, so a good part is refused with that reason, and a bad one with
-its own. Nothing is ever fetched.
+What cannot be what it says is refused here, with the place in the request; the worker decodes it,
+and says whether the model can see or hear. Nothing is ever fetched.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import re
 
-from luci_tui.host.openai.errors import ApiError, invalid_request
-
-IMAGE_TYPES = {
-    "image/png": (b"\x89PNG\r\n\x1a\n",),
-    "image/jpeg": (b"\xff\xd8\xff",),
-    "image/gif": (b"GIF87a", b"GIF89a"),
-    "image/webp": (b"RIFF",),
-    "image/bmp": (b"BM",),
-}
-"""MIME type -> how its files begin."""
-AUDIO_FORMATS = {"wav": (b"RIFF",), "mp3": (b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")}
-
-_DATA_URI = re.compile(r"data:([a-z]+/[a-z0-9.+-]+);base64,")
+from luci_tui.engine.media import (
+    AUDIO_STARTS,
+    DATA_URI,
+    IMAGE_FORMATS,
+    IMAGE_STARTS,
+    MAX_AUDIO_BYTES,
+)
+from luci_tui.host.openai.errors import invalid_request
 
 
 def check_image(url: str, param: str) -> None:
     """Look at the `url` of an image_url part.
 
     Raises:
-        ApiError: 400, always; it says whether the image or the model is the reason.
+        ApiError: 400.
     """
-    match = _DATA_URI.match(url)
+    match = DATA_URI.match(url)
     if match is None:
         scheme = url.partition(":")[0][:20] if ":" in url[:21] else ""
         raise invalid_request(
@@ -41,43 +35,47 @@ def check_image(url: str, param: str) -> None:
             code="invalid_image_url",
         )
     kind = match.group(1)
-    if kind not in IMAGE_TYPES:
-        known = ", ".join(IMAGE_TYPES)
+    if kind not in IMAGE_FORMATS:
+        known = ", ".join(IMAGE_FORMATS)
         raise invalid_request(
             f"{param} has the type {kind[:40]!r}. Send one of {known}.",
             param=param,
             code="invalid_image_format",
         )
     content = _decoded(url[match.end() :], param, "invalid_image")
-    if not content.startswith(IMAGE_TYPES[kind]):
+    if not content.startswith(IMAGE_STARTS[kind]):
         raise invalid_request(
             f"{param} does not begin as {kind} does. Send the file's own type.",
             param=param,
             code="invalid_image",
         )
-    raise _no_projector(param, "image")
 
 
 def check_audio(data: str, format_name: str, param: str) -> None:
     """Look at the fields of an input_audio part.
 
     Raises:
-        ApiError: 400, always; it says whether the sound or the model is the reason.
+        ApiError: 400.
     """
-    if format_name not in AUDIO_FORMATS:
+    if format_name not in AUDIO_STARTS:
         raise invalid_request(
             f"{param}.format {format_name[:20]!r} is not known. Send wav or mp3.",
             param=f"{param}.format",
             code="invalid_audio_format",
         )
     content = _decoded(data, f"{param}.data", "invalid_audio")
-    if not content.startswith(AUDIO_FORMATS[format_name]):
+    if not content.startswith(AUDIO_STARTS[format_name]):
         raise invalid_request(
             f"{param}.data does not begin as {format_name} does. Send the file's own format.",
             param=f"{param}.data",
             code="invalid_audio",
         )
-    raise _no_projector(param, "sound")
+    if len(content) > MAX_AUDIO_BYTES:
+        raise invalid_request(
+            f"{param}.data has {len(content)} bytes; {MAX_AUDIO_BYTES} are taken. Send less.",
+            param=f"{param}.data",
+            code="invalid_audio",
+        )
 
 
 def _decoded(text: str, param: str, code: str) -> bytes:
@@ -90,11 +88,3 @@ def _decoded(text: str, param: str, code: str) -> bytes:
     if not content:
         raise invalid_request(f"{param} is empty. Send a file.", param=param, code=code)
     return content
-
-
-def _no_projector(param: str, what: str) -> ApiError:
-    return invalid_request(
-        f"This model takes no {what}: it has no projector. Send text alone.",
-        param=param,
-        code="media_not_supported",
-    )

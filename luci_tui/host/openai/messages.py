@@ -114,8 +114,8 @@ def _check_role(message: Message, where: str, open_calls: set[str]) -> None:
 
 
 def _engine_message(message: Message, where: str) -> dict[str, JsonValue]:
-    text = _text(message, where)
-    made: dict[str, JsonValue] = {"role": message.role, "content": text}
+    content = _content(message, where)
+    made: dict[str, JsonValue] = {"role": message.role, "content": content}
     if message.name:
         made["name"] = message.name
     if message.reasoning_content:
@@ -134,37 +134,47 @@ def _engine_message(message: Message, where: str) -> dict[str, JsonValue]:
     return made
 
 
-def _text(message: Message, where: str) -> str:
-    """Return the content as one text; text parts are joined by a line break."""
+def _content(message: Message, where: str) -> JsonValue:
+    """Return the content: one text, or its parts where there are images or sounds among them.
+
+    Text parts are joined by a line break, here or by the engine.
+    """
     if isinstance(message.content, str):
         return message.content
     if message.content is None:
         return message.refusal or ""
     if not message.content:
         raise invalid_request(f"{where}.content has no part. Add one.", param=f"{where}.content")
-    texts = [
-        _part_text(part, message.role, f"{where}.content[{number}]")
+    parts = [
+        _part(part, message.role, f"{where}.content[{number}]")
         for number, part in enumerate(message.content)
     ]
-    return "\n".join(texts)
+    texts = [part["text"] for part in parts if part["type"] == "text"]
+    return "\n".join(map(str, texts)) if len(texts) == len(parts) else list[JsonValue](parts)
 
 
-def _part_text(part: Part, role: str, where: str) -> str:
+def _part(part: Part, role: str, where: str) -> dict[str, JsonValue]:
     match part.type:
         case "text":
             if part.text is None:
                 raise _missing(f"{where}.text")
-            return part.text
+            return {"type": "text", "text": part.text}
         case "refusal" if role == "assistant":
-            return part.refusal or ""
+            return {"type": "text", "text": part.refusal or ""}
         case "image_url" if role == "user":
             if part.image_url is None:
                 raise _missing(f"{where}.image_url")
             check_image(part.image_url.url, f"{where}.image_url.url")
+            return {"type": "image_url", "image_url": {"url": part.image_url.url}}
         case "input_audio" if role == "user":
-            if part.input_audio is None:
+            sound = part.input_audio
+            if sound is None:
                 raise _missing(f"{where}.input_audio")
-            check_audio(part.input_audio.data, part.input_audio.format, f"{where}.input_audio")
+            check_audio(sound.data, sound.format, f"{where}.input_audio")
+            return {
+                "type": "input_audio",
+                "input_audio": {"data": sound.data, "format": sound.format},
+            }
         case _:
             pass
     raise invalid_request(

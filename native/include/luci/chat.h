@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <chat.h>  // llama-common; in angle brackets, as this file has the same name
+#include "luci/media.h"
 #include "luci/model.h"
 #include "luci/sampler.h"
 #include "luci/types.h"
@@ -34,7 +35,8 @@ private:
 };
 
 struct RenderedChat {
-    std::vector<llama_token> tokens;
+    std::vector<llama_token> tokens;            // with stand-ins for embeddings, see MediaPrompt
+    std::vector<MediaPiece> media;
     GrammarSpec grammar;                        // for tool calls or a JSON schema
     std::vector<std::string> stops;             // that the template asks for
     std::vector<llama_token> preserved_tokens;  // control tokens that are part of the answer's text
@@ -45,7 +47,8 @@ class Chat {
 public:
     // `template_override` is Jinja source; empty = the model's own template, or ChatML where it has
     // none. Throws ModelLoadError when the template does not parse.
-    Chat(const Model & model, const std::string & template_override);
+    // `projector` turns images and sound into tokens; null = the model takes none.
+    Chat(const Model & model, const std::string & template_override, Projector * projector);
 
     // True when the template is the model's own or the override, not the ChatML stand-in.
     bool has_template() const;
@@ -55,11 +58,12 @@ public:
     RenderedChat render(const Request & request) const;
 
 private:
-    std::vector<llama_token> tokenize(const std::string & prompt,
-                                      const std::vector<std::string> & literals,
-                                      const std::string & mark) const;
+    std::vector<llama_token> tokenize(const std::vector<PromptPart> & parts) const;
+    MediaPrompt tokenize_media(const std::vector<PromptPart> & parts,
+                               const Request & request) const;
 
     const Model & model_;
+    Projector * projector_;
     common_chat_templates_ptr templates_;
     std::vector<std::string> control_texts_;
 };

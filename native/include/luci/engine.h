@@ -73,6 +73,7 @@ private:
     LoadParams params_;
     Model model_;
     Context context_;
+    std::unique_ptr<Projector> projector_;
     Chat chat_;
     std::unique_ptr<Scheduler> scheduler_;
     uint64_t next_id_ = 1;

@@ -2,7 +2,7 @@
 //
 // A step: carry out cancels, give idle slots to queued requests, let speculation guess, fill one
 // batch (decode tokens first, then prompt chunks), decode it, sample for every slot that got
-// logits. While somebody decodes, prompt chunks are kept so short that a step stays under a tenth
+// logits; then the embeddings of one image or sound that are ready. While somebody decodes, prompt chunks are kept so short that a step stays under a tenth
 // of a second: a long prompt never stalls other streams.
 #pragma once
 
@@ -20,7 +20,9 @@ namespace luci {
 
 class Scheduler {
 public:
-    Scheduler(const Model & model, Context & context, const Chat & chat, const LoadParams & params);
+    // `projector` may be null: then no prompt holds media.
+    Scheduler(const Model & model, Context & context, const Chat & chat, Projector * projector,
+              const LoadParams & params);
     ~Scheduler();
 
     // All methods: one thread.
@@ -55,9 +57,15 @@ private:
     void add_decode_tokens(Slot & slot);
     void add_prompt_chunk(Slot & slot, int32_t & budget);
     int32_t prompt_budget() const;
-    const std::vector<float> * choose_scales() const;
+    const std::vector<float> * choose_scales();
     void add(llama_token token, int32_t pos, int32_t seq, bool has_logits);
+    void step_tokens(std::vector<Event> & events);
     bool decode(std::vector<Event> & events);
+    void fail_decode(Slot & slot, int32_t result, std::vector<Event> & events);
+    void step_media(std::vector<Event> & events);
+    void decode_media(Slot & slot, MediaPiece & piece, std::vector<Event> & events);
+    MediaPiece * next_media(Slot & slot) const;
+    bool is_ready(Slot & slot) const;
     bool free_idle_cache();
     void after_decode(double step_ms, std::vector<Event> & events);
     void report_progress(Slot & slot, std::vector<Event> & events);
@@ -74,6 +82,7 @@ private:
     const Model & model_;
     Context & context_;
     const Chat & chat_;
+    Projector * projector_;
     std::unique_ptr<Speculation> speculation_;
     Memory memory_;
     std::vector<Slot> slots_;

@@ -20,7 +20,8 @@ const char * slot_state_name(SlotState state);
 struct Slot {
     int32_t seq = 0;
     SlotState state = SlotState::IDLE;
-    std::vector<llama_token> cache;   // tokens at positions 0 .. n-1 of the sequence
+    std::vector<llama_token> cache;   // what the sequence holds, from its beginning
+    std::vector<MediaSpan> cache_spans;  // where embeddings stand in it
     std::vector<float> cache_scales;  // LoRA scales the cache was computed with
     std::unique_ptr<Task> task;
 
@@ -36,6 +37,15 @@ struct Slot {
     Clock::time_point last_used;
 
     int32_t n_cached() const { return static_cast<int32_t>(cache.size()); }
+    // Position of the next entry of the cache.
+    int32_t next_position() const { return position_of(cache_spans, n_cached()); }
+    // Forgets what follows the first n entries; the memory of the context is the caller's.
+    void keep_cache(int32_t n) {
+        cache.resize(n);
+        while (!cache_spans.empty() && cache_spans.back().end() > n) {
+            cache_spans.pop_back();
+        }
+    }
 };
 
 }  // namespace luci

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "luci/chat.h"
+#include "luci/media.h"
 #include "luci/sampler.h"
 #include "luci/text_stream.h"
 #include "luci/types.h"
@@ -27,6 +28,8 @@ public:
 
     uint64_t id;
     std::vector<llama_token> prompt;
+    std::vector<MediaPiece> media;   // in the order of their places in the prompt
+    std::vector<MediaSpan> spans;    // their places
     std::vector<float> lora_scales;  // one per adapter of the model
     Sampler & sampler() { return *sampler_; }
 
@@ -51,6 +54,9 @@ public:
     Clock::time_point first_token_at;
     Clock::time_point last_token_at;
     Clock::time_point progress_at;
+
+    // The piece that the n-th entry of the prompt belongs to; null = it is a token.
+    MediaPiece * media_at(int32_t n);
 
     // Takes one generated token into the text. Returns true when a stop string is complete.
     bool add_token(llama_token token, const float * logits);

@@ -39,6 +39,7 @@ struct LoadParams {
     std::string speculation = "none";  // "none", "ngram" or "draft"
     std::string draft_model_path;
     int32_t draft_n_max = 8;
+    std::string mmproj_path;               // projector for images and sound; empty = none
     std::string chat_template;             // Jinja source; empty = the model's own
     std::vector<std::string> rpc_servers;  // host:port of llama.cpp RPC servers
     bool force = false;                    // allow n_ctx beyond the trained context
@@ -80,10 +81,21 @@ struct SamplingParams {
     int32_t n_logprobs = 0;   // 0 = none
 };
 
+// A picture or a sound that comes with a request.
+struct MediaInput {
+    bool is_audio = false;
+    std::string id;     // the same for the same content, e.g. its hash
+    std::string bytes;  // image: RGB, rows from the top; audio: a whole wav, mp3 or flac file
+    uint32_t width = 0;
+    uint32_t height = 0;
+};
+
 struct Request {
     std::optional<std::string> prompt;
     std::optional<std::vector<llama_token>> tokens;
     std::optional<std::string> messages_json;
+    // A part {"type": "media", "index": i} of a message's content stands for media[i].
+    std::vector<MediaInput> media;
     std::string tools_json;
     std::string tool_choice = "auto";  // "auto", "required" or "none"
     bool parallel_tool_calls = false;
@@ -165,6 +177,8 @@ struct ModelInfo {
     int32_t n_threads = 0;
     bool has_chat_template = false;
     bool can_rewind = false;
+    bool takes_images = false;
+    bool takes_audio = false;
 };
 
 struct EngineStatus {
