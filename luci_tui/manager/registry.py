@@ -174,6 +174,8 @@ def _model_files(folder: Path) -> list[Path]:
     """List the GGUF files of a folder, of a model in shards only the first."""
     found: list[Path] = []
     for path in sorted(folder.glob("*.gguf")):
+        if "mmproj" in path.name.lower():
+            continue  # belongs to a model, and is none
         shard = _LATER_SHARD.search(path.stem)
         is_first = shard is None or int(shard[1]) == 1
         # A name that a terminal could not show is none that a person types.

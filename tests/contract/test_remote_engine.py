@@ -68,6 +68,18 @@ async def test_remote_given_a_chat_then_it_streams_with_usage(server: OpenAiServ
         await engine.close()
 
 
+async def test_remote_given_an_image_then_it_arrives_as_it_is(server: OpenAiServer) -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    messages = [{"role": "user", "content": [{"type": "text", "text": "what"}, image]}]
+    engine = await connect(server)
+    try:
+        wanted = frames.Generate(request_id=0, messages_json=json.dumps(messages))
+        await engines.answer(engine, wanted)
+        assert server.bodies[0]["messages"] == messages
+    finally:
+        await engine.close()
+
+
 async def test_remote_given_tools_logprobs_and_a_schema_then_they_arrive(
     server: OpenAiServer,
 ) -> None:

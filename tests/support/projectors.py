@@ -29,7 +29,7 @@ PATCH = 14
 WHISPER_FRAMES = 1500
 """Positions of Whisper's encoder: 30 s of sound, two hundredths of a second each."""
 N_MEL = 80
-STACK = 8
+STACK = 4
 """Frames that Ultravox joins into one embedding."""
 
 

@@ -71,8 +71,28 @@ def test_registry_given_the_example_then_every_name_and_alias_resolves(home: Pat
     assert cloud.load_spec().model_path == "big"
 
 
+def test_registry_given_files_beside_a_model_then_their_paths_begin_at_models_toml(
+    home: Path,
+) -> None:
+    registry = write(
+        home,
+        '[[model]]\nname = "eyes"\npath = "m.gguf"\n[model.load]\n'
+        'mmproj_path = "mmproj.gguf"\ndraft_model_path = "/d.gguf"\n'
+        'loras = [{ path = "l.gguf", scale = 0.5 }]\n',
+    )
+    spec = registry.find("eyes").load_spec()
+    assert (spec.mmproj_path, spec.draft_model_path) == (str(home / "mmproj.gguf"), "/d.gguf")
+    assert [(lora.path, lora.scale) for lora in spec.loras] == [(str(home / "l.gguf"), 0.5)]
+
+
 def test_registry_given_no_file_then_builtin_and_the_folder_are_there(home: Path) -> None:
-    for name in ("a-Q4_K_M.gguf", "b-00001-of-00002.gguf", "b-00002-of-00002.gguf", "c.txt"):
+    for name in (
+        "mmproj-a-f16.gguf",
+        "a-Q4_K_M.gguf",
+        "b-00001-of-00002.gguf",
+        "b-00002-of-00002.gguf",
+        "c.txt",
+    ):
         (home / "models" / name).touch()
     registry = Registry()
     assert names(registry) == [BUILTIN, "a-Q4_K_M", "b-00001-of-00002"]

@@ -24,7 +24,7 @@ class ServeSettings(BaseModel):
     origins: tuple[str, ...] = ()
     """Further origins of web pages that may call, "https://name:port"."""
 
-    max_body_bytes: int = Field(default=8 * MIB, ge=1024)
+    max_body_bytes: int = Field(default=32 * MIB, ge=1024)
     max_json_depth: int = Field(default=64, ge=4, le=512)
     max_header_bytes: int = Field(default=32 * 1024, ge=1024)
     """Request line and headers of one request."""
