@@ -46,8 +46,7 @@ void mark_media(common_json & part, const std::string & mark) {
                                    std::to_string(MAX_MEDIA) + " come with a request.");
         }
         part = common_json::parse("{\"type\": \"media_marker\", \"text\": \"\"}");
-        part.at("text") =
-            common_json::make(mark + "m" + std::to_string(index) + "\xEE\x80\x81");
+        part.at("text") = common_json::make(mark + "m" + std::to_string(index) + "\xEE\x80\x81");
     }
 }
 
@@ -162,8 +161,8 @@ bool Chat::has_template() const {
     return common_chat_templates_was_explicit(templates_.get());
 }
 
-// Cuts a rendered prompt at the marks: text of the template, control texts of a user that stay text,
-// media.
+// Cuts a rendered prompt at the marks: text of the template, control texts of a user that stay
+// text, media.
 static std::vector<PromptPart> split_prompt(const std::string & prompt,
                                             const std::vector<std::string> & literals,
                                             const std::string & mark) {
@@ -206,9 +205,9 @@ MediaPrompt Chat::tokenize_media(const std::vector<PromptPart> & parts,
     size_t n_placed = 0;
     for (const PromptPart & part : parts) {
         if (part.media >= static_cast<int32_t>(request.media.size())) {
-            throw RequestError("invalid_request",
-                               "A message names medium " + std::to_string(part.media) + " of " +
-                                   std::to_string(request.media.size()) + ".");
+            throw RequestError("invalid_request", "A message names medium " +
+                                                      std::to_string(part.media) + " of " +
+                                                      std::to_string(request.media.size()) + ".");
         }
         n_placed += part.media >= 0;
     }
@@ -260,7 +259,9 @@ RenderedChat Chat::render(const Request & request) const {
 
     RenderedChat rendered;
     const std::vector<PromptPart> parts = split_prompt(params.prompt, literals, mark);
-    if (request.media.empty()) {
+    const bool has_media = std::any_of(parts.begin(), parts.end(),
+                                       [](const PromptPart & part) { return part.media >= 0; });
+    if (request.media.empty() && !has_media) {
         rendered.tokens = tokenize(parts);
     } else {
         MediaPrompt prompt = tokenize_media(parts, request);

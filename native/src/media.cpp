@@ -115,18 +115,18 @@ std::unique_ptr<Projector::Bitmap> Projector::bitmap_of(const MediaInput & input
                      .bitmap;
         if (bitmap == nullptr || !mtmd_bitmap_is_audio(bitmap)) {
             mtmd_bitmap_free(bitmap);
-            throw RequestError("invalid_audio",
-                               "The sound could not be decoded: " +
-                                   errors.text("it is no wav, mp3 or flac") + ". Encode it again.");
+            throw RequestError("invalid_audio", "The sound could not be decoded: " +
+                                                    errors.text("it is no wav, mp3 or flac") +
+                                                    ". Encode it again.");
         }
         const size_t n_samples = mtmd_bitmap_get_n_bytes(bitmap) / sizeof(float);
         const int32_t rate = std::max(mtmd_get_audio_sample_rate(context_), 1);
         if (n_samples / rate > MAX_AUDIO_S) {
             mtmd_bitmap_free(bitmap);
-            throw RequestError("invalid_audio",
-                               "The sound lasts " + std::to_string(n_samples / rate) +
-                                   " s; at most " + std::to_string(MAX_AUDIO_S) +
-                                   " s are taken at once. Send a part of it.");
+            throw RequestError("invalid_audio", "The sound lasts " +
+                                                    std::to_string(n_samples / rate) +
+                                                    " s; at most " + std::to_string(MAX_AUDIO_S) +
+                                                    " s are taken at once. Send a part of it.");
         }
     } else {
         const size_t n_bytes = size_t{3} * input.width * input.height;
@@ -200,10 +200,9 @@ void Projector::add_chunk(const mtmd_input_chunk * chunk, int32_t number, MediaP
     const char * id = mtmd_input_chunk_get_id(chunk);
     const int32_t key = key_of(std::string(id != nullptr ? id : "") + "/" + std::to_string(number) +
                                "/" + std::to_string(piece.span.n_tokens));
-    piece.chunk.reset(mtmd_input_chunk_copy(chunk),
-                      [](const mtmd_input_chunk * copy) {
-                          mtmd_input_chunk_free(const_cast<mtmd_input_chunk *>(copy));
-                      });
+    piece.chunk.reset(mtmd_input_chunk_copy(chunk), [](const mtmd_input_chunk * copy) {
+        mtmd_input_chunk_free(const_cast<mtmd_input_chunk *>(copy));
+    });
     prompt.tokens.insert(prompt.tokens.end(), piece.span.n_tokens, key);
     prompt.pieces.push_back(std::move(piece));
 }

@@ -26,8 +26,9 @@ bool Scheduler::is_ready(Slot & slot) const {
         return true;
     }
     const MediaPiece * piece = next_media(slot);
-    return piece != nullptr ? piece->encoding->state.load(std::memory_order_acquire) != Encoding::WAITING
-                            : slot.state == SlotState::PREFILL;
+    return piece != nullptr
+               ? piece->encoding->state.load(std::memory_order_acquire) != Encoding::WAITING
+               : slot.state == SlotState::PREFILL;
 }
 
 // Fails what could not be encoded, and decodes one piece that is there: that of the oldest request.
@@ -71,7 +72,7 @@ void Scheduler::decode_media(Slot & slot, MediaPiece & piece, std::vector<Event>
     int32_t n = piece.span.n_tokens - first;
     if (piece.is_causal) {
         // Like a chunk of a prompt: as much as fits beside those who decode.
-        n = std::min(n, prompt_budget());
+        n = std::min(n, prompt_budget(context_.n_batch));
     }
     const bool is_last = piece.span.end() == static_cast<int32_t>(task.prompt.size()) &&
                          first + n == piece.span.n_tokens;

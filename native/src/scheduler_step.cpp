@@ -129,8 +129,9 @@ const std::vector<float> * Scheduler::choose_scales() {
     return first != nullptr ? &first->task->lora_scales : nullptr;
 }
 
-int32_t Scheduler::prompt_budget() const {
-    const int32_t room = context_.n_batch - batch_.n_tokens;
+// Prompt tokens, or embeddings, that this step takes beside those who decode; `room` is what its
+// batch can hold.
+int32_t Scheduler::prompt_budget(int32_t room) const {
     if (batch_.n_tokens == 0) {
         return room;
     }
@@ -161,7 +162,7 @@ void Scheduler::fill_batch() {
             add_decode_tokens(slot);
         }
     }
-    int32_t budget = prompt_budget();
+    int32_t budget = prompt_budget(context_.n_batch - batch_.n_tokens);
     // Oldest request first, so that a stream of short prompts cannot hold up a long one.
     std::vector<Slot *> waiting;
     for (Slot & slot : slots_) {

@@ -60,6 +60,8 @@ luci::MediaInput medium(const std::string & models, bool is_audio, int32_t seed)
 luci::LoadParams params_for(const std::string & models, const Pair & pair, int32_t n_slots = 1) {
     luci::LoadParams params = load_params(models + "/" + pair.model + ".gguf", n_slots);
     params.mmproj_path = models + "/projectors/" + pair.projector + ".gguf";
+    // The projector's threads and the engine's would wait for each other on a small machine.
+    params.n_threads = 1;
     return params;
 }
 
@@ -80,7 +82,8 @@ std::string rendered(const std::string & content) {
 }
 
 // The same prompt through mtmd_helper_eval_chunks, and the most likely tokens after it.
-std::vector<llama_token> reference(const luci::LoadParams & params, const luci::MediaInput & input) {
+std::vector<llama_token> reference(const luci::LoadParams & params,
+                                   const luci::MediaInput & input) {
     luci::LoadProgress progress;
     const llama_model_ptr model = luci::load_model_file(params.model_path, params, &progress);
     const llama_context_ptr context = luci::make_context(model.get(), params, params.n_ctx);
@@ -92,11 +95,11 @@ std::vector<llama_token> reference(const luci::LoadParams & params, const luci::
         mtmd_init_from_file(params.mmproj_path.c_str(), model.get(), mparams));
     const auto * bytes = reinterpret_cast<const unsigned char *>(input.bytes.data());
     const mtmd::bitmap_ptr bitmap(
-        input.is_audio ? mtmd_helper_bitmap_init_from_buf(projector.get(), bytes,
-                                                          input.bytes.size(), false,
-                                                          mtmd_helper_init_opt_default())
-                             .bitmap
-                       : mtmd_bitmap_init(input.width, input.height, bytes));
+        input.is_audio
+            ? mtmd_helper_bitmap_init_from_buf(projector.get(), bytes, input.bytes.size(), false,
+                                               mtmd_helper_init_opt_default())
+                  .bitmap
+            : mtmd_bitmap_init(input.width, input.height, bytes));
     const std::string prompt =
         rendered("list the files " + std::string(mtmd_default_marker()) + " in it");
     const mtmd_input_text text = {prompt.data(), prompt.size(), true, true};
@@ -243,8 +246,8 @@ void test_refusals(const std::string & models) {
     unknown.messages_json = "[{\"role\":\"user\",\"content\":[{\"type\":\"media\",\"index\":7}]}]";
     CHECK(refusal(engine, unknown) != "");
     // Shapes that a preprocessor could divide by zero with.
-    for (const auto & [width, height] : {std::pair{1u, 1u}, std::pair{1u, 400u},
-                                         std::pair{4096u, 1u}}) {
+    for (const auto & [width, height] :
+         {std::pair{1u, 1u}, std::pair{1u, 400u}, std::pair{4096u, 1u}}) {
         CHECK(answer(engine, look_at(picture(1, width, height))).tokens.size() == N_ANSWER);
     }
     luci::Engine ears(params_for(models, PAIRS[3]), progress);

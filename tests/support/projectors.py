@@ -67,6 +67,7 @@ class _Tensor:
     shape: tuple[int, ...]
     """As NumPy has it."""
     is_norm: bool = False
+    gain: float = 1.0
 
 
 def write_projector(
@@ -149,7 +150,7 @@ def _values(tensor: _Tensor, random: np.random.Generator) -> NDArray[np.float32]
     if len(tensor.shape) == 1:
         return np.float32(0.1) * noise
     n_inputs = math.prod(tensor.shape[1:])
-    return noise * np.float32(1.5 / math.sqrt(n_inputs))
+    return noise * np.float32(tensor.gain * 1.5 / math.sqrt(n_inputs))
 
 
 def _layers(prefix: str, *, has_key_bias: bool) -> Iterator[_Tensor]:
@@ -189,7 +190,8 @@ def _vision(kind: TinyProjector, n_embd_text: int) -> Iterator[_Tensor]:
         case TinyProjector.GEMMA3:
             yield _Tensor("v.position_embd.weight", (n_patches, N_EMBD))
             yield from _norm("v.post_ln")
-            yield _Tensor("mm.input_projection.weight", (N_EMBD, n_embd_text))
+            # Gemma multiplies the embeddings of its tokens by the root of the width, pictures not.
+            yield _Tensor("mm.input_projection.weight", (N_EMBD, n_embd_text), gain=N_EMBD**0.5)
             yield _Tensor("mm.soft_emb_norm.weight", (N_EMBD,), is_norm=True)
         case _:
             yield _Tensor("v.patch_embd.weight.1", (N_EMBD, 3, PATCH, PATCH))

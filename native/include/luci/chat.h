@@ -35,7 +35,7 @@ private:
 };
 
 struct RenderedChat {
-    std::vector<llama_token> tokens;            // with stand-ins for embeddings, see MediaPrompt
+    std::vector<llama_token> tokens;  // with stand-ins for embeddings, see MediaPrompt
     std::vector<MediaPiece> media;
     GrammarSpec grammar;                        // for tool calls or a JSON schema
     std::vector<std::string> stops;             // that the template asks for

@@ -2,8 +2,9 @@
 //
 // A step: carry out cancels, give idle slots to queued requests, let speculation guess, fill one
 // batch (decode tokens first, then prompt chunks), decode it, sample for every slot that got
-// logits; then the embeddings of one image or sound that are ready. While somebody decodes, prompt chunks are kept so short that a step stays under a tenth
-// of a second: a long prompt never stalls other streams.
+// logits; then the embeddings of one image or sound that are ready. While somebody decodes, prompt
+// chunks are kept so short that a step stays under a tenth of a second: a long prompt never stalls
+// other streams.
 #pragma once
 
 #include <deque>
@@ -56,7 +57,7 @@ private:
     void fill_batch();
     void add_decode_tokens(Slot & slot);
     void add_prompt_chunk(Slot & slot, int32_t & budget);
-    int32_t prompt_budget() const;
+    int32_t prompt_budget(int32_t room) const;
     const std::vector<float> * choose_scales();
     void add(llama_token token, int32_t pos, int32_t seq, bool has_logits);
     void step_tokens(std::vector<Event> & events);

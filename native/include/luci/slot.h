@@ -20,9 +20,9 @@ const char * slot_state_name(SlotState state);
 struct Slot {
     int32_t seq = 0;
     SlotState state = SlotState::IDLE;
-    std::vector<llama_token> cache;   // what the sequence holds, from its beginning
+    std::vector<llama_token> cache;      // what the sequence holds, from its beginning
     std::vector<MediaSpan> cache_spans;  // where embeddings stand in it
-    std::vector<float> cache_scales;  // LoRA scales the cache was computed with
+    std::vector<float> cache_scales;     // LoRA scales the cache was computed with
     std::unique_ptr<Task> task;
 
     // WAITING: copy `n_awaited` tokens from `source` once it holds them.
