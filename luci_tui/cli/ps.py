@@ -53,7 +53,11 @@ async def _models() -> Models | None:
 
 
 def _words(one: ModelStatus) -> str:
-    parts = [one.state, format_bytes(one.memory_bytes)]
+    parts = [one.state]
+    if one.needed_bytes:
+        parts.append(f"needs {format_bytes(one.needed_bytes)}")
+    if one.pids or not one.needed_bytes:
+        parts.append(f"{format_bytes(one.memory_bytes)} in RAM")
     if one.n_workers > 1:
         parts.append(f"{one.n_workers} workers")
     if one.n_leases:

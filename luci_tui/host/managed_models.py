@@ -121,6 +121,7 @@ def _status(one: ResidentStatus) -> ModelStatus:
         state=state,
         n_leases=one.n_leases,
         memory_bytes=one.measured_bytes or one.estimated_bytes,
+        needed_bytes=one.estimated_bytes,
         pinned=one.pinned,
         idle_s=None if one.n_leases else one.idle_s,
         unloads_in_s=one.ttl_left_s,

@@ -21,7 +21,8 @@ from luci_tui.manager import residency
 from luci_tui.manager.clock import Clock, SystemClock
 from luci_tui.manager.entries import ModelEntry
 from luci_tui.manager.health import Health, RestartPolicy
-from luci_tui.manager.pool import FreeMemory, Pool, free_ram
+from luci_tui.manager.machine import Machine, RamMachine
+from luci_tui.manager.pool import Pool
 from luci_tui.manager.progress import FellBack, OnProgress, Waiting, ignore
 from luci_tui.manager.resident import LeasedEngine, Resident, ResidentState
 from luci_tui.manager.startup import MakeEngine, Patience, Startup
@@ -54,8 +55,6 @@ class ManagerOptions:
     """For entries without one; negative = never."""
     patience: Patience = field(default_factory=Patience)
     restarts: RestartPolicy = field(default_factory=RestartPolicy)
-    has_gpu: bool = False
-    """True = `free_memory` counts GPU memory, and models are put there as they say."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class ModelManager:
         options: ManagerOptions | None = None,
         *,
         clock: Clock | None = None,
-        free_memory: FreeMemory = free_ram,
+        machine: Machine | None = None,
     ) -> None:
         """Hold nothing yet.
 
@@ -95,19 +94,16 @@ class ModelManager:
             make_engine: Makes an engine without a model in it.
             options: What a person has set.
             clock: Where time comes from; None = this machine.
-            free_memory: What this machine has free.
+            machine: What is free, and what loads take; None = RAM alone.
         """
         self._models_by_name: dict[str, _Model] = {}
         self._source = models
         self._options = options or ManagerOptions()
         self._clock = clock or SystemClock()
-        self._pool = Pool(free_memory, self._options.default_ttl_s)
+        machine = machine or RamMachine()
+        self._pool = Pool(machine, self._options.default_ttl_s)
         self._startup = Startup(
-            self._pool,
-            make_engine,
-            self._clock,
-            self._options.patience,
-            has_gpu=self._options.has_gpu,
+            self._pool, make_engine, self._clock, self._options.patience, machine
         )
         self._ttl_task: asyncio.Task[None] | None = None
         self._is_closed = False

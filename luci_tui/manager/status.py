@@ -78,9 +78,7 @@ def status_of(
         is_remote=entry.is_remote,
         n_workers=len(residents),
         n_leases=n_leases,
-        estimated_bytes=sum(
-            one.need.room.ram_bytes + one.need.room.vram_bytes for one in residents
-        ),
+        estimated_bytes=sum(one.promised.total_bytes for one in residents),
         measured_bytes=sum(one.measured_bytes() for one in residents),
         idle_s=idle_s,
         ttl_left_s=ttl_left_s,

@@ -91,6 +91,9 @@ class ModelStatus(Message):
     """Who uses it at this moment."""
     memory_bytes: int = 0
     """What its workers have in RAM, or are going to take; 0 = not known."""
+    needed_bytes: int = 0
+    """What it was estimated to take, which is what counts when others need room: RAM and GPU
+    memory together, as `luci inspect` says; 0 = nothing here, or not known."""
     pinned: bool = False
     idle_s: float | None = None
     """Seconds since its last use; None = it is in use."""
