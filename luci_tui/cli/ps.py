@@ -60,7 +60,9 @@ def _words(one: ModelStatus) -> str:
         parts.append(f"{format_bytes(one.memory_bytes)} in RAM")
     if one.n_workers > 1:
         parts.append(f"{one.n_workers} workers")
-    if one.n_leases:
+    if one.is_own:
+        parts.append("held by one client alone")
+    elif one.n_leases:
         parts.append(f"in use by {one.n_leases}")
     elif one.idle_s is not None:
         parts.append(f"unused for {format_duration(one.idle_s)}")

@@ -225,7 +225,6 @@ async def build_host(
         machine=_machine(kind, new_engine),
     )
     models = ManagedModels(manager, registry)
-    make = new_engine or partial(build_engine, kind)
     events = EventLog(MAX_HOST_EVENTS)
     activity = Activity()
     notices: list[str] = []
@@ -245,10 +244,11 @@ async def build_host(
         ),
         turns=Turns(),
         models=models,
-        engines=Engines(models, make),
+        engines=Engines(models),
         serve=Serve(lambda: ServedModels(manager, registry)),
         chats=chats or Chats(shelf=on_disk, talk=on_disk, transfer=on_disk),
         idle_exit_s=settings.host.idle_exit_s if asked_s is None else asked_s,
+        engine=kind.value if new_engine is None else "",
         notices=notices,
     )
 

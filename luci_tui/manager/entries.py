@@ -194,6 +194,16 @@ class ModelEntry(_Settings):
         return self.endpoints == other.endpoints and self.load_spec() == other.load_spec()
 
 
+def own_entry(spec: LoadSpec, name: str) -> ModelEntry:
+    """Make the entry of a model that one holder loads for itself, with options of its own.
+
+    Raises:
+        ValidationError: the path is none.
+    """
+    load = LoadOptions.model_validate({**spec.model_dump(), "model_path": "", "rpc_servers": ()})
+    return ModelEntry(name=name, path=spec.model_path, rpc=spec.rpc_servers, load=load)
+
+
 def entry_for_file(path: Path, name: str) -> ModelEntry:
     """Make the entry of a model that is nothing but a file."""
     return ModelEntry(name=name, path=str(path))

@@ -83,8 +83,10 @@ class Pool:
         if resident.state is ResidentState.LOADING and task is not None:
             task.cancel()
             return task
-        resident.state = ResidentState.UNLOADING
-        return self.run(self._close(resident))
+        if resident.end_task is None:
+            resident.state = ResidentState.UNLOADING
+            resident.end_task = self.run(self._close(resident))
+        return resident.end_task
 
     def retire(self, resident: Resident) -> None:
         """Give one to nobody any more, and let it leave when nobody has it."""

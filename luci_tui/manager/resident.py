@@ -72,6 +72,8 @@ class Resident:
         self.n_drainers = 0
         """Loads that wait for it to leave; while there are some it gets no new leases."""
         self.load_task: asyncio.Task[EngineError | None] | None = None
+        self.end_task: asyncio.Task[EngineError | None] | None = None
+        """Closes its engine; None = it stays."""
         self._listeners: list[OnProgress] = []
         self._last_progress: LeaseProgress | None = None
 

@@ -27,6 +27,8 @@ class ResidentStatus(BaseModel):
     pids: tuple[int, ...]
     """Worker processes of this machine; empty for a remote model."""
     is_remote: bool
+    is_own: bool = False
+    """One holder has it for itself, with options of its own."""
     n_workers: int
     n_leases: int
     """Those who wait for a load included."""
@@ -92,7 +94,8 @@ def status_of(
 
 
 def _state(residents: Sequence[Resident]) -> State:
-    states = {one.state for one in residents}
+    # A lost worker is of no use to those who still hold it.
+    states = {one.state for one in residents if one.lost is None}
     if ResidentState.READY in states:
         return "ready"
     if ResidentState.LOADING in states:
