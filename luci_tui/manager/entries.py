@@ -26,7 +26,7 @@ BUILTIN = "builtin"
 _MAX_NAME = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ENDPOINT_LOAD_FIELDS = frozenset({"n_ctx", "n_slots", "embedding"})
+_ENDPOINT_LOAD_FIELDS = frozenset({"n_ctx", "embedding"})
 """What luci has to know about a model that another program loads."""
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_NAME)]
@@ -62,6 +62,9 @@ class Endpoint(_Settings):
     """Longest time until the server accepts a connection."""
     idle_s: float = Field(default=300.0, gt=0, le=7200)
     """Longest silence in an answer, the time before its first token included."""
+
+    max_parallel: int = Field(default=8, ge=1, le=256)
+    """Most of luci's requests that it gets at the same time; the others wait in order."""
 
     @field_validator("base_url")
     @classmethod

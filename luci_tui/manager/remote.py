@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
@@ -14,8 +13,10 @@ from luci_tui.errors import EngineError, ModelLoadError, RequestError, WorkerLos
 from luci_tui.manager import remote_errors
 from luci_tui.manager import remote_replies as replies
 from luci_tui.manager import remote_requests as requests
+from luci_tui.manager.clock import Clock, SystemClock
 from luci_tui.manager.entries import Endpoint
-from luci_tui.manager.remote_server import RemoteServer
+from luci_tui.manager.places import Places
+from luci_tui.manager.remote_server import RemoteServer, Reply
 
 CHECK_S = 10.0
 """Longest health check."""
@@ -28,15 +29,18 @@ class RemoteEngine:
     count that it does not tell is 0. `delivery_ms` is the server's own pace.
     """
 
-    def __init__(self, endpoint: Endpoint, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, endpoint: Endpoint, clock: Clock | None = None) -> None:
         """Make an engine that has not spoken to its server yet.
 
         Args:
             endpoint: Where the server is.
-            clock: Seconds, for the timings.
+            clock: Where time comes from; None = this machine.
         """
         self.endpoint = endpoint
-        self._clock = clock
+        self._clock = clock or SystemClock()
+        self._places = Places(
+            endpoint.base_url, endpoint.max_parallel, endpoint.idle_s, self._clock
+        )
         self._server = RemoteServer(endpoint)
         self._info: frames.ModelInfo | None = None
         self._request_ids = itertools.count(1)
@@ -106,18 +110,18 @@ class RemoteEngine:
                 return frames.Acknowledged(request_id=command.request_id)
             case frames.Embed():
                 wanted = requests.embed_request(command, self.endpoint)
-                vectors = await self._server.fetch(wanted, replies.Vectors)
+                vectors = await self._fetch(wanted, replies.Vectors)
                 return self._read(
                     request_id,
                     lambda: vectors.embedded(len(command.texts), normalize=command.normalize),
                 )
             case frames.Rerank():
                 wanted = requests.rerank_request(command, self.endpoint)
-                ranks = await self._server.fetch(wanted, replies.Ranks)
+                ranks = await self._fetch(wanted, replies.Ranks)
                 return self._read(request_id, lambda: ranks.reranked(len(command.documents)))
             case frames.Tokenize():
                 wanted = requests.tokenize_request(command, self.endpoint)
-                found = await self._server.fetch(wanted, replies.Tokens, is_at_root=True)
+                found = await self._fetch(wanted, replies.Tokens, is_at_root=True)
                 return frames.Tokenized(request_id=request_id, tokens=found.tokens)
             case frames.Status():
                 return self._status(request_id)
@@ -148,31 +152,44 @@ class RemoteEngine:
             mailbox, answer = running
             mailbox.put(answer.end(frames.FinishReason.CANCELLED, frames.Timings()))
 
+    async def _fetch(
+        self, wanted: requests.RemoteRequest, shape: type[Reply], *, is_at_root: bool = False
+    ) -> Reply:
+        async with self._places.one():
+            return await self._server.fetch(wanted, shape, is_at_root=is_at_root)
+
     async def _pump(
         self, wanted: requests.RemoteRequest, mailbox: Mailbox, answer: replies.Answer
     ) -> None:
         """Put what the server says into the mailbox, and always an end."""
-        started_s = self._clock()
-        first_s = 0.0
         try:
-            async with aclosing(self._server.stream(wanted)) as chunks:
-                async for chunk in chunks:
-                    delta = answer.take(chunk)
-                    if delta is not None and not mailbox.has_ended:
-                        first_s = first_s or self._clock()
-                        mailbox.put(delta)
-            if answer.finish_reason is None:
-                words = "closed the connection in the middle of the answer"
-                raise self._server.lost(words)
-            if not mailbox.has_ended:
-                ended_s = self._clock()
-                ttft_s = (first_s or ended_s) - started_s
-                mailbox.put(answer.done(ttft_s, ended_s - started_s))
+            async with self._places.one():
+                if not mailbox.has_ended:
+                    await self._stream(wanted, mailbox, answer)
         except EngineError as error:
             mailbox.fail(error)
         finally:
             # Does nothing after any other end; without one, somebody would wait forever.
             mailbox.fail(self._server.lost("was left in the middle of the answer"))
+
+    async def _stream(
+        self, wanted: requests.RemoteRequest, mailbox: Mailbox, answer: replies.Answer
+    ) -> None:
+        started_s = self._clock.now()
+        first_s = 0.0
+        async with aclosing(self._server.stream(wanted)) as chunks:
+            async for chunk in chunks:
+                delta = answer.take(chunk)
+                if delta is not None and not mailbox.has_ended:
+                    first_s = first_s or self._clock.now()
+                    mailbox.put(delta)
+        if answer.finish_reason is None:
+            words = "closed the connection in the middle of the answer"
+            raise self._server.lost(words)
+        if not mailbox.has_ended:
+            ended_s = self._clock.now()
+            ttft_s = (first_s or ended_s) - started_s
+            mailbox.put(answer.done(ttft_s, ended_s - started_s))
 
     def _read(
         self, request_id: int, make: Callable[[], frames.Embedded | frames.Reranked]
@@ -193,7 +210,7 @@ class RemoteEngine:
         return frames.StatusReport(
             request_id=request_id,
             slots=(),
-            n_queued=0,
+            n_queued=self._places.n_waiting,
             n_steps=self._n_answers,
             prompt_tokens_total=self._prompt_tokens_total,
             cached_tokens_total=self._cached_tokens_total,
@@ -219,7 +236,7 @@ def _info(
         n_ctx=spec.n_ctx or n_ctx,
         n_ctx_train=meta.n_ctx_train if meta else 0,
         n_embd=meta.n_embd if meta else 0,
-        n_slots=spec.n_slots,
+        n_slots=endpoint.max_parallel,
         n_threads=0,
         has_chat_template=True,
         can_rewind=True,
