@@ -137,6 +137,12 @@ class ModelEntry(_Settings):
     sampling: SamplingParams = SamplingParams()
     system: str = ""
     """System message of every chat with it; empty = none."""
+    price_per_million_prompt_tokens: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """This and the next: what the servers of `endpoints` take, for the estimate of a chat's cost in
+    the currency of config.toml; None = no estimate."""
+    price_per_million_completion_tokens: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False
+    )
     answers_with_command: bool = False
     """The answer is one bare shell command: no Markdown, no memory of earlier turns."""
 
@@ -178,6 +184,19 @@ class ModelEntry(_Settings):
         useless = sorted(self.load.chosen() - _ENDPOINT_LOAD_FIELDS) if self.endpoints else []
         if useless:
             msg = f"has load.{useless[0]}, which is for its server to decide"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _check_prices(self) -> ModelEntry:
+        prices = (self.price_per_million_prompt_tokens, self.price_per_million_completion_tokens)
+        if prices == (None, None):
+            return self
+        if not self.endpoints:
+            msg = "has prices of tokens, which only a model with endpoints can have"
+            raise ValueError(msg)
+        if None in prices:
+            msg = "has one price of tokens; name that of prompt and of completion tokens"
             raise ValueError(msg)
         return self
 
