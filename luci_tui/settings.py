@@ -37,10 +37,21 @@ class HostSettings(_Section):
     """Most jobs that run at the same time."""
 
 
+class CostSettings(_Section):
+    """Section `[cost]`: what a person knows about power and prices; None = no estimate is made."""
+
+    watts: float | None = Field(default=None, gt=0, le=100_000, allow_inf_nan=False)
+    """Power that this machine takes more while a model computes."""
+    price_per_kwh: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    currency: str = Field(default="", max_length=8)
+    """What all prices are in, those of models.toml included, e.g. "EUR"."""
+
+
 class Settings(_Section):
     """Everything that the settings file may hold."""
 
     host: HostSettings = HostSettings()
+    cost: CostSettings = CostSettings()
 
 
 def load_settings(home: Path) -> Settings:

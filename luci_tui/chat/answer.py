@@ -5,8 +5,13 @@ from __future__ import annotations
 from luci_tui.engine import frames
 
 
-def truth_line(done: frames.Done) -> str:
-    """Say in one line what an answer cost: context, rates, time to the first token."""
+def truth_line(done: frames.Done, cost: str = "") -> str:
+    """Say in one line what an answer cost: context, rates, time to the first token.
+
+    Args:
+        done: How it ended.
+        cost: What it is estimated to have cost, in words; "" = nothing is known.
+    """
     usage, timings = done.usage, done.timings
     parts = [f"context {usage.prompt_tokens + usage.completion_tokens}/{usage.n_ctx}"]
     if usage.dropped_tokens:
@@ -15,6 +20,8 @@ def truth_line(done: frames.Done) -> str:
     if rate:
         parts.append(f"{rate:.1f} tok/s")
     parts.append(f"TTFT {timings.ttft_ms:.0f} ms")
+    if cost:
+        parts.append(cost)
     return " · ".join(parts)
 
 

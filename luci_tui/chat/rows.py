@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
+from luci_tui.chat.cost import Spent
 from luci_tui.chat.records import ChatSession, Message, MessageState, Parameters, Role, ToolCall
 from luci_tui.engine import frames
 
@@ -30,6 +31,24 @@ INSERT_MESSAGE = (
     f"INSERT INTO messages (chat_id, {', '.join(MESSAGE_COLUMNS)})"
     f" VALUES (?, {', '.join('?' * len(MESSAGE_COLUMNS))})"
 )
+
+SPENT = """
+    SELECT chat_id, model, count(usage), count(timings),
+        total(json_extract(usage, '$.prompt_tokens')),
+        total(json_extract(usage, '$.cached_tokens')),
+        total(json_extract(usage, '$.completion_tokens')),
+        total(json_extract(timings, '$.prefill_ms')) + total(json_extract(timings, '$.decode_ms'))
+    FROM (
+        SELECT chat_id, coalesce(json_extract(details, '$.model'), '') AS model,
+            json_extract(details, '$.usage') AS usage,
+            json_extract(details, '$.timings') AS timings
+        FROM messages
+        WHERE chat_id IN (SELECT value FROM json_each(?)) AND json_valid(details)
+    )
+    WHERE usage IS NOT NULL OR timings IS NOT NULL
+    GROUP BY chat_id, model ORDER BY chat_id, model
+"""
+"""Sums over the answers of some chats (a JSON array of their ids), as `spent_of` reads them."""
 
 _messages: TypeAdapter[tuple[Message, ...]] = TypeAdapter(tuple[Message, ...])
 _tool_call_deltas: TypeAdapter[tuple[frames.ToolCallDelta, ...]] = TypeAdapter(
@@ -69,6 +88,11 @@ def messages_of(rows: Iterable[Row]) -> tuple[Message, ...]:
         return _messages.validate_python([_fields(row) for row in found])
     except ValueError:
         return tuple(_message_in_doubt(row) for row in found)
+
+
+def spent_of(row: Row) -> Spent:
+    """Make the sum of one chat and model from a row of SPENT."""
+    return Spent.model_validate(dict(zip(Spent.model_fields, row, strict=True)))
 
 
 def message_of(row: Row) -> Message:

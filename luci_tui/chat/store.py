@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from luci_tui.chat import rows
+from luci_tui.chat.cost import Spent
 from luci_tui.chat.database import Database, end_streams
 from luci_tui.chat.records import (
     ChatRow,
@@ -171,6 +173,11 @@ class ChatStore:
         return tuple(
             ChatRow(session=rows.session_of(row[:-1]), n_messages=row[-1]) for row in found
         )
+
+    def spent(self, chat_ids: tuple[str, ...]) -> tuple[Spent, ...]:
+        """Sum up what the answers in some chats took, by chat and model."""
+        found = self._base.all(rows.SPENT, (json.dumps(chat_ids),))
+        return tuple(rows.spent_of(row) for row in found)
 
     def update(
         self,

@@ -21,6 +21,7 @@ from luci_tui.host.wiring import EngineKind
 from luci_tui.units import format_count
 
 if TYPE_CHECKING:
+    from luci_tui.chat.cost import Spent
     from luci_tui.chat.records import (
         ChatRow,
         ChatSession,
@@ -82,13 +83,15 @@ def list_chats(
 ) -> None:
     """List the chats, the one that was used last first."""
 
-    async def work() -> tuple[ChatRow, ...]:
+    async def work() -> tuple[tuple[ChatRow, ...], tuple[Spent, ...]]:
         async with open_chats(_engine(ctx)) as chats:
-            return await chats.list(limit=limit, archived=archived)
+            rows = await chats.list(limit=limit, archived=archived)
+            ids = [row.session.id for row in rows] if json_output else []
+            return rows, await chats.spent(ids)
 
-    rows = run_async(work())
+    rows, spent = run_async(work())
     if json_output:
-        print_json([row.model_dump(mode="json") for row in rows])
+        print_json(_with_costs(rows, spent))
         return
     for row in rows:
         session = row.session
@@ -103,21 +106,25 @@ def show(
     ctx: typer.Context,
     chat_id: ChatId,
     watts: Annotated[
-        float | None, typer.Option(min=0, help="Power while a model computes, for the energy.")
+        float | None, typer.Option(min=0, help="Power while a model computes, not that of [cost].")
     ] = None,
-    price_per_kwh: Annotated[float | None, typer.Option(min=0, help="For the cost.")] = None,
+    price_per_kwh: Annotated[
+        float | None, typer.Option(min=0, help="Price of energy, not that of [cost].")
+    ] = None,
     json_output: Json = False,
 ) -> None:
     """Print a chat as Markdown, and what it has cost on stderr."""
-    from luci_tui.chat.cost import Rates, cost_of
+    from luci_tui.chat.cost import cost_of, spent_on
     from luci_tui.chat.markdown import export_markdown
+    from luci_tui.host.rates import load_rates
 
     async def work() -> tuple[OpenedChat, tuple[Message, ...]]:
         async with open_chats(_engine(ctx)) as chats:
             return await chats.get(chat_id), await chats.messages(chat_id)
 
     opened, messages = run_async(work())
-    cost = cost_of(messages, Rates(watts=watts, price_per_kwh=price_per_kwh))
+    rates_of = load_rates(watts=watts, price_per_kwh=price_per_kwh)
+    cost = cost_of(spent_on(messages), rates_of)
     if json_output:
         print_json({**opened.model_dump(mode="json"), "cost": cost.model_dump(mode="json")})
         return
@@ -128,9 +135,9 @@ def show(
         f" ({cost.cached_tokens} cached), {cost.completion_tokens} answer tokens,"
         f" {cost.compute_s.value or 0:.1f} s of compute"
     )
-    for figure, noun in ((cost.energy, "energy"), (cost.energy_money, "cost")):
-        if figure.value is not None:
-            narrate(f"{noun}: {figure.value:.4g} {figure.unit} ({figure.source})")
+    for noun, figure in cost.estimates():
+        amount = f"{figure.value:.4g} {figure.unit}".rstrip()
+        narrate(f"{noun}: {amount} ({figure.source})")
 
 
 @app.command()
@@ -262,6 +269,23 @@ def rename(
         print_json(session.model_dump(mode="json"))
     else:
         print_line(f"{session.id}  {session.title}")
+
+
+def _with_costs(rows: Sequence[ChatRow], spent: Sequence[Spent]) -> list[object]:
+    from luci_tui.chat.cost import cost_of
+    from luci_tui.host.rates import load_rates
+
+    rates_of = load_rates()
+    by_chat: dict[str, list[Spent]] = {}
+    for one in spent:
+        by_chat.setdefault(one.chat_id, []).append(one)
+    return [
+        {
+            **row.model_dump(mode="json"),
+            "cost": cost_of(by_chat.get(row.session.id, []), rates_of).model_dump(mode="json"),
+        }
+        for row in rows
+    ]
 
 
 def _engine(ctx: typer.Context) -> EngineKind:

@@ -121,16 +121,27 @@ def tell_about(done: TurnDone) -> None:
     if context.note and sys.stderr.isatty():
         narrate(f"luci: {context.note}")
     if sys.stderr.isatty():
-        narrate(truth_line(done))
+        narrate(truth_line(done, _cost(done)))
 
 
-def truth_line(done: TurnDone) -> str:
-    """Say in one line what an answer cost."""
+def _cost(done: TurnDone) -> str:
+    """Say what an answer is estimated to have cost; "" = nothing is known."""
+    from luci_tui.chat.cost import cost_of, cost_words, spent_by
+    from luci_tui.host.rates import load_rates
+
+    spent = spent_by(done.model, done.usage, done.timings)
+    return cost_words(cost_of([spent], load_rates()))
+
+
+def truth_line(done: TurnDone, cost: str = "") -> str:
+    """Say in one line what an answer cost; `cost` is the estimate of it in words."""
     usage, timings = done.usage, done.timings
     parts = [done.model, f"context {usage.prompt_tokens + usage.completion_tokens}/{usage.n_ctx}"]
     if usage.completion_tokens > 1 and timings.decode_ms > 0:
         parts.append(format_rate((usage.completion_tokens - 1) / timings.decode_ms * 1000))
     parts.append(f"TTFT {timings.ttft_ms:.0f} ms")
+    if cost:
+        parts.append(cost)
     return " · ".join(parts)
 
 

@@ -53,10 +53,16 @@ async def _models() -> Models | None:
 
 
 def _words(one: ModelStatus) -> str:
-    parts = [one.state, format_bytes(one.memory_bytes)]
+    parts = [one.state]
+    if one.needed_bytes:
+        parts.append(f"needs {format_bytes(one.needed_bytes)}")
+    if one.pids or not one.needed_bytes:
+        parts.append(f"{format_bytes(one.memory_bytes)} in RAM")
     if one.n_workers > 1:
         parts.append(f"{one.n_workers} workers")
-    if one.n_leases:
+    if one.is_own:
+        parts.append("held by one client alone")
+    elif one.n_leases:
         parts.append(f"in use by {one.n_leases}")
     elif one.idle_s is not None:
         parts.append(f"unused for {format_duration(one.idle_s)}")

@@ -6,13 +6,17 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from luci_tui.cli.output import Progress
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
-from luci_tui.errors import ConfigError, ModelLoadError
+from luci_tui.errors import ConfigError, LuciError, ModelLoadError
 from luci_tui.host.wiring import EngineKind, build_engine
+
+if TYPE_CHECKING:
+    from luci_tui.host.client import HostClient
 
 T = TypeVar("T")
 
@@ -28,18 +32,68 @@ async def loaded_model(
 ) -> AsyncGenerator[tuple[EngineClient, frames.ModelInfo]]:
     """Load a model, with progress on a terminal, and close its engine at the end.
 
+    A host that runs loads it, so that one place knows what is in memory and makes room for it;
+    without a host it is loaded by this process alone.
+
     Raises:
         EngineError: the engine is not there, or the model cannot be loaded.
     """
-    engine = build_engine(kind)
-    try:
-        yield engine, await _load(engine, spec)
-    finally:
-        await engine.close()
-
-
-async def _load(engine: EngineClient, spec: frames.LoadSpec) -> frames.ModelInfo:
     progress = Progress()
+    async with _engine(kind, progress) as engine:
+        try:
+            yield engine, await _load(engine, _with_whole_paths(spec), progress)
+        finally:
+            await engine.close()
+
+
+@asynccontextmanager
+async def _engine(kind: EngineKind, progress: Progress) -> AsyncGenerator[EngineClient]:
+    client = await _usable_host(kind)
+    if client is None:
+        yield build_engine(kind)
+        return
+    from luci_tui.host.host_engine import HostEngine
+
+    try:
+        yield HostEngine(client, on_notice=lambda notice: progress.show(notice.text))
+    finally:
+        await client.close()
+
+
+async def _usable_host(kind: EngineKind) -> HostClient | None:
+    """Give a client of a host that runs and would load models as this process does."""
+    if kind is EngineKind.ECHO:
+        return None  # it takes no memory that somebody would have to know about
+    from luci_tui.host.lifecycle import find_host
+    from luci_tui.version import HOST_PROTOCOL
+
+    try:
+        found = await find_host()
+    except LuciError:
+        return None  # a host that is silent, or not to be trusted, is no reason not to answer
+    if found is None:
+        return None
+    hello = found.hello
+    if hello.protocol == HOST_PROTOCOL and hello.engine == kind.value and not hello.is_leaving:
+        return found.client
+    await found.client.close()
+    return None
+
+
+def _with_whole_paths(spec: frames.LoadSpec) -> frames.LoadSpec:
+    """Make the paths of a load absolute: the host runs in another folder."""
+
+    def whole(path: str) -> str:
+        return str(Path(path).absolute()) if path else ""
+
+    loras = tuple(one.model_copy(update={"path": whole(one.path)}) for one in spec.loras)
+    paths = {"model_path": whole(spec.model_path), "loras": loras}
+    return spec.model_copy(update=paths | {"draft_model_path": whole(spec.draft_model_path)})
+
+
+async def _load(
+    engine: EngineClient, spec: frames.LoadSpec, progress: Progress
+) -> frames.ModelInfo:
     try:
         async with aclosing(engine.load(spec)) as events:
             async for event in events:

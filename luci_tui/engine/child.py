@@ -43,8 +43,8 @@ class WorkerOptions:
     minutes on a slow CPU."""
     grace_s: float = 3.0
     """Time to leave when asked to; then SIGTERM, and after as long again SIGKILL."""
-    accelerator_bytes: int = 0
-    """Free memory of GPUs that a model may be put into, for the check before a load."""
+    checks_memory: bool = True
+    """False = whoever asks for a load has found room for it already."""
 
 
 class Child(asyncio.SubprocessProtocol):

@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Final
 
 from luci_tui.engine import job_frames, loop
@@ -63,10 +64,14 @@ def run_job(spec: job_frames.JobSpec, report: Report) -> job_frames.JobResult:
             # llama.cpp reads the header itself here, and may abort on a bad one.
             require_valid_model(spec.load)
             return job_frames.MemoryPlanned(memory=plan_memory(spec.load))
-        case job_frames.RepackingSpec():
-            from luci_tui.engine.native import repacking
+        case job_frames.CoreFactsSpec():
+            from luci_tui.engine import native
 
-            return job_frames.RepackingFound(repacking=repacking())
+            return job_frames.CoreFacts(
+                accelerator=native.system_info().accelerator,
+                devices=tuple(job_frames.Device(**asdict(one)) for one in native.devices()),
+                repacking=native.repacking(),
+            )
         case job_frames.QuantizeSpec():
             from luci_tui.engine.native_quantize import quantize
 

@@ -56,10 +56,10 @@ class PlanMemorySpec(_Data):
     load: LoadSpec
 
 
-class RepackingSpec(_Data):
-    """Ask which weights this build rearranges on this machine; see `luci_tui.gguf.weights`."""
+class CoreFactsSpec(_Data):
+    """Ask what this build of the core computes on, and what it does with weights."""
 
-    kind: Literal["repacking"] = "repacking"
+    kind: Literal["core_facts"] = "core_facts"
 
 
 class QuantizeOutput(_Data):
@@ -125,7 +125,7 @@ JobSpec = Annotated[
     | TensorStatsSpec
     | CompareSpec
     | PlanMemorySpec
-    | RepackingSpec
+    | CoreFactsSpec
     | QuantizeSpec
     | ImatrixSpec,
     Field(discriminator="kind"),
@@ -214,11 +214,33 @@ class MemoryPlanned(_Data):
     memory: MemoryUse
 
 
-class RepackingFound(_Data):
-    """What the build rearranges."""
+class Device(_Data):
+    """One thing that the build can compute on, at this moment; see `native.DeviceInfo`."""
 
-    kind: Literal["repacking_found"] = "repacking_found"
-    repacking: Repacking
+    name: str
+    description: str
+    kind: str
+    """cpu, gpu, igpu or accel."""
+    total_bytes: int
+    free_bytes: int
+
+
+class CoreFacts(_Data):
+    """What the build computes on, and what it does with weights."""
+
+    kind: Literal["core_facts_found"] = "core_facts_found"
+    accelerator: str = "cpu"
+    """cpu, cuda, metal, vulkan or hip."""
+    devices: tuple[Device, ...] = ()
+    repacking: Repacking = ()
+    """Which weights it rearranges on this machine; see `luci_tui.gguf.weights`."""
+
+    @property
+    def free_vram_bytes(self) -> tuple[int, ...]:
+        """Free bytes of each GPU that has memory of its own; Metal's and an igpu's is the RAM."""
+        if self.accelerator == "metal":
+            return ()
+        return tuple(max(0, one.free_bytes) for one in self.devices if one.kind == "gpu")
 
 
 class FallbackTensor(_Data):
@@ -292,7 +314,7 @@ JobResult = (
     | TensorStatsResult
     | CompareResult
     | MemoryPlanned
-    | RepackingFound
+    | CoreFacts
     | QuantizeResult
     | ImatrixResult
 )
@@ -302,7 +324,7 @@ JobEvent = Annotated[
     | TensorStatsResult
     | CompareResult
     | MemoryPlanned
-    | RepackingFound
+    | CoreFacts
     | QuantizeResult
     | ImatrixResult
     | JobFailed,

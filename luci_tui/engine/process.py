@@ -7,22 +7,18 @@ that crashed is replaced the same way.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import socket
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from pathlib import Path
 
 import psutil
 
 from luci_tui.engine import frames, memory
-from luci_tui.engine.child import START_S, Child, WorkerOptions
-from luci_tui.engine.job_frames import RepackingFound, RepackingSpec
-from luci_tui.engine.job_process import run_job
-from luci_tui.errors import EngineError, GgufError, ModelLoadError, RequestError, WorkerLostError
+from luci_tui.engine.child import Child, WorkerOptions
+from luci_tui.engine.core_facts import ask_core
+from luci_tui.errors import GgufError, ModelLoadError, RequestError, WorkerLostError
 from luci_tui.gguf.header import GgufHeader, read_header
-from luci_tui.gguf.weights import Repacking
 
 __all__ = ["WorkerEngine", "WorkerOptions"]
 
@@ -164,22 +160,17 @@ class WorkerEngine:
             # What they can take is for the worker to ask them.
             await asyncio.to_thread(_check_rpc_servers, spec.rpc_servers)
             return
+        if not self._options.checks_memory:
+            return
         if await asyncio.to_thread(memory.fits_surely, available, spec, header):
             return
-        # Now it counts which weights the build would copy; asking costs the start of a process.
-        repacking = await self._repacking()
+        # Now it counts which weights the build would copy and whether it has a GPU; asking costs
+        # the start of a process.
+        facts = await ask_core(self._log_path)
+        repacking = facts.repacking if facts else ()
+        vram_bytes = sum(facts.free_vram_bytes) if facts else 0
         needed = await asyncio.to_thread(memory.estimate, header, spec, repacking)
-        memory.check_fits(needed, available, spec, header)
-
-    async def _repacking(self) -> Repacking:
-        """Ask a job process what this build rearranges; nothing where it cannot say."""
-        with contextlib.suppress(EngineError, TimeoutError):
-            async with asyncio.timeout(START_S):
-                async with aclosing(run_job(RepackingSpec(), self._log_path)) as events:
-                    async for event in events:
-                        if isinstance(event, RepackingFound):
-                            return event.repacking
-        return ()
+        memory.check_fits(needed, available + vram_bytes, spec, header)
 
     def _look(self, spec: frames.LoadSpec) -> tuple[GgufHeader, int]:
         """Read the model's header, and what memory there is. Blocks: runs in a thread."""
@@ -197,8 +188,7 @@ class WorkerEngine:
                 f"{path} cannot be read ({error.strerror}). Check its permissions and the disk.",
                 code="unreadable_file",
             ) from error
-        available = memory.available_bytes() + self._replaced_bytes()
-        return header, available + self._options.accelerator_bytes
+        return header, memory.available_bytes() + self._replaced_bytes()
 
     def _replaced_bytes(self) -> int:
         """Give the bytes that become free when the present worker leaves."""

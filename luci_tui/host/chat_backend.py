@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from luci_tui.chat.cost import Spent
     from luci_tui.chat.records import (
         ChatRow,
         ChatSession,
@@ -58,6 +59,10 @@ class ChatShelf(Protocol):
 
     async def messages(self, chat_id: str) -> tuple[Message, ...]:
         """Give every message of every branch, summaries included."""
+        ...
+
+    async def spent(self, chat_ids: Sequence[str]) -> tuple[Spent, ...]:
+        """Sum up what the answers in some chats took, by chat and model."""
         ...
 
     async def search(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import TypeVar, cast
 from urllib.parse import quote
 
 from pydantic import BaseModel, JsonValue
 
+from luci_tui.chat.cost import Spent
 from luci_tui.chat.records import (
     ChatRow,
     ChatSession,
@@ -24,6 +25,8 @@ from luci_tui.host.api import messages
 from luci_tui.host.client import HostClient
 
 M = TypeVar("M", bound=BaseModel)
+
+IDS_PER_REQUEST = 200
 
 END_S = 5.0
 """How long the host may take to end a turn."""
@@ -64,6 +67,15 @@ class HostChats:
     async def messages(self, chat_id: str) -> tuple[Message, ...]:
         """Give every message of every branch, summaries included."""
         return await self._items(f"{_path(chat_id)}/messages", Message)
+
+    async def spent(self, chat_ids: Sequence[str]) -> tuple[Spent, ...]:
+        """Sum up what the answers in some chats took, by chat and model."""
+        found: list[Spent] = []
+        # A list of thousands of chats is asked for in addresses of a length that servers take.
+        for start in range(0, len(chat_ids), IDS_PER_REQUEST):
+            ids = ",".join(quote(one, safe="") for one in chat_ids[start : start + IDS_PER_REQUEST])
+            found += await self._items(f"/luci/chats/spent?ids={ids}", Spent)
+        return tuple(found)
 
     async def search(
         self, query: str, *, limit: int, newest: bool = False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
 from pydantic import ValidationError
 
+from luci_tui.chat.cost import Spent
 from luci_tui.chat.markdown import export_markdown
 from luci_tui.chat.records import (
     ChatRow,
@@ -120,6 +121,11 @@ class ChatDesk:
     async def messages(self, chat_id: str) -> tuple[Message, ...]:
         """Give every message of every branch, summaries included."""
         return await self.service.store.run(ChatStore.messages, await self._id(chat_id))
+
+    async def spent(self, chat_ids: Sequence[str]) -> tuple[Spent, ...]:
+        """Sum up what the answers in some chats took, by chat and model."""
+        found = tuple([await self._id(chat_id) for chat_id in chat_ids])
+        return await self.service.store.run(ChatStore.spent, found)
 
     async def search(
         self, query: str, *, limit: int, newest: bool = False

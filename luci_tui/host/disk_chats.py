@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
+from luci_tui.chat.cost import Spent
 from luci_tui.chat.journal import Journal
 from luci_tui.chat.records import (
     ChatRow,
@@ -66,6 +67,10 @@ class DiskChats:
     async def messages(self, chat_id: str) -> tuple[Message, ...]:
         """Give every message of every branch, summaries included."""
         return await (await self._open()).messages(chat_id)
+
+    async def spent(self, chat_ids: Sequence[str]) -> tuple[Spent, ...]:
+        """Sum up what the answers in some chats took, by chat and model."""
+        return await (await self._open()).spent(chat_ids)
 
     async def search(
         self, query: str, *, limit: int, newest: bool = False

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from luci_tui.engine import frames
@@ -57,6 +58,12 @@ class ModelSource(Protocol):
         """Make a model ready and hold it; raises LuciError where that cannot be."""
         ...
 
+    def lease_own(
+        self, spec: frames.LoadSpec, on_notice: OnNotice
+    ) -> AbstractAsyncContextManager[Lease]:
+        """Make a model ready for one client alone and hold it; raises as `lease` does."""
+        ...
+
     async def load(self, name: str, on_notice: OnNotice) -> str:
         """Make a model ready and hold it no longer; returns the name that really serves."""
         ...
@@ -83,8 +90,6 @@ class _Held:
     """An engine that one client holds."""
 
     engine: EngineClient
-    is_own: bool
-    """It was made for this client; nobody else uses it."""
     running: set[int] = field(default_factory=set[int])
     """Requests that have given an event."""
     closed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -94,13 +99,11 @@ class Engines:
     """Opens, uses and closes engines for clients.
 
     Args:
-        models: Models by name.
-        new_engine: Makes an engine without a model, for a client that brings its own LoadSpec.
+        models: Models by name, or for one client alone.
     """
 
-    def __init__(self, models: ModelSource, new_engine: Callable[[], EngineClient]) -> None:
+    def __init__(self, models: ModelSource) -> None:
         self._models = models
-        self._new_engine = new_engine
         self._held: dict[str, _Held] = {}
         self._n_calls = 0
         self._is_quiet = asyncio.Event()
@@ -123,48 +126,24 @@ class Engines:
             msg = f"{MAX_OPEN} engines are open, which is the most. Close one first."
             raise HostError(msg, code="busy")
         if wanted.spec is not None:
-            steps = self._open_own(wanted.spec)
+            steps = leased(partial(self._models.lease_own, wanted.spec), wanted.spec.model_path)
         else:
-            steps = self._open_shared(wanted.model)
+            steps = leased(partial(self._models.lease, wanted.model), wanted.model)
         async with aclosing(steps):
             async for step in steps:
-                yield step
-
-    async def _open_own(
-        self, spec: frames.LoadSpec
-    ) -> AsyncGenerator[frames.LoadProgress | EngineOpened]:
-        engine = self._new_engine()
-        try:
-            async with aclosing(engine.load(spec)) as events:
-                async for event in events:
-                    if isinstance(event, frames.LoadProgress):
-                        yield event
-                        continue
-                    held = _Held(engine, is_own=True)
-                    async with aclosing(self._hold(held, spec.model_path, event.info)) as opened:
-                        async for one in opened:
-                            yield one
-        finally:
-            await engine.close()
-
-    async def _open_shared(self, name: str) -> AsyncGenerator[Notice | EngineOpened]:
-        async with aclosing(leased(self._models, name)) as steps:
-            async for step in steps:
                 if isinstance(step, Notice):
-                    yield step
+                    yield _as_progress(step) if wanted.spec is not None else step
                     continue
-                held = _Held(step.engine, is_own=False)
-                async with aclosing(self._hold(held, step.name, step.info)) as opened:
+                async with aclosing(self._hold(step)) as opened:
                     async for one in opened:
                         yield one
 
-    async def _hold(
-        self, held: _Held, name: str, info: frames.ModelInfo
-    ) -> AsyncGenerator[EngineOpened]:
+    async def _hold(self, lease: Lease) -> AsyncGenerator[EngineOpened]:
         engine_id = secrets.token_hex(8)
+        held = _Held(lease.engine)
         self._held[engine_id] = held
         try:
-            yield EngineOpened(engine_id=engine_id, model=name, info=info)
+            yield EngineOpened(engine_id=engine_id, model=lease.name, info=lease.info)
             await held.closed.wait()
         finally:
             del self._held[engine_id]
@@ -232,9 +211,10 @@ class Engines:
             if call.engine_id:
                 yield self._find(call.engine_id)
                 return
-            async with aclosing(leased(self._models, call.model)) as steps:
+            steps = leased(partial(self._models.lease, call.model), call.model)
+            async with aclosing(steps):
                 async for step in steps:
-                    yield step if isinstance(step, Notice) else _Held(step.engine, is_own=False)
+                    yield step if isinstance(step, Notice) else _Held(step.engine)
         finally:
             self._n_calls -= 1
             if not self._n_calls:
@@ -249,18 +229,30 @@ class Engines:
 
     async def _cancel(self, held: _Held) -> None:
         """End the requests of one client; those of others on the same engine go on."""
-        if held.is_own:
-            await held.engine.close()
-            return
         for request_id in tuple(held.running):
             with suppress(EngineError):  # a worker that is gone has ended them already
                 await held.engine.ask(frames.Cancel(request_id=request_id))
 
 
-async def leased(models: ModelSource, name: str) -> AsyncGenerator[Notice | Lease]:
+def _as_progress(notice: Notice) -> Notice | frames.LoadProgress:
+    """Tell a client that loads an engine of its own what an engine would tell it."""
+    if notice.fraction is None:
+        return notice
+    return frames.LoadProgress(request_id=0, fraction=notice.fraction)
+
+
+OpenLease = Callable[[OnNotice], AbstractAsyncContextManager[Lease]]
+"""Makes a model ready and tells what happens meanwhile."""
+
+
+async def leased(open_lease: OpenLease, name: str) -> AsyncGenerator[Notice | Lease]:
     """Give notices while a model is made ready, then the lease, held until this is closed.
 
     A task of its own enters and leaves the lease, so that one task does both.
+
+    Args:
+        open_lease: Gives the lease.
+        name: What the model is called in logs and errors.
 
     Raises:
         LuciError: the model cannot be made ready.
@@ -276,7 +268,7 @@ async def leased(models: ModelSource, name: str) -> AsyncGenerator[Notice | Leas
 
     async def hold() -> None:
         try:
-            async with models.lease(name, note) as lease:
+            async with open_lease(note) as lease:
                 ready.append(lease)
                 changed.set()
                 await released.wait()

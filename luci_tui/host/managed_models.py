@@ -40,6 +40,14 @@ class ManagedModels:
         async with self._manager.lease(name, _teller(on_notice)) as lease:
             yield NamedLease(lease.entry.name, lease.info, lease.engine)
 
+    @asynccontextmanager
+    async def lease_own(
+        self, spec: frames.LoadSpec, on_notice: OnNotice
+    ) -> AsyncGenerator[NamedLease]:
+        """Make a model ready for one client alone, and hold it."""
+        async with self._manager.lease_own(spec, _teller(on_notice)) as lease:
+            yield NamedLease(lease.entry.name, lease.info, lease.engine)
+
     async def load(self, name: str, on_notice: OnNotice) -> str:
         """Make a model ready; it stays for its time to live."""
         await self._manager.load(name, _teller(on_notice))
@@ -121,7 +129,9 @@ def _status(one: ResidentStatus) -> ModelStatus:
         state=state,
         n_leases=one.n_leases,
         memory_bytes=one.measured_bytes or one.estimated_bytes,
+        needed_bytes=one.estimated_bytes,
         pinned=one.pinned,
+        is_own=one.is_own,
         idle_s=None if one.n_leases else one.idle_s,
         unloads_in_s=one.ttl_left_s,
         detail=detail,

@@ -51,6 +51,8 @@ class HostState:
     """None = a host for engines and jobs alone."""
     idle_exit_s: float
     """0 = never."""
+    engine: str = ""
+    """Kind of its engines, see wiring.EngineKind; empty = another one."""
     notices: list[str] = field(default_factory=list[str])
     """Sentences for a person, such as a database that was set aside."""
     started_at: float = field(default_factory=time.time)
@@ -89,6 +91,7 @@ class HostState:
             protocol=HOST_PROTOCOL,
             pid=os.getpid(),
             started_at=self.started_at,
+            engine=self.engine,
             is_idle=not busy,
             is_leaving=self.is_leaving,
             busy=busy,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from luci_tui.host.process import Options
     from luci_tui.host.run_files import RunFiles
     from luci_tui.host.state import HostState
+    from luci_tui.manager.machine import Machine
     from luci_tui.manager.startup import MakeEngine
 
 BUILTIN = "builtin"
@@ -221,9 +222,9 @@ async def build_host(
         registry,
         _engine_maker(kind, new_engine),
         ManagerOptions(default_ttl_s=settings.host.model_ttl_s),
+        machine=_machine(kind, new_engine),
     )
     models = ManagedModels(manager, registry)
-    make = new_engine or partial(build_engine, kind)
     events = EventLog(MAX_HOST_EVENTS)
     activity = Activity()
     notices: list[str] = []
@@ -243,10 +244,11 @@ async def build_host(
         ),
         turns=Turns(),
         models=models,
-        engines=Engines(models, make),
+        engines=Engines(models),
         serve=Serve(lambda: ServedModels(manager, registry)),
         chats=chats or Chats(shelf=on_disk, talk=on_disk, transfer=on_disk),
         idle_exit_s=settings.host.idle_exit_s if asked_s is None else asked_s,
+        engine=kind.value if new_engine is None else "",
         notices=notices,
     )
 
@@ -258,6 +260,16 @@ def _engine_maker(kind: EngineKind, new_engine: Callable[[], EngineClient] | Non
     if new_engine is not None:
         make = new_engine
         return lambda _entry, _index: make()
+    from luci_tui.engine.process import WorkerOptions
     from luci_tui.manager.engines import engine_maker
 
-    return engine_maker(paths.logs_folder())
+    return engine_maker(paths.logs_folder(), WorkerOptions(checks_memory=False))
+
+
+def _machine(kind: EngineKind, new_engine: Callable[[], EngineClient] | None) -> Machine:
+    """Return where the model manager knows about memory from."""
+    from luci_tui.manager.machine import CoreMachine, EchoMachine
+
+    if kind is EngineKind.ECHO or new_engine is not None:
+        return EchoMachine()
+    return CoreMachine(paths.logs_folder() / "jobs.log")

@@ -1,6 +1,7 @@
 """BalancedEngine: several servers with the same model behind one EngineClient.
 
-Each request goes to the server with the fewest of ours. One that fails is left alone for a while,
+Each request goes to the server with the fewest of ours for what it takes at a time, and waits while
+all have as many as they take. One that fails is left alone for a while,
 longer each time, and is asked whether it is there before it gets a request again. A request moves
 on to another server only as long as nothing of its answer has arrived.
 """
@@ -19,6 +20,8 @@ from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
 from luci_tui.errors import EndpointBusyError, EngineError, ModelLoadError, RequestError
 from luci_tui.manager.clock import Clock, SystemClock
+from luci_tui.manager.entries import Endpoint
+from luci_tui.manager.places import Places
 
 FIRST_PAUSE_S = 1.0
 MAX_PAUSE_S = 60.0
@@ -30,6 +33,11 @@ logger = logging.getLogger(__name__)
 
 class CheckedEngine(EngineClient, Protocol):
     """An engine that can tell whether its server is there."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the server is, and how many requests it gets at a time."""
+        ...
 
     async def check(self) -> None:
         """Raise EngineError if it is not."""
@@ -47,6 +55,11 @@ class _Server:
     error: EngineError | None = None
     """Why it is left alone; None = it is well."""
 
+    @property
+    def load(self) -> float:
+        """Requests that it has, as a share of what it takes at a time."""
+        return self.n_running / self.engine.endpoint.max_parallel
+
 
 class BalancedEngine:
     """See `EngineClient` for the contract. Belongs to one event loop."""
@@ -60,6 +73,14 @@ class BalancedEngine:
         """
         self._servers = [_Server(engine, index) for index, engine in enumerate(engines)]
         self._clock = clock or SystemClock()
+        endpoints = [engine.endpoint for engine in engines]
+        self._n_places = sum(endpoint.max_parallel for endpoint in endpoints)
+        self._places = Places(
+            ", ".join(endpoint.base_url for endpoint in endpoints),
+            self._n_places,
+            max(endpoint.idle_s for endpoint in endpoints),
+            self._clock,
+        )
         self._spec: frames.LoadSpec | None = None
         self._request_ids = itertools.count(1)
         self._running: dict[int, tuple[_Server, int]] = {}
@@ -79,10 +100,16 @@ class BalancedEngine:
             words = " ".join(server.error.message for server in self._servers if server.error)
             raise ModelLoadError(words, code=first.code)
         self._spec = spec
-        yield loaded
+        info = loaded.info.model_copy(update={"n_slots": self._n_places})
+        yield loaded.model_copy(update={"info": info})
 
     async def generate(self, request: frames.Generate) -> AsyncGenerator[frames.GenerateEvent]:
         """Stream one answer; see `EngineClient.generate`."""
+        async with self._places.one(), aclosing(self._generate(request)) as events:
+            async for event in events:
+                yield event
+
+    async def _generate(self, request: frames.Generate) -> AsyncGenerator[frames.GenerateEvent]:
         tried: set[int] = set()
         request_id = next(self._request_ids)
         while True:
@@ -114,6 +141,10 @@ class BalancedEngine:
                 server, inner_id = self._running[command.request_id]
                 await server.engine.ask(frames.Cancel(request_id=inner_id))
             return frames.Acknowledged(request_id=command.request_id)
+        async with self._places.one():
+            return await self._ask(command)
+
+    async def _ask(self, command: frames.Command) -> frames.Event:
         tried: set[int] = set()
         while True:
             server = await self._choose(tried)
@@ -158,7 +189,7 @@ class BalancedEngine:
             )
         now_s = self._clock.now()
         left = [one for one in self._servers if one.index not in tried]
-        for server in sorted(left, key=lambda one: (one.n_running, one.index)):
+        for server in sorted(left, key=lambda one: (one.load, one.index)):
             if server.error is None:
                 return server
             if server.retry_at_s <= now_s and await self._is_well_again(server):

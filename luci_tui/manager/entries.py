@@ -26,7 +26,7 @@ BUILTIN = "builtin"
 _MAX_NAME = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ENDPOINT_LOAD_FIELDS = frozenset({"n_ctx", "n_slots", "embedding"})
+_ENDPOINT_LOAD_FIELDS = frozenset({"n_ctx", "embedding"})
 """What luci has to know about a model that another program loads."""
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_NAME)]
@@ -62,6 +62,9 @@ class Endpoint(_Settings):
     """Longest time until the server accepts a connection."""
     idle_s: float = Field(default=300.0, gt=0, le=7200)
     """Longest silence in an answer, the time before its first token included."""
+
+    max_parallel: int = Field(default=8, ge=1, le=256)
+    """Most of luci's requests that it gets at the same time; the others wait in order."""
 
     @field_validator("base_url")
     @classmethod
@@ -134,6 +137,12 @@ class ModelEntry(_Settings):
     sampling: SamplingParams = SamplingParams()
     system: str = ""
     """System message of every chat with it; empty = none."""
+    price_per_million_prompt_tokens: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """This and the next: what the servers of `endpoints` take, for the estimate of a chat's cost in
+    the currency of config.toml; None = no estimate."""
+    price_per_million_completion_tokens: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False
+    )
     answers_with_command: bool = False
     """The answer is one bare shell command: no Markdown, no memory of earlier turns."""
 
@@ -178,6 +187,19 @@ class ModelEntry(_Settings):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _check_prices(self) -> ModelEntry:
+        prices = (self.price_per_million_prompt_tokens, self.price_per_million_completion_tokens)
+        if prices == (None, None):
+            return self
+        if not self.endpoints:
+            msg = "has prices of tokens, which only a model with endpoints can have"
+            raise ValueError(msg)
+        if None in prices:
+            msg = "has one price of tokens; name that of prompt and of completion tokens"
+            raise ValueError(msg)
+        return self
+
     @property
     def is_remote(self) -> bool:
         """True = other programs hold the model; it takes no memory here."""
@@ -192,6 +214,16 @@ class ModelEntry(_Settings):
     def loads_like(self, other: ModelEntry) -> bool:
         """Tell whether what is loaded for one of the two serves the other as well."""
         return self.endpoints == other.endpoints and self.load_spec() == other.load_spec()
+
+
+def own_entry(spec: LoadSpec, name: str) -> ModelEntry:
+    """Make the entry of a model that one holder loads for itself, with options of its own.
+
+    Raises:
+        ValidationError: the path is none.
+    """
+    load = LoadOptions.model_validate({**spec.model_dump(), "model_path": "", "rpc_servers": ()})
+    return ModelEntry(name=name, path=spec.model_path, rpc=spec.rpc_servers, load=load)
 
 
 def entry_for_file(path: Path, name: str) -> ModelEntry:

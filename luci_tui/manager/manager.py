@@ -9,19 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+import re
+from collections.abc import AsyncGenerator, Container, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
 from typing import Protocol
+
+from pydantic import ValidationError
 
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
 from luci_tui.errors import CatalogError, EngineError, ModelLoadError, WorkerLostError
 from luci_tui.manager import residency
 from luci_tui.manager.clock import Clock, SystemClock
-from luci_tui.manager.entries import ModelEntry
+from luci_tui.manager.entries import ModelEntry, own_entry
 from luci_tui.manager.health import Health, RestartPolicy
-from luci_tui.manager.pool import FreeMemory, Pool, free_ram
+from luci_tui.manager.machine import Machine, RamMachine
+from luci_tui.manager.pool import Pool
 from luci_tui.manager.progress import FellBack, OnProgress, Waiting, ignore
 from luci_tui.manager.resident import LeasedEngine, Resident, ResidentState
 from luci_tui.manager.startup import MakeEngine, Patience, Startup
@@ -33,6 +39,9 @@ _ON_PURPOSE = frozenset({"closing", "cancelled"})
 """Codes of loads that somebody ended, for which no fallback is tried."""
 _MAX_REMEMBERED = 256
 """Models beyond that are forgotten once nothing of them is loaded."""
+
+_MAX_OWN_NAME = 100
+"""Characters of a file's name in the name of an engine that somebody has alone."""
 
 GROW_PAUSE_S = 30.0
 """After one more worker could not be had, it is not tried again for so long."""
@@ -54,8 +63,6 @@ class ManagerOptions:
     """For entries without one; negative = never."""
     patience: Patience = field(default_factory=Patience)
     restarts: RestartPolicy = field(default_factory=RestartPolicy)
-    has_gpu: bool = False
-    """True = `free_memory` counts GPU memory, and models are put there as they say."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,8 @@ class _Model:
     entry: ModelEntry
     health: Health
     grow_after_s: float = field(default=float("-inf"))
+    is_own: bool = False
+    """True = one holder has it for itself."""
 
 
 class ModelManager:
@@ -86,7 +95,7 @@ class ModelManager:
         options: ManagerOptions | None = None,
         *,
         clock: Clock | None = None,
-        free_memory: FreeMemory = free_ram,
+        machine: Machine | None = None,
     ) -> None:
         """Hold nothing yet.
 
@@ -95,19 +104,16 @@ class ModelManager:
             make_engine: Makes an engine without a model in it.
             options: What a person has set.
             clock: Where time comes from; None = this machine.
-            free_memory: What this machine has free.
+            machine: What is free, and what loads take; None = RAM alone.
         """
         self._models_by_name: dict[str, _Model] = {}
         self._source = models
         self._options = options or ManagerOptions()
         self._clock = clock or SystemClock()
-        self._pool = Pool(free_memory, self._options.default_ttl_s)
+        machine = machine or RamMachine()
+        self._pool = Pool(machine, self._options.default_ttl_s)
         self._startup = Startup(
-            self._pool,
-            make_engine,
-            self._clock,
-            self._options.patience,
-            has_gpu=self._options.has_gpu,
+            self._pool, make_engine, self._clock, self._options.patience, machine
         )
         self._ttl_task: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -128,17 +134,35 @@ class ModelManager:
             EngineError: code "closing" = the manager is closed.
         """
         model, resident = await self._acquire_or_fall_back(name, on_progress)
-        if resident.info is None or resident.engine is None:
-            msg = f"{resident.key} was leased before it was loaded"
-            raise RuntimeError(msg)
-        engine = LeasedEngine(
-            resident, resident.engine, lambda error: self._note_lost(model, resident, error)
-        )
+        with self._leased(model, resident) as lease:
+            yield lease
+
+    @asynccontextmanager
+    async def lease_own(
+        self, spec: frames.LoadSpec, on_progress: OnProgress = ignore
+    ) -> AsyncGenerator[Lease]:
+        """Load a model for one holder alone, under the rules for all, until the block is left.
+
+        It has a name of its own in `snapshot`, no fallback, and is not loaded a second time when
+        its worker is lost.
+
+        Raises:
+            EngineError: as `lease` does.
+        """
+        entry = _own_entry(spec, self._models_by_name)
+        model = self._model(entry)
+        model.is_own = True
         try:
-            yield Lease(model.entry, resident.info, engine)
+            self._check_open()
+            resident = self._begin(model)
+            await self._join(resident, on_progress)
+            try:
+                with self._leased(model, resident) as lease:
+                    yield lease
+            finally:
+                await asyncio.wait([self._pool.end(resident)])
         finally:
-            engine.end()
-            self._release(resident)
+            del self._models_by_name[entry.name]
 
     async def load(self, name: str, on_progress: OnProgress = ignore) -> None:
         """Bring a model into memory, itself and no fallback; raises as `lease` does."""
@@ -167,8 +191,7 @@ class ModelManager:
                 "Wait until its answers are complete, or unload it by force.",
                 code="model_busy",
             )
-        going = [one for one in residents if one.state is not ResidentState.UNLOADING]
-        tasks = [self._pool.end(one) for one in going]
+        tasks = [self._pool.end(one) for one in residents]
         if tasks:
             await asyncio.wait(tasks)
 
@@ -181,7 +204,8 @@ class ModelManager:
             residents = [one for one in self._pool.all() if one.entry.name == name]
             if residents or model.health.last_error is not None:
                 default_ttl_s = self._options.default_ttl_s
-                found.append(status_of(model.entry, residents, model.health, now_s, default_ttl_s))
+                one = status_of(model.entry, residents, model.health, now_s, default_ttl_s)
+                found.append(one.model_copy(update={"is_own": model.is_own}))
         return tuple(found)
 
     async def close(self, drain_s: float = 10.0) -> None:
@@ -204,6 +228,21 @@ class ModelManager:
             if left_s <= 0 or not await self._pool.changed.wait(self._clock, left_s):
                 break
         await self._pool.end_all()
+
+    @contextmanager
+    def _leased(self, model: _Model, resident: Resident) -> Generator[Lease]:
+        """Make a lease of a resident that counts it already, and count it no longer at the end."""
+        if resident.info is None or resident.engine is None:
+            msg = f"{resident.key} was leased before it was loaded"
+            raise RuntimeError(msg)
+        engine = LeasedEngine(
+            resident, resident.engine, lambda error: self._note_lost(model, resident, error)
+        )
+        try:
+            yield Lease(model.entry, resident.info, engine)
+        finally:
+            engine.end()
+            self._release(resident)
 
     # From a name to a resident.
 
@@ -425,6 +464,20 @@ class ModelManager:
             await self._pool.changed.wait(
                 self._clock, None if due_s is None else max(0.0, due_s - now_s)
             )
+
+
+def _own_entry(spec: frames.LoadSpec, taken: Container[str]) -> ModelEntry:
+    """Make an entry for one holder, named after its file and a number that is free."""
+    file_name = re.sub(r"[^\w.+-]+", "-", Path(spec.model_path).name)[-_MAX_OWN_NAME:]
+    name = next(
+        name for number in count(1) if (name := f"{file_name or 'model'}#{number}") not in taken
+    )
+    try:
+        return own_entry(spec, name)
+    except ValidationError as error:
+        raise ModelLoadError(
+            f'"{spec.model_path}" is no path of a model. Name a GGUF file.', code="missing_file"
+        ) from error
 
 
 def _all_failed(failures: list[EngineError]) -> EngineError:

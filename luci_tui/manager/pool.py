@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 
-from luci_tui.engine import memory
 from luci_tui.errors import EngineError
 from luci_tui.manager.clock import Signal
 from luci_tui.manager.entries import ModelEntry
+from luci_tui.manager.machine import Machine
 from luci_tui.manager.residency import Occupant, Room
 from luci_tui.manager.resident import Resident, ResidentState
-
-FreeMemory = Callable[[], Room]
-"""What this machine has free now; quick, and called in the event loop."""
-
-
-def free_ram() -> Room:
-    """Measure free memory, cgroup limits included, on a machine without a GPU of its own memory."""
-    return Room(memory.available_bytes())
 
 
 class Pool:
     """Owns the residents and the tasks that load and end them. Belongs to one event loop."""
 
-    def __init__(self, free_memory: FreeMemory, default_ttl_s: float) -> None:
-        self._free_memory = free_memory
+    def __init__(self, machine: Machine, default_ttl_s: float) -> None:
+        self._machine = machine
+        self._measured_s = float("-inf")
+        """When the last measurement that is complete began."""
         self._default_ttl_s = default_ttl_s
         self._residents: list[Resident] = []
         self._tasks: set[asyncio.Task[EngineError | None]] = set()
@@ -89,8 +83,10 @@ class Pool:
         if resident.state is ResidentState.LOADING and task is not None:
             task.cancel()
             return task
-        resident.state = ResidentState.UNLOADING
-        return self.run(self._close(resident))
+        if resident.end_task is None:
+            resident.state = ResidentState.UNLOADING
+            resident.end_task = self.run(self._close(resident))
+        return resident.end_task
 
     def retire(self, resident: Resident) -> None:
         """Give one to nobody any more, and let it leave when nobody has it."""
@@ -107,11 +103,16 @@ class Pool:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    async def measure(self, now_s: float) -> None:
+        """Look at memory that takes a while to measure, for the next `available`."""
+        if await self._machine.measure():
+            self._measured_s = max(self._measured_s, now_s)
+
     def available(self) -> Room:
-        """Measure what is free and promised to nobody."""
-        room = self._free_memory()
+        """Say what is free and promised to nobody."""
+        room = self._machine.free()
         for resident in self._residents:
-            room -= resident.outstanding()
+            room -= resident.outstanding(self._measured_s)
         return room
 
     def occupants(self) -> list[Occupant]:
@@ -146,7 +147,7 @@ class Pool:
         return any(
             one.is_retired
             or one.state is ResidentState.UNLOADING
-            or (one.state is ResidentState.LOADING and one.need.room != Room())
+            or (one.state is ResidentState.LOADING and not one.promised.is_nothing)
             for one in self._residents
         )
 

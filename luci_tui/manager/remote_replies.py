@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from luci_tui.engine import frames
-from luci_tui.errors import EndpointBusyError, RequestError
+from luci_tui.errors import RequestError
 from luci_tui.manager.entries import Endpoint
+from luci_tui.manager.remote_errors import clean
 
 UNKNOWN_TOKEN = -1
 """Id of a token whose id the server does not tell."""
-MAX_QUOTE = 300
-MAX_RETRY_AFTER_S = 3600.0
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _FINISH_REASONS = {
     "stop": frames.FinishReason.STOP,
     "eos": frames.FinishReason.STOP,
@@ -24,35 +20,33 @@ _FINISH_REASONS = {
     "tool_calls": frames.FinishReason.TOOL_CALLS,
     "function_call": frames.FinishReason.TOOL_CALLS,
 }
-_BAD_REQUEST_CODES = frozenset(
-    {"context_length_exceeded", "invalid_grammar", "invalid_schema", "content_filter"}
-)
-"""Codes of a server that mean the same here."""
 
 
-class _Reply(BaseModel):
+class Reply(BaseModel):
+    """Base of what is read: fields that luci has no use for are passed over."""
+
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class _Function(_Reply):
+class _Function(Reply):
     name: str | None = None
     arguments: str | None = None
 
 
-class _ToolCall(_Reply):
+class _ToolCall(Reply):
     index: int = 0
     id: str | None = None
     function: _Function = _Function()
 
 
-class _Message(_Reply):
+class _Message(Reply):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: tuple[_ToolCall, ...] | None = None
 
 
-class _Rival(_Reply):
+class _Rival(Reply):
     id: int = UNKNOWN_TOKEN
     token: str
     logprob: float
@@ -62,7 +56,7 @@ class _Token(_Rival):
     top_logprobs: tuple[_Rival, ...] = ()
 
 
-class _Logprobs(_Reply):
+class _Logprobs(Reply):
     content: tuple[_Token, ...] | None = None
     """As chat answers have them."""
     tokens: tuple[str, ...] = ()
@@ -71,7 +65,7 @@ class _Logprobs(_Reply):
     top_logprobs: tuple[dict[str, float] | None, ...] | None = None
 
 
-class _Choice(_Reply):
+class _Choice(Reply):
     index: int = 0
     delta: _Message = _Message()
     text: str | None = None
@@ -81,25 +75,25 @@ class _Choice(_Reply):
     logprobs: _Logprobs | None = None
 
 
-class _PromptDetails(_Reply):
+class _PromptDetails(Reply):
     cached_tokens: int | None = None
 
 
-class _Usage(_Reply):
+class _Usage(Reply):
     prompt_tokens: int = Field(default=0, ge=0)
     completion_tokens: int = Field(default=0, ge=0)
     total_tokens: int = Field(default=0, ge=0)
     prompt_tokens_details: _PromptDetails | None = None
 
 
-class _Timings(_Reply):
+class _Timings(Reply):
     """llama-server's own."""
 
     prompt_ms: float = 0.0
     predicted_ms: float = 0.0
 
 
-class Chunk(_Reply):
+class Chunk(Reply):
     """One event of a stream."""
 
     choices: tuple[_Choice, ...] = ()
@@ -108,7 +102,7 @@ class Chunk(_Reply):
     error: object = None
 
 
-class _ModelMeta(_Reply):
+class _ModelMeta(Reply):
     n_vocab: int = 0
     n_ctx: int = 0
     n_ctx_train: int = 0
@@ -117,7 +111,7 @@ class _ModelMeta(_Reply):
     size: int = 0
 
 
-class ListedModel(_Reply):
+class ListedModel(Reply):
     """One model of a server's list."""
 
     id: str
@@ -127,18 +121,18 @@ class ListedModel(_Reply):
     """llama-server's own."""
 
 
-class ModelList(_Reply):
+class ModelList(Reply):
     """What a server has."""
 
     data: tuple[ListedModel, ...]
 
 
-class _Vector(_Reply):
+class _Vector(Reply):
     index: int
     embedding: tuple[float, ...]
 
 
-class Vectors(_Reply):
+class Vectors(Reply):
     """Answer to a request for vectors."""
 
     data: tuple[_Vector, ...]
@@ -158,12 +152,12 @@ class Vectors(_Reply):
         )
 
 
-class _Rank(_Reply):
+class _Rank(Reply):
     index: int
     relevance_score: float
 
 
-class Ranks(_Reply):
+class Ranks(Reply):
     """Answer to a request for scores."""
 
     results: tuple[_Rank, ...]
@@ -182,7 +176,7 @@ class Ranks(_Reply):
         )
 
 
-class Tokens(_Reply):
+class Tokens(Reply):
     """Answer to a request for token ids."""
 
     tokens: tuple[int, ...]
@@ -275,124 +269,6 @@ class Answer:
         )
         has_news = delta.text or delta.reasoning or delta.tool_calls or delta.logprobs
         return delta if has_news else None
-
-
-def refusal(
-    endpoint: Endpoint, status: int, body: bytes, retry_after: str, *, is_known_path: bool
-) -> RequestError:
-    """Make the error for an answer that is no success.
-
-    Args:
-        endpoint: Who answered.
-        status: HTTP status.
-        body: Its beginning.
-        retry_after: Header Retry-After, "" = none.
-        is_known_path: False = a server may well lack what was asked for.
-    """
-    words, code = _reason(body)
-    said = f" It says: {words}" if words else ""
-    where = endpoint.base_url
-    if status in {401, 403}:
-        return RequestError(
-            f"{where} refuses the key ({status}).{said} Check api_key_file or api_key_env of "
-            "this endpoint.",
-            code="unauthorized",
-        )
-    if status in {404, 405, 501} and not is_known_path:
-        return RequestError(
-            f"{where} has no such service ({status}).{said} Use another endpoint or a local model.",
-            code="unsupported_by_endpoint",
-        )
-    if status in {429, 503}:
-        after_s = _retry_after_s(retry_after)
-        hint = "Try again later." if after_s is None else f"Try again in {after_s:.0f} s."
-        return EndpointBusyError(
-            f"{where} has no room for the request ({status}).{said} {hint}", retry_after_s=after_s
-        )
-    if 300 <= status < 400:
-        return RequestError(
-            f"{where} wants to send luci elsewhere ({status}), which it does not follow. "
-            "Write the final address into base_url.",
-            code="redirected",
-        )
-    if status >= 500:
-        return RequestError(
-            f"{where} failed ({status}).{said} Look at its log, or try again.",
-            code="endpoint_failed",
-        )
-    known = code if code in _BAD_REQUEST_CODES else "invalid_request"
-    return RequestError(
-        f"{where} refuses the request ({status}).{said} Change the request.", code=known
-    )
-
-
-def broken(endpoint: Endpoint, what: str) -> RequestError:
-    """Make the error for an answer that cannot be read."""
-    return RequestError(
-        f"{endpoint.base_url} does not speak the protocol: {what}. "
-        "Check base_url and the version of the server.",
-        code="broken_endpoint",
-    )
-
-
-def stream_error(endpoint: Endpoint, error: object) -> RequestError:
-    """Make the error that a server put into a stream."""
-    words, code = _words(error)
-    known = code if code in _BAD_REQUEST_CODES else "endpoint_failed"
-    return RequestError(
-        f"{endpoint.base_url} ended the answer with an error: {words or 'it gave no reason'}. "
-        "What came stays; try again.",
-        code=known,
-    )
-
-
-def clean(text: str) -> str:
-    """Make a foreign text fit for a sentence: no control characters, not endless."""
-    text = _CONTROL.sub(" ", text).strip()
-    return text if len(text) <= MAX_QUOTE else text[:MAX_QUOTE] + "…"
-
-
-class _Error(_Reply):
-    message: str = ""
-    code: str | int | None = None
-
-
-class _ErrorBody(_Reply):
-    error: _Error | str | None = None
-    message: str | None = None
-    detail: object = None
-
-
-def _reason(body: bytes) -> tuple[str, str]:
-    """Give (what the server says, its code) in whichever of the usual shapes it says it."""
-    try:
-        parsed = _ErrorBody.model_validate_json(body)
-    except ValidationError:
-        return "", ""
-    if parsed.error is not None:
-        return _words(parsed.error)
-    if parsed.message:
-        return clean(parsed.message), ""
-    return (clean(str(parsed.detail)), "") if parsed.detail else ("", "")
-
-
-def _words(error: object) -> tuple[str, str]:
-    if isinstance(error, _Error):
-        return clean(error.message), str(error.code or "")
-    try:
-        parsed = _Error.model_validate(error)
-    except ValidationError:
-        return clean(str(error)), ""
-    return clean(parsed.message), str(parsed.code or "")
-
-
-def _retry_after_s(text: str) -> float | None:
-    """Read the header: seconds. A date, which clocks disagree about, counts as not said."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        return None
-    return min(max(0.0, seconds), MAX_RETRY_AFTER_S) if math.isfinite(seconds) else None
 
 
 def _tool_call(call: _ToolCall) -> frames.ToolCallDelta:

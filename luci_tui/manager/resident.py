@@ -15,7 +15,7 @@ from luci_tui.engine.client import EngineClient
 from luci_tui.errors import EngineError, WorkerLostError
 from luci_tui.manager.entries import ModelEntry
 from luci_tui.manager.progress import LeaseProgress, OnProgress
-from luci_tui.manager.residency import Need, Room
+from luci_tui.manager.residency import Room
 
 
 class ResidentState(StrEnum):
@@ -57,8 +57,8 @@ class Resident:
         """None until there is room for it."""
         self.info: frames.ModelInfo | None = None
         """None until it is loaded."""
-        self.need = Need(entry.name)
-        """What was estimated; all zero while it has no room yet."""
+        self.promised = Room()
+        """What was estimated, and where; nothing while it has no room yet."""
         self.n_leases = 0
         """Those who wait for the load included."""
         self.n_answers = 0
@@ -72,6 +72,8 @@ class Resident:
         self.n_drainers = 0
         """Loads that wait for it to leave; while there are some it gets no new leases."""
         self.load_task: asyncio.Task[EngineError | None] | None = None
+        self.end_task: asyncio.Task[EngineError | None] | None = None
+        """Closes its engine; None = it stays."""
         self._listeners: list[OnProgress] = []
         self._last_progress: LeaseProgress | None = None
 
@@ -121,19 +123,22 @@ class Resident:
         """Say what becomes free when it leaves; nothing when its process has left already."""
         if self.lost is not None:
             return Room()
-        return Room(max(self.need.room.ram_bytes, self.private_bytes()), self.need.room.vram_bytes)
+        return Room(max(self.promised.ram_bytes, self.private_bytes()), self.promised.vram_bytes)
 
-    def outstanding(self) -> Room:
+    def outstanding(self, measured_s: float) -> Room:
         """Say what it was promised and has not taken, as the machine counts it.
 
         The pages of a mapped file count as free there, and a KV cache that nobody has written to
         as well; both will be needed. GPU memory is taken when the load ends.
+
+        Args:
+            measured_s: When the free GPU memory that counts was measured.
         """
         if self.lost is not None:
             return Room()
-        ram_bytes = max(0, self.need.room.ram_bytes - self.private_bytes())
-        is_loading = self.state is ResidentState.LOADING
-        return Room(ram_bytes, self.need.room.vram_bytes if is_loading else 0)
+        ram_bytes = max(0, self.promised.ram_bytes - self.private_bytes())
+        was_loading = self.state is ResidentState.LOADING or self.ready_s >= measured_s
+        return Room(ram_bytes, self.promised.vram_bytes if was_loading else ())
 
     def _memory_info(self) -> tuple[int, int] | None:
         pid = self.pid

@@ -14,7 +14,7 @@ from luci_tui.manager import residency
 from luci_tui.manager.clock import Clock
 from luci_tui.manager.entries import ModelEntry
 from luci_tui.manager.health import Health
-from luci_tui.manager.needs import need_of
+from luci_tui.manager.machine import Machine
 from luci_tui.manager.pool import Pool
 from luci_tui.manager.progress import Evicting, Loading, Restarting, Waiting
 from luci_tui.manager.resident import Resident, ResidentState
@@ -43,14 +43,13 @@ class Startup:
         make_engine: MakeEngine,
         clock: Clock,
         patience: Patience,
-        *,
-        has_gpu: bool,
+        machine: Machine,
     ) -> None:
         self._pool = pool
         self._make_engine = make_engine
         self._clock = clock
         self._patience = patience
-        self._has_gpu = has_gpu
+        self._machine = machine
 
     async def bring_up(self, resident: Resident, health: Health) -> EngineError | None:
         """Load one resident; on failure it is gone again, and the reason is returned."""
@@ -94,14 +93,17 @@ class Startup:
         Raises:
             ModelLoadError: it does not fit, or not within the time.
         """
-        need = await asyncio.to_thread(need_of, resident.entry, has_gpu=self._has_gpu)
+        need = await self._machine.need_of(resident.entry)
         started_s = self._clock.now()
         drained: list[Resident] = []
         try:
             while True:
+                if need.total_bytes:
+                    await self._pool.measure(self._clock.now())
+                # From here until the room is promised nothing is awaited: nobody else plans.
                 plan = self._plan(resident, need)
                 if plan.is_go:
-                    resident.need = need
+                    resident.promised = plan.room
                     await self._evict(resident, plan)
                     return
                 waited_s = self._clock.now() - started_s
@@ -119,9 +121,10 @@ class Startup:
 
     def _plan(self, resident: Resident, need: residency.Need) -> residency.Plan:
         others = [one for one in self._pool.occupants() if one.key != resident.key]
-        plan = residency.plan(others, need, self._pool.available(), self._clock.now())
+        available = self._pool.available()
+        plan = residency.plan(others, need, available, self._clock.now())
         if plan.refuse and resident.entry.load.force:
-            return residency.Plan()
+            return residency.Plan(room=need.room(available))
         if plan.evict and resident.is_extra:
             return residency.Plan(refuse=f"{need}, for which another model would have to leave.")
         return plan

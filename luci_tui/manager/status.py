@@ -27,6 +27,8 @@ class ResidentStatus(BaseModel):
     pids: tuple[int, ...]
     """Worker processes of this machine; empty for a remote model."""
     is_remote: bool
+    is_own: bool = False
+    """One holder has it for itself, with options of its own."""
     n_workers: int
     n_leases: int
     """Those who wait for a load included."""
@@ -78,9 +80,7 @@ def status_of(
         is_remote=entry.is_remote,
         n_workers=len(residents),
         n_leases=n_leases,
-        estimated_bytes=sum(
-            one.need.room.ram_bytes + one.need.room.vram_bytes for one in residents
-        ),
+        estimated_bytes=sum(one.promised.total_bytes for one in residents),
         measured_bytes=sum(one.measured_bytes() for one in residents),
         idle_s=idle_s,
         ttl_left_s=ttl_left_s,
@@ -94,7 +94,8 @@ def status_of(
 
 
 def _state(residents: Sequence[Resident]) -> State:
-    states = {one.state for one in residents}
+    # A lost worker is of no use to those who still hold it.
+    states = {one.state for one in residents if one.lost is None}
     if ResidentState.READY in states:
         return "ready"
     if ResidentState.LOADING in states:

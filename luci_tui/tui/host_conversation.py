@@ -13,6 +13,7 @@ from typing import assert_never
 from urllib.parse import quote
 
 from luci_tui.chat.answer import truth_line
+from luci_tui.chat.cost import RatesOf, cost_of, cost_words, spent_by
 from luci_tui.chat.records import Message, MessageState, OpenedChat, Role
 from luci_tui.chat.turn_events import (
     TurnDelta,
@@ -58,6 +59,8 @@ class HostConversation:
     resume_chat: str | None = None
     """A chat to go on with, or the beginning of its id; "" = the one that was used last;
     None = only one in which the host is answering with this model."""
+    rates_of: RatesOf | None = None
+    """For the estimate of what answers cost; None = none is shown."""
     client: HostClient | None = None
     chat_id: str = ""
     turn_id: str = ""
@@ -108,7 +111,7 @@ class HostConversation:
             # Its turn is followed from the first event, so its text comes from there.
             shown.pop()
         return Resumed(
-            messages=tuple(_shown(one) for one in shown), is_answering=bool(self.turn_id)
+            messages=tuple(self._shown(one) for one in shown), is_answering=bool(self.turn_id)
         )
 
     async def answer(self, prompt: str) -> AsyncGenerator[AnswerEvent]:
@@ -139,7 +142,7 @@ class HostConversation:
                         yield TextAdded(turn.text, turn.reasoning)
                     case TurnDone():
                         self.turn_id = ""
-                        yield AnswerDone(_truth(turn), self._marks(turn))
+                        yield AnswerDone(self._truth(turn), self._marks(turn))
                         return
                     case TurnFailed():
                         self.turn_id = ""
@@ -205,6 +208,45 @@ class HostConversation:
             marks.append(done.not_stored)
         return marks
 
+    def _shown(self, message: Message) -> Shown:
+        if message.role is Role.USER:
+            return Shown(is_user=True, text=message.text)
+        marks = [f"doubtful: '{argument}' is not in your request" for argument in message.doubtful]
+        if message.state is not MessageState.COMPLETE:
+            marks.append(f"this is not the whole answer ({message.state.value})")
+        truth = ""
+        if message.usage is not None and message.timings is not None:
+            done = frames.Done(
+                request_id=0,
+                finish_reason=message.finish_reason or frames.FinishReason.STOP,
+                usage=message.usage,
+                timings=message.timings,
+            )
+            truth = truth_line(done, self._cost(message.model, done))
+        return Shown(
+            is_user=False,
+            text=message.text,
+            reasoning=message.reasoning,
+            truth=truth,
+            marks=tuple(marks),
+        )
+
+    def _truth(self, turn: TurnDone) -> str:
+        done = frames.Done(
+            request_id=0,
+            finish_reason=turn.finish_reason,
+            usage=turn.usage,
+            timings=turn.timings,
+            seed=turn.seed,
+        )
+        return truth_line(done, self._cost(turn.model, done))
+
+    def _cost(self, model: str, done: frames.Done) -> str:
+        if self.rates_of is None:
+            return ""
+        spent = spent_by(model, done.usage, done.timings)
+        return cost_words(cost_of([spent], self.rates_of))
+
     async def _chat_to_resume(self, chats: HostChats, running: dict[str, str]) -> OpenedChat | None:
         if self.resume_chat:
             return await chats.get(self.resume_chat)
@@ -216,44 +258,6 @@ class HostConversation:
             if opened.session.model == self.model:
                 return opened
         return None
-
-
-def _shown(message: Message) -> Shown:
-    if message.role is Role.USER:
-        return Shown(is_user=True, text=message.text)
-    marks = [f"doubtful: '{argument}' is not in your request" for argument in message.doubtful]
-    if message.state is not MessageState.COMPLETE:
-        marks.append(f"this is not the whole answer ({message.state.value})")
-    truth = ""
-    if message.usage is not None and message.timings is not None:
-        finish_reason = message.finish_reason or frames.FinishReason.STOP
-        truth = truth_line(
-            frames.Done(
-                request_id=0,
-                finish_reason=finish_reason,
-                usage=message.usage,
-                timings=message.timings,
-            )
-        )
-    return Shown(
-        is_user=False,
-        text=message.text,
-        reasoning=message.reasoning,
-        truth=truth,
-        marks=tuple(marks),
-    )
-
-
-def _truth(done: TurnDone) -> str:
-    return truth_line(
-        frames.Done(
-            request_id=0,
-            finish_reason=done.finish_reason,
-            usage=done.usage,
-            timings=done.timings,
-            seed=done.seed,
-        )
-    )
 
 
 def _failure(failed: TurnFailed) -> LuciError:

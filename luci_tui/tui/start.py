@@ -52,18 +52,25 @@ def run_screen(model: str, engine: str, resume: str | None = None) -> int:
 
 def _converse(model: str, engine: str, resume: str | None) -> Conversation:
     """Join the screen to the host; it imports much, so it runs when the first frame is drawn."""
+    from luci_tui.errors import ConfigError
     from luci_tui.host.lifecycle import Launcher, ensure_host
+    from luci_tui.host.rates import load_rates
     from luci_tui.tui.host_conversation import HostConversation
 
     arguments = () if engine == wiring.EngineKind.WORKER else ("--engine", engine)
     name = wiring.name_for_host(model)
-    return HostConversation(
+    conversation = HostConversation(
         find_host=lambda: ensure_host(launcher=Launcher(arguments=arguments)),
         model=name,
         label=Path(name).name,
         answers_with_command=name == wiring.BUILTIN,
         resume_chat=resume,
     )
+    try:
+        conversation.rates_of = load_rates()
+    except ConfigError as error:
+        conversation.notices.append(error.message)
+    return conversation
 
 
 async def _run(app: ChatApp) -> int:

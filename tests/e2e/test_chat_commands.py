@@ -92,6 +92,7 @@ def test_chat_list_and_search(luci: Luci, chat_id: str) -> None:
     assert line.endswith("Rivers\n")
     (row,) = json.loads(luci("chat", "list", "--json").stdout)
     assert (row["session"]["id"], row["n_messages"]) == (chat_id, 2)
+    assert (row["cost"]["n_answers"], row["cost"]["energy"]["value"]) == (0, None)
     hit = luci("chat", "search", "toma", "lake").stdout.decode()
     assert "Rivers: At the Toma lake." in hit
     (found,) = json.loads(luci("chat", "search", "toma", "--json").stdout)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -184,3 +185,26 @@ async def follow(client: HostClient, job_id: str) -> JobRecord:
     assert last is not None
     assert last.kind == "job"
     return last.job
+
+
+@pytest.mark.native
+async def test_engines_of_single_clients_are_listed_and_run_asks_the_host_for_one(
+    home: Path, tmp_path: Path
+) -> None:
+    write_arch_model(TinyArch.LLAMA, tmp_path / "tiny.gguf", chat_template=CHATML_TEMPLATE)
+    async with running_host(home, Launcher(arguments=("--idle-exit-s", "60"))) as client:
+        engine = HostEngine(client)
+        await engines.load(engine, str(tmp_path / "tiny.gguf"))
+        (held,) = (await client.models()).loaded
+        assert (held.name, held.is_own, held.n_leases) == ("tiny.gguf#1", True, 1)
+        assert held.needed_bytes > 0
+        command = [sys.executable, "-m", "luci_tui", "run", "tiny.gguf", "the", "--max-tokens", "4"]
+        env = {**os.environ, "LUCI_HOME": str(home), "PYTHONPATH": str(Path.cwd())}
+        run = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, env=env)
+        assert await asyncio.wait_for(run.wait(), 60) == 0
+        assert (home / "logs" / "worker-tiny.gguf-2.log").exists()
+        assert not (home / "logs" / "worker.log").exists()
+        await engine.close()
+        async with asyncio.timeout(30):
+            while (await client.models()).loaded:
+                pass

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from luci_tui.engine import frames, job_frames, memory, native
+from luci_tui.engine.core_facts import ask_core
 from luci_tui.engine.job_process import run_job
 from luci_tui.errors import EngineError
 from luci_tui.gguf.header import read_header
@@ -73,9 +74,12 @@ async def test_worker_given_a_mapped_file_then_takes_its_range_and_the_copies(
     assert abs(measured.error) < 0.05
 
 
-async def test_repacking_given_a_job_process_then_is_that_of_this_build(tmp_path: Path) -> None:
-    events = [event async for event in run_job(job_frames.RepackingSpec(), tmp_path / "log")]
-    assert events == [job_frames.RepackingFound(repacking=native.repacking())]
+async def test_ask_core_given_a_job_process_then_is_that_of_this_build(tmp_path: Path) -> None:
+    facts = await ask_core(tmp_path / "log")
+    assert facts is not None
+    assert facts.repacking == native.repacking()
+    assert facts.accelerator == native.system_info().accelerator
+    assert [device.name for device in facts.devices] == [one.name for one in native.devices()]
 
 
 async def test_plan_memory_given_a_job_process_then_answers_or_says_why(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, JsonValue
@@ -108,6 +108,11 @@ class EchoChats:
         """Give what was said."""
         await self.get(chat_id)
         return tuple(self._said[chat_id])
+
+    async def spent(self, chat_ids: Sequence[str]) -> tuple[Said, ...]:
+        """Nothing: an echo costs nothing."""
+        del chat_ids
+        return ()
 
     async def search(self, query: str, *, limit: int, newest: bool = False) -> tuple[Said, ...]:
         """Find a word."""

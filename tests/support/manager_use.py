@@ -13,7 +13,7 @@ from tests.support.managers import EngineMaker, Models
 
 
 def size_of(models: Models, name: str) -> int:
-    return need_of(models.resolve(name), has_gpu=False).room.ram_bytes
+    return need_of(models.resolve(name)).ram_bytes
 
 
 def status(manager: ModelManager, name: str) -> ResidentStatus:

@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from luci_tui.chat import transfer
-from luci_tui.chat.cost import Rates, cost_of
 from luci_tui.chat.markdown import export_markdown
 from luci_tui.chat.records import (
     ChatSession,
@@ -297,37 +296,3 @@ def test_markdown_leaves_summaries_away() -> None:
     session = ChatSession(id="c", active_leaf_id=messages[-1].id, created_ms=0, updated_ms=0)
     text = export_markdown(session, [*messages, summary], with_branches=True)
     assert "in short" not in text
-
-
-def answers() -> list[Message]:
-    usage = frames.Usage(prompt_tokens=100, cached_tokens=40, completion_tokens=50, n_ctx=4096)
-    timings = frames.Timings(prefill_ms=1000, decode_ms=2600)
-    user, reply = conversation(("q", "a"))
-    measured = reply.model_copy(update={"usage": usage, "timings": timings})
-    return [user, measured, measured]
-
-
-def test_cost_without_rates_says_what_is_unknown() -> None:
-    cost = cost_of(answers(), Rates())
-    assert (cost.n_answers, cost.prompt_tokens, cost.cached_tokens) == (2, 200, 80)
-    assert (cost.completion_tokens, cost.compute_s.value) == (100, 7.2)
-    assert cost.energy.value is None
-    assert cost.energy.source == "unknown: the setting watts is not made"
-    assert "watts and price_per_kwh" in cost.energy_money.source
-    assert cost.token_money.value is None
-
-
-def test_cost_with_rates_names_their_source() -> None:
-    rates = Rates(
-        watts=100,
-        price_per_kwh=0.5,
-        price_per_million_prompt_tokens=1,
-        price_per_million_completion_tokens=4,
-        currency="EUR",
-    )
-    cost = cost_of(answers(), rates)
-    assert cost.energy.value == pytest.approx(0.2)
-    assert "100 W of the setting watts" in cost.energy.source
-    assert cost.energy_money.value == pytest.approx(0.0001)
-    assert (cost.energy_money.unit, cost.token_money.unit) == ("EUR", "EUR")
-    assert cost.token_money.value == pytest.approx(0.0006)

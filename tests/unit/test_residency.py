@@ -6,12 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luci_tui.manager.residency import Need, Occupant, Plan, Room, expired, next_expiry_s, plan
+from luci_tui.manager.residency import (
+    GpuPart,
+    Need,
+    Occupant,
+    Plan,
+    Room,
+    expired,
+    next_expiry_s,
+    plan,
+)
 
 GIB = 1024**3
 NOW_S = 1000.0
 
-rooms = st.builds(Room, st.integers(0, 12), st.integers(0, 4))
+rooms = st.builds(Room, st.integers(0, 12), st.tuples(st.integers(0, 4)))
 
 
 @st.composite
@@ -32,7 +41,10 @@ def occupant_lists(draw: st.DrawFn) -> list[Occupant]:
 
 
 def need(room: Room) -> Need:
-    return Need("wanted", weights_bytes=room.ram_bytes + room.vram_bytes, room=room)
+    """Make a need for RAM and one GPU."""
+    vram_bytes = sum(room.vram_bytes)
+    gpu = GpuPart(1, vram_bytes) if vram_bytes else None
+    return Need("wanted", weights_bytes=room.total_bytes, ram_bytes=room.ram_bytes, gpu=gpu)
 
 
 def freed(residents: list[Occupant], keys: tuple[str, ...]) -> Room:
@@ -102,7 +114,7 @@ def test_expired_given_anything_then_exactly_the_unused_ones_are_listed(
 
 def test_plan_given_room_then_nobody_leaves() -> None:
     old = Occupant("a", "a", Room(GIB), last_used_s=0)
-    assert plan([old], need(Room(GIB)), Room(GIB), NOW_S) == Plan()
+    assert plan([old], need(Room(GIB)), Room(GIB), NOW_S) == Plan(room=Room(GIB))
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations("abc")))
@@ -118,7 +130,7 @@ def test_plan_given_a_small_old_one_and_a_large_one_then_only_the_large_one_leav
 
 
 def test_plan_given_too_little_memory_then_the_refusal_has_the_numbers() -> None:
-    wanted = Need("big", 7 * GIB, 2 * GIB, GIB, room=Room(10 * GIB))
+    wanted = Need("big", 7 * GIB, 2 * GIB, GIB, ram_bytes=10 * GIB)
     residents = [
         Occupant("a", "a", Room(GIB), 1),
         Occupant("b", "b", Room(2 * GIB), 1, pinned=True),
@@ -132,10 +144,63 @@ def test_plan_given_too_little_memory_then_the_refusal_has_the_numbers() -> None
 def test_plan_given_a_full_gpu_then_only_models_there_leave() -> None:
     residents = [
         Occupant("cpu", "cpu", Room(8 * GIB), 1),
-        Occupant("gpu", "gpu", Room(0, 8 * GIB), 2),
+        Occupant("gpu", "gpu", Room(0, (8 * GIB,)), 2),
     ]
-    wanted = need(Room(0, 6 * GIB))
-    assert plan(residents, wanted, Room(4 * GIB, GIB), NOW_S).evict == ("gpu",)
+    wanted = need(Room(0, (6 * GIB,)))
+    assert plan(residents, wanted, Room(4 * GIB, (GIB,)), NOW_S).evict == ("gpu",)
+
+
+def on_gpus(n_layers: int, layer_bytes: int, per_gpu_bytes: int = 0) -> Need:
+    gpu = GpuPart(n_layers, n_layers * layer_bytes, per_gpu_bytes)
+    return Need("wanted", weights_bytes=n_layers * layer_bytes, gpu=gpu)
+
+
+@pytest.mark.parametrize(
+    ("free", "layers"),
+    [
+        ((8, 8), (4, 4)),
+        ((12, 4), (6, 2)),
+        ((0, 8), (0, 8)),
+        # A share of less than one layer is none, unless a layer begins in it.
+        ((64, 1), (8, 0)),
+        ((1, 64), (1, 7)),
+        ((5, 5, 6), (3, 2, 3)),
+    ],
+)
+def test_gpu_part_given_several_gpus_then_layers_go_by_their_free_memory(
+    free: tuple[int, ...], layers: tuple[int, ...]
+) -> None:
+    spread = GpuPart(8, 8 * GIB, per_gpu_bytes=1).spread([one * GIB for one in free])
+    assert spread == tuple(n * GIB + 1 if n else 0 for n in layers)
+
+
+def test_plan_given_two_gpus_then_each_must_hold_its_share_and_its_buffer() -> None:
+    wanted = on_gpus(8, GIB, per_gpu_bytes=GIB)
+    chosen = plan([], wanted, Room(0, (5 * GIB, 5 * GIB)), NOW_S)
+    assert chosen == Plan(room=Room(0, (5 * GIB, 5 * GIB)))
+    # Nine are free for eight layers, but both GPUs need a buffer to compute in as well.
+    refused = plan([], wanted, Room(0, (5 * GIB, 4 * GIB)), NOW_S).refuse
+    assert "5.00 GiB + 4.00 GiB of GPU memory is free" in refused
+
+
+def test_plan_given_two_gpus_then_those_leave_that_make_room_on_the_right_one() -> None:
+    residents = [
+        Occupant("ram", "ram", Room(9 * GIB), 1),
+        Occupant("first", "first", Room(0, (4 * GIB,)), 2),
+        Occupant("second", "second", Room(0, (0, 4 * GIB)), 3),
+        Occupant("both", "both", Room(0, (GIB, GIB)), 4),
+    ]
+    free = Room(0, (0, GIB))
+    assert plan(residents, on_gpus(4, GIB), free, NOW_S).evict == ("first",)
+    assert plan(residents, on_gpus(9, GIB), free, NOW_S).evict == ("first", "second")
+    assert plan(residents, on_gpus(11, GIB), free, NOW_S).evict == ("first", "second", "both")
+    assert "once every other model has left" in plan(residents, on_gpus(12, GIB), free, 0).refuse
+
+
+def test_room_given_a_cpu_only_machine_then_no_gpu_is_spoken_of() -> None:
+    assert str(Room(GIB)) == str(Room(GIB, (0,))) == "1.00 GiB of memory"
+    assert Room(0, (0, 0)).is_nothing
+    assert (Room(5) - Room(2, (3,))).vram_bytes == (-3,)
 
 
 def test_plan_given_a_leased_one_in_the_way_then_waits_for_it_by_name() -> None:

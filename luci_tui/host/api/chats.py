@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -52,6 +52,10 @@ class ChatShelf(Protocol):
 
     async def messages(self, chat_id: str) -> tuple[BaseModel, ...]:
         """Give every message of every branch."""
+        ...
+
+    async def spent(self, chat_ids: Sequence[str]) -> tuple[BaseModel, ...]:
+        """Sum up what the answers in some chats took, by chat and model."""
         ...
 
     async def search(
@@ -112,6 +116,7 @@ def routes() -> list[Route]:
         Route("/luci/chats", _list, methods=["GET"]),
         Route("/luci/chats", _create, methods=["POST"]),
         Route("/luci/chats/search", _search, methods=["GET"]),
+        Route("/luci/chats/spent", _spent, methods=["GET"]),
         Route("/luci/chats/import", _import, methods=["POST"]),
         Route("/luci/chats/{chat_id}", _get, methods=["GET"]),
         Route("/luci/chats/{chat_id}", _update, methods=["PATCH"]),
@@ -153,6 +158,11 @@ async def _delete(request: Request) -> Response:
 
 async def _messages(request: Request) -> Response:
     return _items(await _chats(request).shelf.messages(_chat_id(request)))
+
+
+async def _spent(request: Request) -> Response:
+    ids = [one for one in request.query_params.get("ids", "").split(",") if one]
+    return _items(await _chats(request).shelf.spent(ids))
 
 
 async def _search(request: Request) -> Response:

@@ -74,6 +74,8 @@ class Hello(Message):
     pid: int
     started_at: float
     """Seconds since 1970."""
+    engine: str = ""
+    """Kind of its engines, see wiring.EngineKind; empty = it does not say."""
     is_idle: bool
     is_leaving: bool = False
     """It was asked to leave and takes no new work."""
@@ -91,7 +93,12 @@ class ModelStatus(Message):
     """Who uses it at this moment."""
     memory_bytes: int = 0
     """What its workers have in RAM, or are going to take; 0 = not known."""
+    needed_bytes: int = 0
+    """What it was estimated to take, which is what counts when others need room: RAM and GPU
+    memory together, as `luci inspect` says; 0 = nothing here, or not known."""
     pinned: bool = False
+    is_own: bool = False
+    """One client holds it for itself; it leaves with that client."""
     idle_s: float | None = None
     """Seconds since its last use; None = it is in use."""
     unloads_in_s: float | None = None

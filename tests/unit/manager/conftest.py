@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from luci_tui.manager.health import RestartPolicy
+from luci_tui.manager.machine import Machine, RamMachine
 from luci_tui.manager.manager import ManagerOptions, ModelManager
-from luci_tui.manager.residency import Room
 from tests.support.fake_clock import FakeClock
 from tests.support.managers import EngineMaker, Models
 
@@ -39,13 +39,15 @@ def clock() -> FakeClock:
 async def make(models: Models, maker: EngineMaker, clock: FakeClock) -> AsyncIterator[Make]:
     made: list[ModelManager] = []
 
-    def make_manager(total_bytes: int = 2**40, **options: object) -> ModelManager:
+    def make_manager(
+        total_bytes: int = 2**40, machine: Machine | None = None, **options: object
+    ) -> ModelManager:
         manager = ModelManager(
             models,
             maker,
             ManagerOptions(**options),  # type: ignore[arg-type]
             clock=clock,
-            free_memory=lambda: Room(total_bytes),
+            machine=machine or RamMachine(lambda: total_bytes),
         )
         made.append(manager)
         return manager
