@@ -17,17 +17,18 @@ if TYPE_CHECKING:
     from luci_tui.engine import job_frames
 
 
-def file_job_kinds(log_path: Path) -> dict[str, JobKind]:
+def file_job_kinds(log_path: Path, command: tuple[str, ...] | None = None) -> dict[str, JobKind]:
     """Return what can be done with files.
 
     Args:
         log_path: Where the job processes write their log.
+        command: How they are started; None = as `job_process` does.
     """
 
     def kind_of(name: str, title: Callable[[Any], str]) -> JobKind:
         def make(spec: Mapping[str, JsonValue]) -> Work:
             checked = _checked(name, spec)
-            return Work(title(checked), _events(checked, log_path))
+            return Work(title(checked), _events(checked, log_path, command))
 
         return make
 
@@ -60,12 +61,15 @@ def _checked(
 
 
 async def _events(
-    spec: job_frames.QuantizeSpec | job_frames.ImatrixSpec, log_path: Path
+    spec: job_frames.QuantizeSpec | job_frames.ImatrixSpec,
+    log_path: Path,
+    command: tuple[str, ...] | None,
 ) -> AsyncGenerator[Progress | Result]:
     from luci_tui.engine.file_jobs import run_file_job
     from luci_tui.engine.job_frames import JobProgress
+    from luci_tui.engine.job_process import COMMAND
 
-    async with aclosing(run_file_job(spec, log_path)) as events:
+    async with aclosing(run_file_job(spec, log_path, command or COMMAND)) as events:
         async for event in events:
             if isinstance(event, JobProgress):
                 yield Progress.model_validate(event.model_dump(exclude={"kind"}))

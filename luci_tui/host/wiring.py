@@ -186,6 +186,7 @@ async def build_host(
     *,
     new_engine: Callable[[], EngineClient] | None = None,
     chats: Chats | None = None,
+    job_command: tuple[str, ...] | None = None,
 ) -> HostState:
     """Make the parts of the host process.
 
@@ -194,6 +195,7 @@ async def build_host(
         options: What it was told when it was started.
         new_engine: Makes engines; None = those of the kind that the options name.
         chats: None = those on disk.
+        job_command: How a job process is started; None = as ever.
 
     Raises:
         ConfigError: the settings cannot be used.
@@ -238,7 +240,7 @@ async def build_host(
         events=events,
         jobs=Jobs(
             JobTable(files.home / "host.db"),
-            file_job_kinds(paths.logs_folder() / "jobs.log"),
+            file_job_kinds(paths.logs_folder() / "jobs.log", job_command),
             settings.host.max_jobs,
             partial(note_job, activity, events),
         ),

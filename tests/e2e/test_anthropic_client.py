@@ -6,23 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import anthropic
-import httpx
 import pytest
 import pytest_asyncio
 from anthropic import AsyncAnthropic
 from anthropic.types import Message
 
 from luci_tui.engine import frames
-from luci_tui.engine.echo import EchoEngine
 from luci_tui.errors import RequestError, WorkerLostError
 from luci_tui.host.openai import event_stream
-from tests.e2e.test_openai_responses import call, wait_until
 from tests.support import scripted_engine
-from tests.support.api_server import KEY, Shelf, serving
-from tests.support.event_order import Json, MessagesOrder, message_of, read_sse
-from tests.support.scripted_engine import Gate, ScriptedEngine, Step
+from tests.support.api_server import KEY
+from tests.support.event_order import MessagesOrder, message_of, read_sse
+from tests.support.scripted_engine import Gate
+from tests.support.scripted_server import N_CTX, Scripted, call, scripted_server, wait_until
 
-N_CTX = 600
 LOOK: Any = {
     "name": "look",
     "description": "Look somewhere.",
@@ -31,39 +28,22 @@ LOOK: Any = {
 HI: Any = [{"role": "user", "content": "one two"}]
 
 
-class Served:
-    """A server over an echo and a script, and the real client."""
+Served = Scripted[AsyncAnthropic]
 
-    def __init__(self, shelf: Shelf, script: ScriptedEngine, url: str) -> None:
-        self.shelf = shelf
-        self.script = script
-        base_url = url.removesuffix("/v1")
-        self.client = AsyncAnthropic(base_url=base_url, api_key=KEY, max_retries=0, timeout=30)
-        self.http = httpx.AsyncClient(headers={"x-api-key": KEY}, timeout=30, base_url=base_url)
 
-    def plays(self, *steps: Step) -> None:
-        self.script.scripts.append(list(steps))
-
-    async def post(self, **body: object) -> httpx.Response:
-        return await self.http.post("/v1/messages", json={"max_tokens": 100, **body})
-
-    async def stream(self, **body: object) -> list[Json]:
-        answer = await self.post(stream=True, **body)
-        assert answer.status_code == 200, answer.text
-        return read_sse(answer.content)
+def sdk(url: str) -> AsyncAnthropic:
+    base_url = url.removesuffix("/v1")
+    return AsyncAnthropic(base_url=base_url, api_key=KEY, max_retries=0, timeout=30)
 
 
 @pytest_asyncio.fixture
 async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
     monkeypatch.setenv("LUCI_HOME", str(tmp_path / "home"))
-    shelf, script = Shelf(), ScriptedEngine()
-    await shelf.add("echo", EchoEngine(), spec=frames.LoadSpec(model_path="echo", n_ctx=N_CTX))
-    await shelf.add("script", script, spec=frames.LoadSpec(model_path="script.gguf"))
-    async with serving(shelf) as server:
-        made = Served(shelf, script, server.url)
-        async with made.client, made.http:
-            yield made
-    assert shelf.n_held == 0
+    made = scripted_server(
+        "/v1/messages", sdk, headers={"x-api-key": KEY}, usual={"max_tokens": 100}
+    )
+    async with made as server:
+        yield server
 
 
 async def test_create_then_the_client_reads_the_message(served: Served) -> None:

@@ -3,7 +3,7 @@
     python -m tests.support.paced_host
 
 While the home folder holds a file named `hold`, the echo says nothing more, so that a test can do
-something in the middle of an answer.
+something in the middle of an answer. `hold-jobs` does the same for jobs; see paced_job.py.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from luci_tui.host.wiring import build_host
 
 WORD_S: Final = 0.01
 HOLD: Final = "hold"
+JOB_COMMAND: Final = (sys.executable, "-P", str(Path(__file__).with_name("paced_job.py").resolve()))
 
 
 async def _pause(home: Path) -> None:
@@ -34,7 +35,9 @@ async def _pause(home: Path) -> None:
 async def build(files: RunFiles, options: Options) -> HostState:
     """Make the parts of such a host."""
     pause = partial(_pause, files.home)
-    return await build_host(files, options, new_engine=lambda: EchoEngine(pause))
+    return await build_host(
+        files, options, new_engine=lambda: EchoEngine(pause), job_command=JOB_COMMAND
+    )
 
 
 if __name__ == "__main__":

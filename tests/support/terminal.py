@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import resource
 import select
 import struct
@@ -32,6 +33,12 @@ Ctrl-C works there, even if these tests run in the background of a shell, which 
 """
 
 
+_ESCAPES = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-B]|[=>78])"
+)
+"""Of a terminal: CSI, OSC, character sets, and single letters."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """How the program ended."""
@@ -49,7 +56,7 @@ class TerminalProgram:
     def __init__(self, *arguments: str, env: Mapping[str, str]) -> None:
         self.output = b""
         self._fd, program_fd = pty.openpty()
-        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.resize(80, 24)
         # Not pty.fork(): Python code between fork and exec can hang where other tests left threads.
         self._process = subprocess.Popen(
             [sys.executable, "-c", _TAKE_TERMINAL, *arguments],
@@ -79,6 +86,14 @@ class TerminalProgram:
 
     def send(self, text: str) -> None:
         os.write(self._fd, text.encode())
+
+    def resize(self, n_columns: int, n_lines: int) -> None:
+        """Give the terminal another size, after which a screen is drawn anew as a whole."""
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", n_lines, n_columns, 0, 0))
+
+    def text_since(self, n_bytes: int) -> str:
+        """Return what was written after the first `n_bytes`, without escape sequences."""
+        return _ESCAPES.sub("", self.output[n_bytes:].decode("utf-8", "replace"))
 
     def wait_for(self, text: str) -> None:
         """Read until the program has written the text; raises as `wait_until` does."""

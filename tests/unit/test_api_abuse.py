@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
+from fastapi.routing import APIRoute
 
 from luci_tui.engine import frames
 from luci_tui.engine.echo import EchoEngine
+from luci_tui.host.openai.app import routers
 from luci_tui.host.openai.server import ApiServer
-from tests.support.api_server import KEY, Reply, Shelf, exchange, raw_post, serving
+from tests.support.api_server import KEY, Reply, Shelf, exchange, raw_post, services, serving
 
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
 
@@ -256,7 +258,22 @@ CASES = [
     Case("NaN", body('{"temperature": NaN}'), 400, "invalid_json"),
     Case("Infinity", body('{"temperature": -Infinity}'), 400, "invalid_json"),
     Case("a number of 5000 digits", body('{"n": ' + "9" * 5000 + "}"), 400, "invalid_json"),
-    Case("half a surrogate", body('{"model": "\\ud800", "messages": []}'), 400, "invalid_json"),
+    Case("half a surrogate", body('{"model": "\\ud800", "messages": []}'), 400, "invalid_unicode"),
+    Case("half a surrogate as a key", body('{"\\uDFFF": 1}'), 400, "invalid_unicode"),
+    Case("halves in the wrong order", body('["\\udc00\\ud800"]'), 400, "invalid_json"),
+    Case(
+        "half a surrogate further in",
+        body('{"model": "echo", "messages": [{"role": "user", "content": "a\\udC00\\uD800b"}]}'),
+        400,
+        "invalid_unicode",
+    ),
+    Case(
+        "half a surrogate in what is ignored",
+        chat(metadata={"note": "\ud800"}),
+        400,
+        "invalid_unicode",
+    ),
+    Case("model id of half a surrogate", get("/v1/models/%ed%a0%80"), 404, "model_not_found"),
     # Numbers.
     Case("float beyond floats", body('{"temperature": 1e999}'), 400, "invalid_value"),
     Case("n of zero", chat(n=0), 400, "invalid_value"),
@@ -379,6 +396,34 @@ async def test_hostile_request_then_a_clear_refusal_and_the_next_is_answered(
     good = await exchange(server.port, chat()(server.port))
     assert good.status == 200
     assert b'"content":"hi"' in good.body
+
+
+@in_one_loop
+async def test_half_a_surrogate_then_every_endpoint_refuses_it(server: ApiServer) -> None:
+    content = '{"model": "echo", "text": ["\\ud83d and no more"]}'
+    paths = post_paths()
+    replies = {
+        path: await exchange(server.port, raw_post(server.port, path, content)) for path in paths
+    }
+    assert len(replies) >= 9
+    for path, reply in replies.items():
+        error = reply.json["error"]
+        assert isinstance(error, dict)
+        assert (reply.status, path) == (400, path)
+        assert "half of a surrogate pair" in error["message"]
+
+
+@in_one_loop
+async def test_whole_surrogate_pair_then_it_is_one_character(server: ApiServer) -> None:
+    whole = '{"model": "echo", "messages": [{"role": "user", "content": "\\ud83d\\ude00"}]}'
+    reply = await exchange(server.port, raw_post(server.port, CHAT, whole))
+    assert (reply.status, "\U0001f600" in reply.body.decode()) == (200, True)
+
+
+def post_paths() -> list[str]:
+    """Every path that takes a body."""
+    made = [route for router in routers(services(Shelf())) for route in router.routes]
+    return [one.path for one in made if isinstance(one, APIRoute) and "POST" in one.methods]
 
 
 def _code(reply: Reply) -> str:

@@ -157,6 +157,8 @@ async def test_origin_given_an_allowed_page_then_it_may_read(origin: str) -> Non
         told = await exchange(server.port, preflight.replace(b"GET", b"OPTIONS", 1))
     assert asked.headers["access-control-allow-origin"] == origin
     assert (told.status, told.headers["access-control-allow-origin"]) == (204, origin)
+    allowed = told.headers["access-control-allow-headers"].split(", ")
+    assert {"authorization", "content-type", "x-api-key", "anthropic-version"} <= set(allowed)
 
 
 @pytest.mark.parametrize(

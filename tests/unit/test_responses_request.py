@@ -12,7 +12,6 @@ from luci_tui.host.openai.responses_items import (
     to_messages,
 )
 from luci_tui.host.openai.responses_request import enables_thinking, parse_options
-from luci_tui.host.openai.strict import check_unicode
 
 LOOK: JsonValue = {"type": "function", "name": "look", "parameters": {"type": "object"}}
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(8)).decode()
@@ -232,11 +231,6 @@ def test_missing_input_then_it_is_named() -> None:
     with pytest.raises(ApiError, match="'input' is missing") as caught:
         parse_input(None)
     assert caught.value.code == "missing_required_parameter"
-
-
-def test_half_a_surrogate_pair_then_it_is_refused() -> None:
-    with pytest.raises(ApiError, match="surrogate"):
-        check_unicode({"input": ["ok", {"\ud800": "x"}]})
 
 
 def test_tools_of_other_kinds_then_they_are_skipped_and_named() -> None:

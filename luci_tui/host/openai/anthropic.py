@@ -33,7 +33,7 @@ from luci_tui.host.openai.prompt_tokens import count_prompt_tokens
 from luci_tui.host.openai.security import client_of
 from luci_tui.host.openai.services import Services
 from luci_tui.host.openai.sse import EventStream
-from luci_tui.host.openai.strict import JsonObject, check_unicode
+from luci_tui.host.openai.strict import JsonObject
 
 _PARAMS = {"response_format": "output_config.format"}
 """What the fields of chat completions are called here."""
@@ -125,9 +125,7 @@ class _Endpoint:
 
 def _body(request: Request) -> JsonValue:
     check_version(request.headers.get("anthropic-version"))
-    body = cast("JsonValue", request.scope["luci.json"])
-    check_unicode(body)
-    return body
+    return cast("JsonValue", request.scope["luci.json"])
 
 
 def _headers(parsed: Parsed, stream: MessageStream) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -23,13 +23,18 @@ from luci_tui.host.openai.services import Services
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
+def routers(services: Services) -> list[APIRouter]:
+    """Return all endpoints, module by module."""
+    apis = (chat_completions, completions, embeddings, tokenize, responses, anthropic)
+    return [module.router(services) for module in (status, *apis)]
+
+
 def build_app(services: Services) -> FastAPI:
     """Return the app; it answers nothing that the guard has not let through."""
     # No page of documentation: it would load scripts from other hosts.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    apis = (chat_completions, completions, embeddings, tokenize, responses, anthropic)
-    for module in (status, *apis):
-        app.include_router(module.router(services))
+    for router in routers(services):
+        app.include_router(router)
 
     @app.exception_handler(ApiError)
     async def on_api_error(request: Request, error: ApiError) -> Response:

@@ -18,6 +18,9 @@ THREAD_BYTES = 256 * 1024
 # Possessive, and with the closing quote left open, so that no body makes it go back.
 _STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+"""An escape that is half of a pair, whether or not the other half follows."""
+
 
 class ClientGoneError(Exception):
     """The client left before its request was complete."""
@@ -70,7 +73,7 @@ async def parse_object(body: bytes, max_depth: int) -> dict[str, JsonValue]:
 
     Raises:
         ApiError: 400; it is no JSON object, is nested too deeply, names a key twice, or holds a
-            number that JSON does not know.
+            number that JSON does not know or half of a surrogate pair.
     """
     if not body:
         return {}
@@ -107,7 +110,18 @@ def _parse_object(body: bytes, max_depth: int) -> dict[str, JsonValue]:
         raise invalid_request(
             f"The body is a JSON {_kind(value)} where an object is needed.", code="invalid_json"
         )
+    if _SURROGATE.search(body):
+        _check_unicode(value)
     return cast("dict[str, JsonValue]", value)
+
+
+def _check_unicode(value: object) -> None:
+    """Refuse halves of surrogate pairs, which JSON can say and UTF-8 cannot."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        msg = "The body holds half of a surrogate pair (\\ud800 to \\udfff). Send whole characters."
+        raise invalid_request(msg, code="invalid_unicode") from error
 
 
 def depth_exceeds(body: bytes, max_depth: int) -> bool:

@@ -159,10 +159,6 @@ def _refusal(error: ValidationError) -> ApiError:
     worst = max(problems, key=lambda one: (len(one["loc"]), not one["type"].endswith("_type")))
     param = field_path(worst["loc"])
     kind = worst["type"]
-    if kind == "json_invalid":
-        # The guard has parsed it, so this is what it lets pass: half of a surrogate pair.
-        msg = "The body holds a text that is no Unicode. Correct it."
-        return invalid_request(msg, code="invalid_json")
     if kind == "missing":
         return invalid_request(
             f"{param} is missing. Add it.", param=param, code="missing_required_parameter"

@@ -46,7 +46,7 @@ from luci_tui.host.openai.responses_stream import Event, ResponseStream
 from luci_tui.host.openai.security import client_of
 from luci_tui.host.openai.services import Services
 from luci_tui.host.openai.sse import EventStream
-from luci_tui.host.openai.strict import JsonObject, check_unicode, shown
+from luci_tui.host.openai.strict import JsonObject, shown
 
 logger = logging.getLogger(__name__)
 
@@ -208,7 +208,6 @@ class _Endpoint:
 
     async def _parse(self, request: Request) -> _Asked:
         body = cast("JsonObject", request.scope["luci.json"])
-        check_unicode(body)
         options = parse_options(body)
         wanted = options.body
         history: list[JsonObject] = []

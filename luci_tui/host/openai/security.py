@@ -30,9 +30,20 @@ _LOOPBACK_NAMES = ("127.0.0.1", "[::1]", "localhost")
 _LOOPBACK_ORIGIN = re.compile(r"https?://(?:127\.0\.0\.1|\[::1\]|localhost)(?::\d{1,5})?")
 _BODILESS_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 _KNOWN_METHODS = _BODILESS_METHODS | {"POST"}
+_READ_HEADERS = ", ".join(
+    [
+        "authorization, content-type, x-api-key, user-agent, idempotency-key",
+        "anthropic-version, anthropic-beta, anthropic-dangerous-direct-browser-access",
+        "openai-organization, openai-project, openai-beta",
+        "x-stainless-lang, x-stainless-package-version, x-stainless-os, x-stainless-arch",
+        "x-stainless-runtime, x-stainless-runtime-version, x-stainless-retry-count",
+        "x-stainless-timeout, x-stainless-helper-method",
+    ]
+).encode()
+"""What OpenAI's and Anthropic's clients send from within a page; a browser asks about each."""
 _PREFLIGHT_HEADERS = [
     (b"access-control-allow-methods", b"GET, POST, DELETE"),
-    (b"access-control-allow-headers", b"authorization, content-type, x-api-key"),
+    (b"access-control-allow-headers", _READ_HEADERS),
     (b"access-control-max-age", b"600"),
     (b"content-length", b"0"),
 ]

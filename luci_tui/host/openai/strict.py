@@ -98,28 +98,6 @@ def kind_of(value: JsonValue, at: str, otherwise: str = "") -> str:
     return kind
 
 
-def check_unicode(body: JsonValue) -> None:
-    """Refuse halves of surrogate pairs, which JSON can say and UTF-8 cannot.
-
-    Raises:
-        ApiError: 400.
-    """
-    pending: list[JsonValue] = [body]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, dict):
-            pending.extend(value.keys())
-            pending.extend(value.values())
-        elif isinstance(value, list):
-            pending.extend(value)
-        elif isinstance(value, str):
-            try:
-                value.encode()
-            except UnicodeEncodeError as error:
-                msg = "The request holds half of a surrogate pair (\\ud800 to \\udfff). Send whole"
-                raise invalid_request(f"{msg} characters.", code="invalid_unicode") from error
-
-
 def json_object(text: str, at: str) -> JsonObject:
     """Return the JSON object that a text holds, as templates will read it.
 
