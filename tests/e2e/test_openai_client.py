@@ -440,6 +440,20 @@ async def test_completion_given_a_text_then_it_goes_on(client: openai.AsyncOpenA
     assert short.usage.completion_tokens == 16
 
 
+async def test_completion_without_cache_then_the_whole_prompt_is_computed(
+    client: openai.AsyncOpenAI,
+) -> None:
+    n_cached: list[int] = []
+    for cache_prompt in (True, True, False):
+        options: Any = {**GREEDY, "extra_body": {"cache_prompt": cache_prompt}}
+        reply = await client.completions.create(model="tiny", prompt="the a " * 20, **options)
+        assert reply.usage
+        assert reply.usage.prompt_tokens_details
+        n_cached.append(reply.usage.prompt_tokens_details.cached_tokens or 0)
+    assert n_cached[1] > 0
+    assert n_cached[2] == 0
+
+
 async def test_completion_given_tokens_then_the_same_as_their_text(
     client: openai.AsyncOpenAI, server: ApiServer
 ) -> None:

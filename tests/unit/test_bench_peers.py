@@ -75,6 +75,53 @@ def test_render_shared_prefix_puts_the_target_on_the_fastest_peer_only() -> None
     assert targets.best_peer(report, MODEL, "prefix40") is not None
 
 
+def test_render_host_and_server_are_judged_against_the_peer_they_are_named_for() -> None:
+    report = _report(
+        {
+            ("pp512", results.WORKER, "tok/s"): (99.0,),
+            ("pp512", results.HOST, "tok/s"): (94.0,),
+            ("pp512", results.SERVE, "tok/s"): (92.0,),
+            ("pp512", results.BENCH, "tok/s"): (100.0,),
+        }
+    )
+    rows = _rows(report)
+    assert "| 0.94 of llama-bench | ≥ 0.93 | met |" in rows[results.HOST]
+    assert "| 0.92 of llama-bench | ≥ 0.93 | **missed** |" in rows[results.SERVE]
+    assert "| 0.99 | ≥ 0.95 | met |" in rows[results.BENCH]
+
+
+def test_render_sixteen_clients_compares_rate_and_first_text_with_llama_server() -> None:
+    report = _report(
+        {
+            ("streams16", results.SERVE, "tok/s"): (1000.0, 1400.0),
+            ("streams16", results.SERVER, "tok/s"): (1000.0, 1000.0),
+            ("ttft16", results.SERVE, "ms"): (100.0, 110.0),
+            ("ttft16", results.SERVER, "ms"): (90.0, 99.0),
+        }
+    )
+    rate, ttft = (line for line in table.render(report) if f"| {results.SERVE} |" in line)
+    assert "| 1.20 of llama-server | ≥ 1.00 | met |" in rate
+    assert "| 0.90 of llama-server | ≥ 1.00 | **missed** |" in ttft
+
+
+def test_render_host_without_its_peer_says_no_verdict() -> None:
+    report = _report({("tg128", results.HOST, "tok/s"): (94.0,)})
+    assert _rows(report)[results.HOST].endswith("| 94.0 to 94.0 |  |  |  |")
+
+
+def test_best_peer_is_no_part_of_luci() -> None:
+    report = _report(
+        {
+            ("tg128", results.HOST, "tok/s"): (200.0,),
+            ("tg128", results.SERVE, "tok/s"): (200.0,),
+            ("tg128", results.SERVER, "tok/s"): (100.0,),
+        }
+    )
+    best = targets.best_peer(report, MODEL, "tg128")
+    assert best is not None
+    assert best.contender == results.SERVER
+
+
 def test_render_cancel_adds_a_decode_step_to_the_allowance() -> None:
     report = _report(
         {
@@ -115,6 +162,11 @@ def test_save_and_load_keep_every_value(tmp_path: Path) -> None:
 def test_decode_rate_leaves_out_the_first_token_of_each_stream() -> None:
     streams = [workload.Stream(0.0, 1.0, 2.0, 11), workload.Stream(0.0, 1.5, 3.0, 11)]
     assert workload.decode_rate(streams) == pytest.approx(10.0)
+
+
+def test_ttft_p95_is_the_slowest_of_sixteen() -> None:
+    streams = [workload.Stream(1.0, 1.0 + n / 1000, 2.0, 11) for n in range(1, 17)]
+    assert workload.ttft_p95_ms(streams) == pytest.approx(16.0)
 
 
 def test_prefix_prompts_share_their_start_and_nothing_else() -> None:

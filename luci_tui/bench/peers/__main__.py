@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from luci_tui.bench.peers import build, models, own, results, rounds, table
+from luci_tui.bench.peers import build, models, own, own_rounds, results, rounds, table
 from luci_tui.version import VERSION
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def _bench(
 def _turns(options: argparse.Namespace) -> list[tuple[str, rounds.Turn]]:
     turns: list[tuple[str, rounds.Turn]] = []
     for group in options.only:
-        ours = () if options.peers_only else rounds.OUR_TURNS.get(group, ())
+        ours = () if options.peers_only else own_rounds.OUR_TURNS.get(group, ())
         turns += [(group, turn) for turn in (*ours, *rounds.PEER_TURNS.get(group, ()))]
     return turns
 

@@ -9,6 +9,10 @@ from pydantic import BaseModel, ConfigDict
 
 WORKER = "luci worker"
 CORE = "luci core"
+HOST = "luci host"
+SERVE = "luci serve"
+OURS = (WORKER, CORE, HOST, SERVE)
+"""In the order of the table."""
 BENCH = "llama-bench"
 BATCHED = "llama-batched-bench"
 SERVER = "llama-server"
@@ -25,7 +29,7 @@ class Series(_Data):
     model: str
     """Name of the model; empty for what needs none."""
     test: str
-    """tg128, pp512, streams4, prefix40, cancel, …"""
+    """tg128, pp512, streams4, ttft16, prefix40, cancel, …"""
     contender: str
     unit: str
     """"tok/s", "s", "ms", "MB" or "%"."""

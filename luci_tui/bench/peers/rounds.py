@@ -1,4 +1,7 @@
-"""One turn of every contender on one model; the rounds are these turns, one after the other."""
+"""One turn of every peer on one model; luci's own turns are in `own_rounds`.
+
+The rounds are these turns, one after the other.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from luci_tui.bench.peers import results, server, tools, worker, workload
+from luci_tui.bench.peers import results, server, tools, workload
 from luci_tui.bench.peers.build import Peers
+from luci_tui.bench.peers.http_stream import HttpTarget
 from luci_tui.bench.peers.results import Collector
 from luci_tui.bench.peers.workload import Stream
 from luci_tui.errors import EngineError
 
-N_CANCELS = 20
-"""Cancels per round."""
 _LEAST_SHARE = 0.95
 _PYTHON_TIMEOUT_S = 600.0
 _CHILD = Path(__file__).with_name("python_child.py")
-_OURS = "python -m luci_tui.bench.peers --only {}"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,14 @@ class Bench:
         """Record the prefill and the decode rate of answers that came one after the other."""
         self.add("pp512", contender, workload.prefill_rate(prefills), "tok/s", command)
         self.add("tg128", contender, workload.single_decode_rate(decodes), "tok/s", command)
+
+    def add_streams(self, contender: str, answers: list[Stream], command: str) -> None:
+        """Record the rate of answers that ran at once, and when their first pieces of text came."""
+        rate = workload.decode_rate(answers)
+        self.add(f"streams{len(answers)}", contender, rate, "tok/s", command)
+        if len(answers) == max(workload.STREAM_COUNTS):
+            ttft_ms = workload.ttft_p95_ms(answers)
+            self.add(f"ttft{len(answers)}", contender, ttft_ms, "ms", command)
 
     def prefill_prompts(self, round_index: int) -> list[list[int]]:
         """Return the long prompts of a round, none of which was seen before."""
@@ -89,30 +98,21 @@ def turn_batched_bench(bench: Bench, _: int) -> None:
 
 def turn_server(bench: Bench, round_index: int) -> None:
     """Stream single answers from llama-server with one slot."""
-    command = bench.server_command(1)
+    _with_server(bench, 1, lambda target: _server_singles(bench, target, round_index))
 
-    async def measure(running: server.Server) -> None:
-        prompts = bench.prefill_prompts(round_index)
-        prefills = [await running.stream(p, 1, cache_prompt=False) for p in prompts]
-        start = workload.prompt_tokens(1, seed=0)
-        decodes = [
-            await running.stream(start, workload.N_DECODE + 1, cache_prompt=False) for _ in prompts
-        ]
-        bench.add_singles(results.SERVER, prefills, decodes, command)
 
-    _with_server(bench, 1, measure)
+async def _server_singles(bench: Bench, target: HttpTarget, round_index: int) -> None:
+    prefills, decodes = await http_singles(bench, target, round_index)
+    bench.add_singles(results.SERVER, prefills, decodes, bench.server_command(1))
 
 
 def turn_server_streams(bench: Bench, _: int) -> None:
     """Stream to as many clients as luci has streams, from a llama-server with as many slots."""
     n_streams = max(workload.STREAM_COUNTS)
 
-    async def measure(running: server.Server) -> None:
-        prompts = [workload.prompt_tokens(workload.N_STREAM_PROMPT, s) for s in range(n_streams)]
-        jobs = (running.stream(p, workload.N_DECODE + 1, cache_prompt=False) for p in prompts)
-        rate = workload.decode_rate(list(await asyncio.gather(*jobs)))
-        command = bench.server_command(n_streams)
-        bench.add(f"streams{n_streams}", results.SERVER, rate, "tok/s", command)
+    async def measure(target: HttpTarget) -> None:
+        answers = await http_streams(target, n_streams)
+        bench.add_streams(results.SERVER, answers, bench.server_command(n_streams))
 
     _with_server(bench, n_streams, measure)
 
@@ -121,14 +121,36 @@ def turn_server_prefix(bench: Bench, round_index: int) -> None:
     """Send the requests that share a prefix to llama-server at each slot count."""
     for n_slots in workload.SERVER_SLOT_COUNTS:
 
-        async def measure(running: server.Server, n_slots: int = n_slots) -> None:
+        async def measure(target: HttpTarget, n_slots: int = n_slots) -> None:
             prompts = workload.prefix_prompts(round_index)
-            jobs = (running.stream(p, workload.N_PREFIX_NEW, cache_prompt=True) for p in prompts)
+            jobs = (target.stream(p, workload.N_PREFIX_NEW, cache_prompt=True) for p in prompts)
             elapsed_s = workload.total_s(list(await asyncio.gather(*jobs)))
             contender = f"{results.SERVER}, {n_slots} slot{'s' if n_slots > 1 else ''}"
             bench.add("prefix40", contender, elapsed_s, "s", bench.server_command(n_slots))
 
         _with_server(bench, n_slots, measure)
+
+
+async def http_singles(
+    bench: Bench, target: HttpTarget, round_index: int
+) -> tuple[list[Stream], list[Stream]]:
+    """Return the prefills and the decodes of a turn over HTTP, one after the other."""
+    prompts = bench.prefill_prompts(round_index)
+    start = workload.prompt_tokens(1, seed=0)
+    prefills = [await target.stream(prompt, 1) for prompt in prompts]
+    return prefills, [await target.stream(start, workload.N_DECODE + 1) for _ in prompts]
+
+
+async def http_streams(target: HttpTarget, n_streams: int) -> list[Stream]:
+    """Return `n_streams` answers over HTTP, all asked for at once."""
+    prompts = [workload.prompt_tokens(workload.N_STREAM_PROMPT, s) for s in range(n_streams)]
+    jobs = (target.stream(prompt, workload.N_DECODE + 1) for prompt in prompts)
+    return list(await asyncio.gather(*jobs))
+
+
+async def http_warm_up(target: HttpTarget) -> None:
+    """Let a server answer once, so that nothing it does for the first time is measured."""
+    await target.stream(workload.prompt_tokens(1, seed=0), workload.N_WARM_UP)
 
 
 def turn_python(bench: Bench, round_index: int) -> None:
@@ -148,89 +170,26 @@ def turn_python_prefix(bench: Bench, round_index: int) -> None:
     bench.add("prefix40", results.PYTHON, workload.total_s(streams), "s", command)
 
 
-def turn_worker(bench: Bench, round_index: int) -> None:
-    """Measure the bare core in its process, then single answers through the worker."""
-
-    async def measure() -> None:
-        async with worker.loaded_worker(bench.model_path, bench.n_threads, 1) as client:
-            core_prefill, core_decode = await worker.core_rates(client, bench.n_repeats)
-            prompts = bench.prefill_prompts(round_index)
-            prefills = [await worker.stream(client, prompt, 1) for prompt in prompts]
-            decodes = [await worker.decode(client) for _ in prompts]
-        command = _OURS.format("single")
-        bench.add("pp512", results.CORE, core_prefill, "tok/s", command)
-        bench.add("tg128", results.CORE, core_decode, "tok/s", command)
-        bench.add_singles(results.WORKER, prefills, decodes, command)
-
-    asyncio.run(measure())
-
-
-def turn_worker_streams(bench: Bench, _: int) -> None:
-    """Stream several answers at once through the worker, for each stream count."""
-
-    async def measure() -> None:
-        for n_streams in workload.STREAM_COUNTS:
-            async with worker.loaded_worker(bench.model_path, bench.n_threads, n_streams) as client:
-                rate = workload.decode_rate(await worker.streams(client, n_streams))
-            command = _OURS.format("streams")
-            bench.add(f"streams{n_streams}", results.WORKER, rate, "tok/s", command)
-
-    asyncio.run(measure())
-
-
-def turn_worker_prefix(bench: Bench, round_index: int) -> None:
-    """Send the requests that share a prefix to a worker whose slots share one KV buffer."""
-    n_slots = workload.OWN_PREFIX_SLOTS
-
-    async def measure() -> None:
-        async with worker.loaded_worker(
-            bench.model_path, bench.n_threads, n_slots, kv_unified=True
-        ) as client:
-            elapsed_s = workload.total_s(await worker.prefix(client, round_index))
-        bench.add("prefix40", results.WORKER, elapsed_s, "s", _OURS.format("prefix"))
-
-    asyncio.run(measure())
-
-
-def turn_worker_cancel(bench: Bench, round_index: int) -> None:
-    """Cancel answers while they stream; each cancel is one value."""
-
-    async def measure() -> None:
-        async with worker.loaded_worker(bench.model_path, bench.n_threads, 1) as client:
-            for index in range(N_CANCELS):
-                seed = 1_000 + round_index * N_CANCELS + index
-                elapsed_ms = 1000 * await worker.cancel_s(client, seed)
-                bench.add("cancel", results.WORKER, elapsed_ms, "ms", _OURS.format("cancel"))
-
-    asyncio.run(measure())
-
-
 PEER_TURNS: dict[str, tuple[Turn, ...]] = {
     "single": (turn_llama_bench, turn_server, turn_python),
     "streams": (turn_batched_bench, turn_server_streams),
     "prefix": (turn_server_prefix, turn_python_prefix),
     "cancel": (),
 }
-OUR_TURNS: dict[str, tuple[Turn, ...]] = {
-    "single": (turn_worker,),
-    "streams": (turn_worker_streams,),
-    "prefix": (turn_worker_prefix,),
-    "cancel": (turn_worker_cancel,),
-}
 
 
 def _with_server(
-    bench: Bench, n_slots: int, measure: Callable[[server.Server], Awaitable[None]]
+    bench: Bench, n_slots: int, measure: Callable[[HttpTarget], Awaitable[None]]
 ) -> None:
     """Start llama-server, warm it up, measure, and stop it."""
 
-    async def warmed(running: server.Server) -> None:
-        await running.stream(workload.prompt_tokens(2, seed=0), 2, cache_prompt=False)
-        await measure(running)
+    async def warmed(target: HttpTarget) -> None:
+        await http_warm_up(target)
+        await measure(target)
 
     binary = bench.peers.binary("llama-server")
     with server.running_server(binary, bench.model_path, bench.n_threads, n_slots) as running:
-        asyncio.run(warmed(running))
+        asyncio.run(warmed(running.target))
 
 
 def _python_streams(bench: Bench, prompts: list[list[int]], n_new: int) -> list[Stream]:

@@ -1,14 +1,8 @@
-"""Start llama-server on the loopback, stream from it, and stop it.
-
-The client reads raw bytes and parses nothing while tokens arrive: it shares the machine's cores
-with the server, and every cycle it burns would be charged to the server.
-"""
+"""Start llama-server on the loopback, and stop it."""
 
 from __future__ import annotations
 
-import asyncio
 import http.client
-import json
 import re
 import socket
 import subprocess
@@ -18,14 +12,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from luci_tui.bench.peers.workload import N_BATCH, N_CTX_PER_SLOT, N_UBATCH, Stream
+from luci_tui.bench.peers.http_stream import HOST, HttpTarget
+from luci_tui.bench.peers.workload import N_BATCH, N_CTX_PER_SLOT, N_UBATCH
 from luci_tui.errors import EngineError
 
-HOST = "127.0.0.1"
 _START_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 10.0
-_STREAM_TIMEOUT_S = 300.0
-_N_PREDICTED = re.compile(rb'"tokens_predicted":(\d+)')
 _BUFFER_MIB = re.compile(r"(\S+)\s+(\S+) buffer size\s*=\s*([\d.]+) MiB")
 
 
@@ -53,7 +45,7 @@ class Server:
     """A running llama-server."""
 
     def __init__(self, port: int, log_path: Path) -> None:
-        self.port = port
+        self.target = HttpTarget("llama-server", port, "any")
         self._log_path = log_path
 
     def buffers_mib(self) -> dict[str, float]:
@@ -62,50 +54,6 @@ class Server:
         for _, kind, mib in _BUFFER_MIB.findall(self._log_path.read_text(errors="replace")):
             sizes[kind] = sizes.get(kind, 0.0) + float(mib)
         return sizes
-
-    async def stream(
-        self, tokens: list[int], n_predict: int, *, cache_prompt: bool, seed: int = 1
-    ) -> Stream:
-        """Stream one completion of `n_predict` tokens.
-
-        Raises:
-            EngineError: the server sent another number of tokens.
-        """
-        payload = {
-            "prompt": tokens,
-            "n_predict": n_predict,
-            "stream": True,
-            "ignore_eos": True,
-            "cache_prompt": cache_prompt,
-            "seed": seed,
-        }
-        async with asyncio.timeout(_STREAM_TIMEOUT_S):
-            return await self._post("/completion", json.dumps(payload).encode(), n_predict)
-
-    async def _post(self, path: str, body: bytes, n_predict: int) -> Stream:
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
-        sent_s = time.perf_counter()
-        reader, writer = await asyncio.open_connection(HOST, self.port)
-        try:
-            writer.write(head.encode() + body)
-            received = bytearray()
-            first_s: float | None = None
-            while piece := await reader.read(65536):
-                received += piece
-                if first_s is None and b"data: " in received:
-                    first_s = time.perf_counter()
-            last_s = time.perf_counter()
-        finally:
-            writer.close()
-        counts = _N_PREDICTED.findall(bytes(received))
-        if first_s is None or not counts or int(counts[-1]) != n_predict:
-            start = bytes(received[:300]).decode(errors="replace")
-            message = f"llama-server did not stream {n_predict} tokens; it answered: {start!r}"
-            raise EngineError(message)
-        return Stream(sent_s, first_s, last_s, n_predict)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ _TEST_NAMES = {
     "streams4": "4 streams, decode",
     "streams8": "8 streams, decode",
     "streams16": "16 streams, decode",
+    "ttft16": "16 streams, TTFT p95",
     "prefix40": "40 requests, shared prefix",
     "cancel": "cancel, p50 and p99",
 }
@@ -52,7 +53,7 @@ def render(report: Report) -> Iterator[str]:
         yield f"- {what}: {value}"
     yield f"- rounds: {report.rounds}, every contender in turn in each of them"
     yield ""
-    yield "| Model | Test | Contender | Median | Min to max | luci worker ÷ it | Target | |"
+    yield "| Model | Test | Contender | Median | Min to max | Ratio | Target | |"
     yield "|---|---|---|--:|--:|--:|---|---|"
     previous = ("", "")
     for series in _ordered(report):
@@ -73,10 +74,10 @@ def render(report: Report) -> Iterator[str]:
 
 
 def _ordered(report: Report) -> list[Series]:
-    """Sort by model and test in the order of measuring; luci's worker leads each group."""
+    """Sort by model and test in the order of measuring; luci leads each group."""
     models = list(dict.fromkeys(s.model for s in report.series))
     tests = [*_TEST_NAMES, *dict.fromkeys(s.test for s in report.series)]
-    ours = (results.WORKER, results.CORE)
+    ours = results.OURS
 
     def key(series: Series) -> tuple[int, int, int]:
         rank = ours.index(series.contender) if series.contender in ours else len(ours)
@@ -102,6 +103,8 @@ def _against(report: Report, series: Series) -> tuple[str, str, str]:
         maximum, why = limit
         value = _p99(series) if series.test == "cancel" else series.median
         return "", f"≤ {_number(maximum)} {series.unit} ({why})", _verdict(value <= maximum)
+    if series.contender in (results.HOST, results.SERVE):
+        return _own(report, series)
     ours = targets.worker_series(report, series.model, series.test)
     if ours is None or ours is series or series.test == "memory":
         return "", "", ""
@@ -109,9 +112,21 @@ def _against(report: Report, series: Series) -> tuple[str, str, str]:
     target = targets.ratio_target(report, series)
     if target is None:
         return f"{reached:.2f}", "", ""
+    return f"{reached:.2f}", *_judged(target, reached)
+
+
+def _own(report: Report, series: Series) -> tuple[str, str, str]:
+    """Return the cells of the host or the server: it is compared with one contender alone."""
+    found = targets.own_target(report, series)
+    if found is None:
+        return "", "", ""
+    target, reached = found
+    return f"{reached:.2f} of {target.contender}", *_judged(target, reached)
+
+
+def _judged(target: targets.RatioTarget, reached: float) -> tuple[str, str]:
     sign = ">" if target.strict else "≥"
-    verdict = _verdict(targets.is_met(target, reached))
-    return f"{reached:.2f}", f"{sign} {target.at_least:.2f}", verdict
+    return f"{sign} {target.at_least:.2f}", _verdict(targets.is_met(target, reached))
 
 
 def _limit(report: Report, series: Series) -> tuple[float, str] | None:

@@ -12,7 +12,7 @@ from luci_tui.bench.peers.workload import STREAM_COUNTS
 
 @dataclass(frozen=True)
 class RatioTarget:
-    """luci's worker must be at least `at_least` times as good as a contender."""
+    """luci must be at least `at_least` times as good as a contender."""
 
     test: str
     contender: str
@@ -22,6 +22,8 @@ class RatioTarget:
     """Empty = every model."""
     strict: bool = False
     """True = ahead of it, not level with it."""
+    ours: str = results.WORKER
+    """Which part of luci."""
 
 
 RATIO_TARGETS = (
@@ -32,23 +34,36 @@ RATIO_TARGETS = (
     *(RatioTarget(f"streams{count}", results.BATCHED, 0.93) for count in STREAM_COUNTS),
     RatioTarget(f"streams{max(STREAM_COUNTS)}", results.SERVER, 1.2),
     RatioTarget("prefix40", "best peer", 2.0),
+    *(
+        RatioTarget(test, results.BENCH, 0.93, ours=ours)
+        for test in ("tg128", "pp512")
+        for ours in (results.HOST, results.SERVE)
+    ),
+    *(
+        RatioTarget(f"{test}{max(STREAM_COUNTS)}", results.SERVER, 1.0, ours=results.SERVE)
+        for test in ("streams", "ttft")
+    ),
 )
 
 
 def best_peer(report: Report, model: str, test: str) -> Series | None:
     """Return the fastest series of a test that is not luci's own."""
-    ours = (results.WORKER, results.CORE)
-    peers = [s for s in _of(report, model, test) if s.contender not in ours]
+    peers = [s for s in _of(report, model, test) if s.contender not in results.OURS]
     if not peers:
         return None
     pick = max if peers[0].higher_is_better else min
     return pick(peers, key=lambda series: series.median)
 
 
+def series_of(report: Report, model: str, test: str, contender: str) -> Series | None:
+    """Return what one contender reached in a test."""
+    found = [s for s in _of(report, model, test) if s.contender == contender]
+    return found[0] if found else None
+
+
 def worker_series(report: Report, model: str, test: str) -> Series | None:
     """Return what luci's worker reached in a test."""
-    found = [s for s in _of(report, model, test) if s.contender == results.WORKER]
-    return found[0] if found else None
+    return series_of(report, model, test, results.WORKER)
 
 
 def ratio(ours: Series, theirs: Series) -> float:
@@ -66,15 +81,29 @@ def ratio(ours: Series, theirs: Series) -> float:
 
 
 def ratio_target(report: Report, series: Series) -> RatioTarget | None:
-    """Return the target that luci has against this series, if there is one."""
+    """Return the target that luci's worker has against this series, if there is one."""
     for target in RATIO_TARGETS:
-        if target.test != series.test:
+        if target.test != series.test or target.ours != results.WORKER:
             continue
         if target.contender == series.contender:
             return target
         best = best_peer(report, series.model, series.test)
         if target.contender == "best peer" and best is series:
             return target
+    return None
+
+
+def own_target(report: Report, series: Series) -> tuple[RatioTarget, float] | None:
+    """Return what the host or the server must reach in this series, and what it reached.
+
+    None where it has no target, or the one to compare it with was not measured.
+    """
+    for target in RATIO_TARGETS:
+        if series.contender == results.WORKER or target.ours != series.contender:
+            continue
+        theirs = series_of(report, series.model, series.test, target.contender)
+        if target.test == series.test and theirs is not None:
+            return target, ratio(series, theirs)
     return None
 
 

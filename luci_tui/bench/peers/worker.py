@@ -20,8 +20,26 @@ from luci_tui.errors import EngineError
 _STREAM_TIMEOUT_S = 300.0
 _SAMPLING = frames.SamplingParams(ignore_eos=True, seed=1)
 _TOKENS_BEFORE_CANCEL = 8
-_WARM_UP_TOKENS = 64
-"""llama-bench and llama-server warm up by themselves; this is the same for the worker."""
+
+
+def load_spec(
+    model: Path,
+    n_threads: int,
+    n_slots: int,
+    n_ctx: int = workload.N_CTX_PER_SLOT,
+    *,
+    kv_unified: bool = False,
+) -> frames.LoadSpec:
+    """Return how luci loads a model, the same for its worker, its host and its server."""
+    return frames.LoadSpec(
+        model_path=str(model),
+        n_ctx=n_ctx,
+        n_slots=n_slots,
+        n_batch=workload.N_BATCH,
+        n_ubatch=workload.N_UBATCH,
+        n_threads=n_threads,
+        kv_unified=kv_unified,
+    )
 
 
 @asynccontextmanager
@@ -34,21 +52,13 @@ async def loaded_worker(
     kv_unified: bool = False,
 ) -> AsyncGenerator[WorkerEngine]:
     """Run a worker with `model` until the block ends; it has answered once by then."""
-    spec = frames.LoadSpec(
-        model_path=str(model),
-        n_ctx=n_ctx,
-        n_slots=n_slots,
-        n_batch=workload.N_BATCH,
-        n_ubatch=workload.N_UBATCH,
-        n_threads=n_threads,
-        kv_unified=kv_unified,
-    )
+    spec = load_spec(model, n_threads, n_slots, n_ctx, kv_unified=kv_unified)
     with tempfile.TemporaryDirectory() as folder:
         engine = WorkerEngine(Path(folder) / "worker.log")
         try:
             async for _ in engine.load(spec):
                 pass
-            await stream(engine, workload.prompt_tokens(2, seed=0), _WARM_UP_TOKENS)
+            await stream(engine, workload.prompt_tokens(1, seed=0), workload.N_WARM_UP)
             yield engine
         finally:
             await engine.close()

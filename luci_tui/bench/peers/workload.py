@@ -6,6 +6,8 @@ import random
 import statistics
 from dataclasses import dataclass
 
+from luci_tui.bench.report import percentile
+
 N_PREFILL = 512
 N_DECODE = 128
 STREAM_COUNTS = (4, 8, 16)
@@ -18,6 +20,9 @@ SERVER_SLOT_COUNTS = (1, 4, 8, 16)
 OWN_PREFIX_SLOTS = 20
 """luci's slots for the shared prefix: 40 requests in two full waves, one KV buffer for all."""
 
+N_WARM_UP = 64
+"""Tokens of an answer before anything is measured: a fresh process pays for its page faults, and
+llama-bench warms up by itself."""
 N_CTX_PER_SLOT = 1024
 N_BATCH = 2048
 N_UBATCH = 512
@@ -74,6 +79,11 @@ def prefill_rate(streams: list[Stream]) -> float:
 def single_decode_rate(streams: list[Stream]) -> float:
     """Return the median decode rate of answers that came one after the other."""
     return statistics.median(decode_rate([stream]) for stream in streams)
+
+
+def ttft_p95_ms(streams: list[Stream]) -> float:
+    """Return the 95th percentile of the time from sending a prompt to its first text, in ms."""
+    return 1000 * percentile([s.first_s - s.sent_s for s in streams], 95)
 
 
 def total_s(streams: list[Stream]) -> float:

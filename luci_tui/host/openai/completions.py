@@ -64,6 +64,8 @@ class CompletionRequest(SamplingFields):
     stop: Stops | None = None
     logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     echo: bool = False
+    cache_prompt: bool = True
+    """False = compute the whole prompt, whatever a KV cache holds of it."""
 
     def prompts(self) -> list[str | list[int]]:
         """Return the prompts, each a text or a list of tokens."""
@@ -229,6 +231,7 @@ def _commands(asked: CompletionRequest, session: Session) -> list[frames.Generat
             max_tokens=asked.max_tokens,
             stop=stops(asked.stop),
             sampling=sampling,
+            cache_prompt=asked.cache_prompt,
         )
         commands += [numbered(command, index) for index in range(asked.n)]
     return commands
