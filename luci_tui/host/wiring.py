@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from luci_tui.host.process import Options
     from luci_tui.host.run_files import RunFiles
     from luci_tui.host.state import HostState
+    from luci_tui.manager.pool import FreeMemory
     from luci_tui.manager.startup import MakeEngine
 
 BUILTIN = "builtin"
@@ -185,6 +186,7 @@ async def build_host(
     *,
     new_engine: Callable[[], EngineClient] | None = None,
     chats: Chats | None = None,
+    free_memory: FreeMemory | None = None,
 ) -> HostState:
     """Make the parts of the host process.
 
@@ -193,6 +195,7 @@ async def build_host(
         options: What it was told when it was started.
         new_engine: Makes engines; None = those of the kind that the options name.
         chats: None = those on disk.
+        free_memory: What models may still take; None = what the machine has free.
 
     Raises:
         ConfigError: the settings cannot be used.
@@ -211,6 +214,7 @@ async def build_host(
     from luci_tui.host.state import MAX_HOST_EVENTS, HostState, note_job
     from luci_tui.host.turns import Turns
     from luci_tui.manager.manager import ManagerOptions, ModelManager
+    from luci_tui.manager.pool import free_ram
     from luci_tui.manager.registry import Registry
     from luci_tui.settings import load_settings
 
@@ -221,6 +225,7 @@ async def build_host(
         registry,
         _engine_maker(kind, new_engine),
         ManagerOptions(default_ttl_s=settings.host.model_ttl_s),
+        free_memory=free_memory or free_ram,
     )
     models = ManagedModels(manager, registry)
     make = new_engine or partial(build_engine, kind)
