@@ -1,9 +1,10 @@
 """Kill whole hosts with -9 at random moments of chats, start them again and see what they kept.
 
-`python -m tests.support.host_kills FOLDER N SEED PARALLEL` prints one JSON object. A host is
-started as a front end starts it and asked through its socket; the next host on the same home folder
-is asked what is left. Every MODEL_EVERY-th host answers with the built-in model in a real worker,
-and every other one of those is the host as it is, which only its client listens to.
+`python -m tests.support.host_kills FOLDER N SEED PARALLEL` prints one JSON object; what each kill
+found goes to standard error. A host is started as a front end starts it and asked through its
+socket; the next host on the same home folder is asked what is left. Every MODEL_EVERY-th host
+answers with the built-in model in a real worker, and every other one of those is the host as it is,
+which only its client listens to.
 """
 
 from __future__ import annotations
@@ -257,7 +258,10 @@ class Victims:
             found: dict[str, tuple[Message, ...]] = {}
             for chat_id in {turn.chat_id for turn in life.turns}:
                 found[chat_id] = await chats.messages(chat_id)
-            self.report.add(examine(life, found))
+            seen = examine(life, found)
+            sys.stderr.write(json.dumps(asdict(seen)) + "\n")
+            sys.stderr.flush()
+            self.report.add(seen)
             del self._unseen[0]
             for chat_id in found:
                 await chats.delete(chat_id)
@@ -315,14 +319,17 @@ _GONE: Final = frozenset({"unreachable", "start_failed"})
 def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
     found: list[BaseException] = []
     for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+        if isinstance(error, BaseExceptionGroup):
+            found += _leaves(cast("BaseExceptionGroup[Any]", error))
+        else:
+            found.append(error)
     return found
 
 
 async def _n_that_stay(pids: set[int]) -> int:
     """Wait for the workers of a host that is gone; count those that do not leave."""
     give_up_s = time.monotonic() + GONE_S
-    while (left := alive(pids)) and time.monotonic() < give_up_s:
+    while (left := alive(pids)) and time.monotonic() < give_up_s:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     for pid in left:
         with suppress(ProcessLookupError):

@@ -1,7 +1,8 @@
 """Let many clients of every kind use one host for long, and look at what it costs the host.
 
-`python -m tests.support.host_soak FOLDER DURATION_S SEED` prints one JSON object. The host is the
-real process over real workers; `watched_host.py` gives it too little memory for all models.
+`python -m tests.support.host_soak FOLDER DURATION_S SEED [CLIENTS]` prints one JSON object; samples
+go to standard error as they are taken. The host is the real process over real workers;
+`watched_host.py` gives it too little memory for all models.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
@@ -88,7 +89,7 @@ class SoakReport:
     """What a run found."""
 
     duration_s: float = 0.0
-    n_clients: int = N_CLIENTS
+    n_clients: int = 0
     n_done: int = 0
     done: dict[str, Deed] = field(default_factory=dict[str, Deed])
     n_errors: int = 0
@@ -115,8 +116,10 @@ class SoakReport:
 class Soak:
     """One run."""
 
-    def __init__(self, client: HostClient, serving: Serving, seed: int, home: Path) -> None:
-        self.report = SoakReport()
+    def __init__(
+        self, client: HostClient, serving: Serving, seed: int, home: Path, n_clients: int
+    ) -> None:
+        self.report = SoakReport(n_clients=n_clients)
         self._client = client
         self._serving = serving
         self._seed = seed
@@ -145,16 +148,16 @@ class Soak:
         self.report.n_workers = len(self._pids)
         asked_s = time.monotonic()
         await self._client.stop(drain_s=0)
-        require_gone = await wait_gone(host_pid, 60)
+        has_left = await wait_gone(host_pid, 60)
         self.report.host_exit_s = time.monotonic() - asked_s
-        self.report.n_orphans = len(alive(self._pids)) + (not require_gone)
+        self.report.n_orphans = len(alive(self._pids)) + (not has_left)
 
     async def _phase(self, host_pid: int, duration_s: float, number: int) -> None:
         end_s = time.monotonic() + duration_s
         watching = asyncio.create_task(self._watch(host_pid), name="samples")
         try:
             async with asyncio.TaskGroup() as group:
-                for index in range(N_CLIENTS):
+                for index in range(self.report.n_clients):
                     seed = self._seed * 1000 + number * 100 + index
                     group.create_task(self._be_client(index, Random(seed), end_s))
         finally:
@@ -225,13 +228,11 @@ class Soak:
             if model.name != MAIN:
                 await self._client.unload_model(model.name)
         n_lines = len(read_loop(self._home))
-        while len(lines := read_loop(self._home)) < n_lines + 2:
+        while len(lines := read_loop(self._home)) < n_lines + 2:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
         host = _required(figures_of(host_pid))
         n_children = len(children_of(host_pid))
-        return Quiet(
-            host.n_fds, host.n_threads, lines[-1].n_tasks, n_leases, n_turns, n_children
-        )
+        return Quiet(host.n_fds, host.n_threads, lines[-1].n_tasks, n_leases, n_turns, n_children)
 
 
 def judge(report: SoakReport, warm_s: float) -> None:
@@ -275,8 +276,7 @@ async def new_client(
     home: Path, serving: Serving, number: int, chance: Random
 ) -> AsyncGenerator[SoakClient]:
     """Connect one client to the port and to the socket."""
-    key = Path(serving.key_file).read_text().split()[0]
-    headers = {"authorization": f"Bearer {key}"}
+    headers = {"authorization": f"Bearer {key_of(serving)}"}
     host = await ensure_host(home, WATCHED)
     try:
         async with httpx.AsyncClient(
@@ -290,7 +290,14 @@ async def new_client(
         await host.close()
 
 
-async def soak(folder: Path, duration_s: float, seed: int) -> SoakReport:
+def key_of(serving: Serving) -> str:
+    """Read the key of a port that a host has opened."""
+    return Path(serving.key_file).read_text().split()[0]
+
+
+async def soak(
+    folder: Path, duration_s: float, seed: int, n_clients: int = N_CLIENTS
+) -> SoakReport:
     """Run it in a folder that is not there yet."""
     home = folder / "home"
     prepare_home(home)
@@ -298,7 +305,7 @@ async def soak(folder: Path, duration_s: float, seed: int) -> SoakReport:
     try:
         host_pid = (await client.hello()).pid
         serving = await client.start_serving(StartServing(port=0))
-        run = Soak(client, serving, seed, home)
+        run = Soak(client, serving, seed, home, n_clients)
         try:
             await run.run(host_pid, duration_s)
         finally:
@@ -309,6 +316,7 @@ async def soak(folder: Path, duration_s: float, seed: int) -> SoakReport:
 
 
 if __name__ == "__main__":
-    where, how_long, first_seed = sys.argv[1:]
-    found: Any = asdict(asyncio.run(soak(Path(where), float(how_long), int(first_seed))))
-    sys.stdout.write(json.dumps(found) + "\n")
+    where, how_long, first_seed, *more = sys.argv[1:]
+    n_wanted = int(more[0]) if more else N_CLIENTS
+    found = asyncio.run(soak(Path(where), float(how_long), int(first_seed), n_wanted))
+    sys.stdout.write(json.dumps(asdict(found)) + "\n")

@@ -67,7 +67,7 @@ class Teller:
 
 def last_user_text(request: frames.Generate) -> str:
     """Return what the person said last."""
-    messages = cast("list[dict[str, Any]]", json.loads(request.messages_json))
+    messages = cast("list[dict[str, Any]]", json.loads(request.messages_json or "[]"))
     return next(str(one["content"]) for one in reversed(messages) if one["role"] == "user")
 
 
@@ -101,8 +101,7 @@ class TellingWorker(WorkerEngine):
 
 async def beat(path: Path, teller: Teller) -> None:
     """Keep the time of the last beat in a file that both sides have mapped."""
-    path.write_bytes(BEAT.pack(time.monotonic()))
-    with path.open("r+b") as file, mmap.mmap(file.fileno(), BEAT.size) as shared:
+    with _shared(path) as shared:
         while True:
             before_s = time.monotonic()
             shared[: BEAT.size] = BEAT.pack(before_s)
@@ -110,6 +109,12 @@ async def beat(path: Path, teller: Teller) -> None:
             lag_s = time.monotonic() - before_s - BEAT_S
             if lag_s > LAG_S:
                 teller.tell("lag", lag_ms=round(lag_s * 1000, 1))
+
+
+def _shared(path: Path) -> mmap.mmap:
+    path.write_bytes(BEAT.pack(time.monotonic()))
+    with path.open("r+b") as file:
+        return mmap.mmap(file.fileno(), BEAT.size)
 
 
 _beating: list[asyncio.Task[None]] = []

@@ -66,7 +66,10 @@ def prepare_home(home: Path) -> None:
             chat_template=CHATML_TEMPLATE,
             n_ctx_train=N_CTX_LARGE,
         )
-    write_arch_model(TinyArch.BERT, folder / "bert.gguf",)
+    write_arch_model(
+        TinyArch.BERT,
+        folder / "bert.gguf",
+    )
     builtin = paths.builtin_model_file()
     if builtin is None:
         msg = "the soak needs the built-in model, which this installation has not"
