@@ -72,22 +72,26 @@ class TurnRun:
         self._started_s = time.monotonic()
         self._task: asyncio.Task[None] | None = None
         self._is_stopped = False
+        self._is_ending = False
+        """True = how the reply ends is decided; a stop comes too late to change it."""
         self.stored = asyncio.Event()
         """Set when the reply is stored as it ended, or cannot be."""
 
     def stop(self) -> None:
         """Cancel the turn for those who iterate it: they get a TurnFailed with code "cancelled"."""
-        # What is stored already is only on its way to the reader.
-        if self._task is not None and not self.stored.is_set():
-            self._is_stopped = True
+        # A second one must not break off the end of the first: what came would not be stored.
+        if self._task is not None and not self._is_ending:
+            self._is_stopped = self._is_ending = True
             self._task.cancel()
 
     async def events(self) -> AsyncGenerator[TurnEvent]:
         """Stream the turn; closing the iterator cancels it and keeps the text that came."""
         self._task = task = asyncio.create_task(self._run())
+        task.add_done_callback(self._wake_reader)
         try:
-            while (event := await self._events.get()) is not None:
-                yield event
+            while not (task.done() and self._events.empty()):
+                if (event := await self._events.get()) is not None:
+                    yield event
             await task
         finally:
             if not task.done():
@@ -102,7 +106,12 @@ class TurnRun:
         finally:
             self.stored.set()
         await self._events.put(end)
-        await self._events.put(None)
+
+    def _wake_reader(self, _: object) -> None:
+        """Let a reader that waits see that nothing follows, however the task ended."""
+        # In a full queue there is something to read, and the reader does not wait.
+        with suppress(asyncio.QueueFull):
+            self._events.put_nowait(None)
 
     async def _to_the_end(self) -> TurnDone | TurnFailed:
         started = TurnStarted(
@@ -116,8 +125,10 @@ class TurnRun:
             await self._log_start(started)
             end = await self._answer()
         except LuciError as error:
+            self._is_ending = True
             end = await self._fail(error.code, error.message)
         except asyncio.CancelledError:
+            self._is_ending = True
             not_stored = await self._cancel()
             if not self._is_stopped:
                 raise
@@ -129,8 +140,10 @@ class TurnRun:
             )
         except Exception:
             # A fault of luci itself; the reply must not look as if it still streamed.
+            self._is_ending = True
             _log.exception("a turn failed")
             end = await self._fail("internal", "luci failed while it answered; its log says why.")
+        self._is_ending = True
         await self._log_end(end)
         return end
 

@@ -187,6 +187,7 @@ async def build_host(
     new_engine: Callable[[], EngineClient] | None = None,
     chats: Chats | None = None,
     job_command: tuple[str, ...] | None = None,
+    machine: Machine | None = None,
 ) -> HostState:
     """Make the parts of the host process.
 
@@ -196,6 +197,7 @@ async def build_host(
         new_engine: Makes engines; None = those of the kind that the options name.
         chats: None = those on disk.
         job_command: How a job process is started; None = as ever.
+        machine: What models may take memory from; None = this one.
 
     Raises:
         ConfigError: the settings cannot be used.
@@ -224,7 +226,7 @@ async def build_host(
         registry,
         _engine_maker(kind, new_engine),
         ManagerOptions(default_ttl_s=settings.host.model_ttl_s),
-        machine=_machine(kind, new_engine),
+        machine=machine or _machine(kind, new_engine),
     )
     models = ManagedModels(manager, registry)
     events = EventLog(MAX_HOST_EVENTS)

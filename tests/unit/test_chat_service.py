@@ -1,5 +1,6 @@
 import asyncio
 import json
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -278,6 +279,61 @@ async def test_stop_ends_the_turn_for_its_reader(store: StoreThread) -> None:
     assert isinstance(seen[-1], TurnFailed)
     assert seen[-1].code == "cancelled"
     assert (await branch(store, chat))[-1].state is MessageState.CANCELLED
+
+
+class HeldJournal(Journal):
+    """Waits with the last line of a turn until a test lets it go on."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nonexistent"))
+        self.reached, self.released = threading.Event(), threading.Event()
+
+    def ended(self, *_: object) -> None:
+        self.reached.set()
+        assert self.released.wait(10)
+
+    def cancelled(self, *_: object) -> None:
+        self.ended()
+
+
+async def last_of(events: AsyncGenerator[TurnEvent]) -> TurnEvent:
+    async with asyncio.timeout(10):
+        return (await all_of(events))[-1]
+
+
+async def test_stop_that_comes_when_the_answer_is_stored_changes_nothing(
+    store: StoreThread,
+) -> None:
+    journal = HeldJournal()
+    service = scripted(store, [text("all of it"), done()])
+    service._means.journal = journal
+    chat = await new_chat(store)
+    reading = asyncio.create_task(last_of(service.send(chat.id, "a")))
+    assert await asyncio.to_thread(journal.reached.wait, 10)
+    service.stop(chat.id)
+    journal.released.set()
+    assert isinstance(await reading, TurnDone)
+    assert (await branch(store, chat))[-1].state is MessageState.COMPLETE
+
+
+async def test_second_stop_does_not_break_off_the_first(store: StoreThread) -> None:
+    journal = HeldJournal()
+    service = scripted(store, [text("half"), Gate(), done()])
+    service._means.journal = journal
+    chat = await new_chat(store)
+    events = service.send(chat.id, "a")
+    assert isinstance(await anext(events), TurnStarted)
+    assert await anext(events) == TurnDelta(text="half")
+    service.stop(chat.id)
+    reading = asyncio.create_task(last_of(events))
+    assert await asyncio.to_thread(journal.reached.wait, 10)
+    service.stop(chat.id)
+    journal.released.set()
+    end = await reading
+    assert isinstance(end, TurnFailed)
+    assert end.code == "cancelled"
+    reply = (await branch(store, chat))[-1]
+    assert (reply.text, reply.state) == ("half", MessageState.CANCELLED)
 
 
 async def test_close_stores_what_is_being_answered(tmp_path: Path) -> None:
