@@ -110,9 +110,10 @@ def _parse_object(body: bytes, max_depth: int) -> dict[str, JsonValue]:
         raise invalid_request(
             f"The body is a JSON {_kind(value)} where an object is needed.", code="invalid_json"
         )
+    found = cast("dict[str, JsonValue]", value)
     if _SURROGATE.search(body):
-        _check_unicode(value)
-    return cast("dict[str, JsonValue]", value)
+        _check_unicode(found)
+    return found
 
 
 def _check_unicode(value: object) -> None:
