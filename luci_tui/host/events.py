@@ -54,6 +54,11 @@ class EventLog:
         return self._last_seq
 
     @property
+    def n_bytes(self) -> int:
+        """Bytes of JSON that are kept."""
+        return self._n_bytes
+
+    @property
     def is_closed(self) -> bool:
         """No event comes any more."""
         return self._is_closed

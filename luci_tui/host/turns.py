@@ -17,7 +17,9 @@ from luci_tui.host.api.messages import ErrorBody, TurnRecord, error_body
 from luci_tui.host.events import EventLog
 
 KEPT_TURNS = 256
-"""Ended turns whose events may still be read; what they said is in the chat anyway."""
+"""Most ended turns whose events may still be read; what they said is in the chat anyway."""
+KEPT_BYTES = 8 * 1024 * 1024
+"""Of JSON in the events of all ended turns; the youngest is kept whatever its size."""
 FIRST_EVENT_S = 30.0
 """The user's message is on disk when the first event comes; a disk slower than this is broken."""
 
@@ -124,9 +126,13 @@ class Turns:
         return turn
 
     def _forget(self) -> None:
+        """Let go of the oldest that have ended, as far as they are too many or too large."""
         ended = [turn_id for turn_id, turn in self._turns.items() if turn.task.done()]
-        for turn_id in ended[: max(0, len(self._turns) - KEPT_TURNS)]:
-            del self._turns[turn_id]
+        n_bytes = sum(self._turns[turn_id].log.n_bytes for turn_id in ended)
+        for turn_id in ended[:-1]:
+            if len(self._turns) <= KEPT_TURNS and n_bytes <= KEPT_BYTES:
+                return
+            n_bytes -= self._turns.pop(turn_id).log.n_bytes
 
 
 async def _end(turns: list[_Turn]) -> None:
