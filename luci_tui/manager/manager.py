@@ -396,7 +396,7 @@ class ModelManager:
             if not is_held:
                 self._release(resident)
                 if resident.n_leases == 0 and not task.done():
-                    task.cancel()
+                    self._pool.end(resident)
 
     async def _wait_for_turn(self, name: str, on_progress: OnProgress) -> None:
         """Wait while another model, which waited long enough, has the next turn."""
@@ -444,10 +444,13 @@ class ModelManager:
             return
         task = resident.load_task
 
-        def note(_: object) -> None:
-            if task is not None and not task.cancelled() and (error := task.result()) is not None:
+        def note(ended: asyncio.Task[EngineError | None]) -> None:
+            if ended.cancelled():
+                return
+            error = ended.exception() or ended.result()
+            if error is not None:
                 model.grow_after_s = self._clock.now() + GROW_PAUSE_S
-                logger.info("no further worker for %s: %s", resident.entry.name, error.message)
+                logger.info("no further worker for %s: %s", resident.entry.name, error)
 
         if task is not None:
             task.add_done_callback(note)
