@@ -538,5 +538,7 @@ Event = Annotated[
 GenerateEvent = PromptProgress | Delta | Done
 """What the iterator of one answer yields; a failure is raised."""
 
-command_adapter: TypeAdapter[Command] = TypeAdapter(Command)
-event_adapter: TypeAdapter[Event] = TypeAdapter(Event)
+# Prompts and pieces of text do not come again: in Pydantic's cache they would only take memory.
+_ONCE = ConfigDict(cache_strings="keys")
+command_adapter: TypeAdapter[Command] = TypeAdapter(Command, config=_ONCE)
+event_adapter: TypeAdapter[Event] = TypeAdapter(Event, config=_ONCE)

@@ -171,6 +171,7 @@ class Soak:
                     await client.once()
                 except WrongAnswerError as error:
                     self.report.n_errors += 1
+                    sys.stderr.write(f"{error}\n")
                     if len(self.report.errors) < SHOWN_ERRORS:
                         at_s = time.monotonic() - self._started_s
                         self.report.errors.append(f"{at_s:.0f} s: {error}")

@@ -48,7 +48,13 @@ class RequestModel(BaseModel):
     """Base of all requests: strict types, immutable, and no input in an error's text."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, populate_by_name=False
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        hide_input_in_errors=True,
+        populate_by_name=False,
+        # What a request says does not come again, and need not stay in memory.
+        cache_strings="keys",
     )
 
 

@@ -22,7 +22,13 @@ class Strict(BaseModel):
     """Base of what a client sends: no field too many, no value bent into shape."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        # What a request says does not come again, and need not stay in memory.
+        cache_strings="keys",
     )
 
 
