@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from luci_tui.cli.host_link import host_client
+from luci_tui.cli.host_link import host_client, narrate_once
 from luci_tui.cli.output import ModelText, Progress, Thoughts, narrate
 from luci_tui.errors import ChatError, EngineError
 from luci_tui.units import format_count, format_rate
@@ -31,8 +31,7 @@ async def open_chats(kind: EngineKind) -> AsyncGenerator[ChatBackend]:
     async with host_client(kind) as client:
         yield HostChats(client)
         # What the host met when it opened the chats is known once they were used.
-        for notice in (await client.status()).notices:
-            narrate(f"luci: {notice}")
+        narrate_once((await client.status()).notices, "luci: ")
 
 
 @dataclass

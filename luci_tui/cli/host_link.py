@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from luci_tui import paths
 from luci_tui.cli.output import narrate
 from luci_tui.errors import HostError
 from luci_tui.host.wiring import EngineKind
@@ -34,11 +35,22 @@ async def host_client(kind: EngineKind) -> AsyncGenerator[HostClient]:
 
     client = await ensure_host(launcher=launcher_for(kind))
     try:
-        for notice in client.notices:
-            narrate(notice)
+        narrate_once(client.notices)
         yield client
     finally:
         await client.close()
+
+
+def narrate_once(notices: Iterable[str], start: str = "") -> None:
+    """Say what there is to say about the host, unless another command has said it already.
+
+    `luci host status` shows it for as long as it holds.
+    """
+    from luci_tui.host.run_files import run_files
+    from luci_tui.host.told import untold
+
+    for notice in untold(run_files(paths.luci_home()), notices):
+        narrate(f"{start}{notice}")
 
 
 @asynccontextmanager

@@ -173,3 +173,14 @@ def test_damaged_chats_are_mended_and_the_command_goes_on(
     assert run.returncode == 0
     assert chat_id in run.stdout.decode()
     assert b"was damaged" in run.stderr
+
+
+def test_notice_of_the_host_is_told_once_and_stays_in_its_status(
+    luci: Luci, luci_env: dict[str, str]
+) -> None:
+    (Path(luci_env["LUCI_HOME"]) / "host.db").write_bytes(b"no database " * 100)
+    first = luci(*ECHO, "chat", "list")
+    assert (first.returncode, first.stderr.count(b"host.db.corrupt-")) == (0, 1)
+    assert luci(*ECHO, "chat", "list").stderr == b""
+    assert luci(*ECHO, "ask", "--model", "any.gguf", "say this").stderr == b""
+    assert b"host.db.corrupt-" in luci("host", "status").stdout

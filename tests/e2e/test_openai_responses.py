@@ -16,7 +16,7 @@ from luci_tui.engine import frames
 from luci_tui.errors import RequestError, WorkerLostError
 from luci_tui.host.openai import event_stream
 from tests.support import scripted_engine
-from tests.support.api_server import KEY
+from tests.support.api_server import KEY, OTHER_KEY
 from tests.support.event_order import ResponsesOrder, read_sse, response_of
 from tests.support.scripted_engine import Gate
 from tests.support.scripted_server import N_CTX, Scripted, call, scripted_server, wait_until
@@ -32,8 +32,8 @@ LOOK: Any = {
 Served = Scripted[AsyncOpenAI]
 
 
-def sdk(url: str) -> AsyncOpenAI:
-    return AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0, timeout=30)
+def sdk(url: str, key: str = KEY) -> AsyncOpenAI:
+    return AsyncOpenAI(base_url=url, api_key=key, max_retries=0, timeout=30)
 
 
 @pytest_asyncio.fixture
@@ -348,6 +348,25 @@ async def test_cancel_then_it_says_how(served: Served) -> None:
     answer = await served.http.post(f"/v1/responses/{response.id}/cancel", json={})
     assert answer.status_code == 400
     assert "Close its stream" in answer.json()["error"]["message"]
+
+
+async def test_response_of_another_key_then_it_is_not_there(served: Served) -> None:
+    mine = await served.client.responses.create(model="echo", input="one")
+    async with sdk(served.url, OTHER_KEY) as other:
+        asked = [
+            other.responses.retrieve(mine.id),
+            other.responses.delete(mine.id),
+            other.responses.cancel(mine.id),
+            other.responses.input_items.list(mine.id),
+        ]
+        for answer in asked:
+            with pytest.raises(openai.NotFoundError) as missing:
+                await answer
+            assert missing.value.param == "response_id"
+        with pytest.raises(openai.BadRequestError) as caught:
+            await other.responses.create(model="echo", input="two", previous_response_id=mine.id)
+        assert caught.value.code == "previous_response_not_found"
+    assert (await served.client.responses.retrieve(mine.id)).output_text == "one"
 
 
 async def test_fallback_then_the_response_names_who_answered(

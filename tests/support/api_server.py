@@ -16,6 +16,7 @@ from luci_tui.host.openai.services import EntryView, LeaseView, Services, make_s
 from luci_tui.host.openai.settings import ServeSettings
 
 KEY = "luci-test-key-0123456789"
+OTHER_KEY = "luci-test-key-of-another"
 TIMEOUT_S = 10.0
 
 
@@ -94,7 +95,7 @@ class Shelf:
 def services(shelf: Shelf, **settings: object) -> Services:
     """Make what the API stands on; the port is any free one."""
     made = ServeSettings.model_validate({"port": 0, "drain_s": 0.5, **settings})
-    return make_services(shelf, made, (KEY,))
+    return make_services(shelf, made, (KEY, OTHER_KEY))
 
 
 @asynccontextmanager

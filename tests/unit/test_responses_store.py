@@ -1,5 +1,8 @@
 import sqlite3
 import stat
+import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,3 +147,52 @@ def test_folder_that_cannot_be_made_then_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LuciError, match=r"cannot be used .+\.$"):
         ResponseStore(tmp_path / "file" / "responses.db").put(turn(1))
+
+
+def owned(number: int, owner: str, previous: int | None = None) -> StoredResponse:
+    return replace(turn(number, previous), owner=owner)
+
+
+def test_response_of_another_owner_then_it_is_not_there(path: Path) -> None:
+    store = ResponseStore(path)
+    for stored in (owned(1, "me"), owned(2, "me", 1), owned(3, "you", 2)):
+        store.put(stored)
+    assert store.get("resp_1", "me") == owned(1, "me")
+    for stranger in ("you", ""):
+        assert store.get("resp_1", stranger) is None
+        assert not store.delete("resp_1", stranger)
+        with pytest.raises(BrokenChainError):
+            store.chain("resp_2", stranger)
+    with pytest.raises(BrokenChainError) as caught:
+        store.chain("resp_3", "you")
+    assert caught.value.missing_id == "resp_2"
+    assert [one.id for one in store.chain("resp_2", "me")] == ["resp_1", "resp_2"]
+    assert store.delete("resp_1", "me")
+
+
+def test_response_of_nobody_then_everybody_may_read_it(path: Path) -> None:
+    store = ResponseStore(path)
+    store.put(turn(1))
+    store.put(owned(2, "me", 1))
+    assert store.get("resp_1", "me") == turn(1)
+    assert len(store.chain("resp_2", "me")) == 2
+
+
+def test_file_of_version_1_then_its_responses_are_everybodys(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "CREATE TABLE responses (id TEXT PRIMARY KEY, previous_id TEXT,"
+            " created_at INTEGER NOT NULL, used_at REAL NOT NULL, size_bytes INTEGER NOT NULL,"
+            " items TEXT NOT NULL, response TEXT NOT NULL) STRICT;"
+            "PRAGMA user_version = 1;"
+        )
+        connection.execute(
+            "INSERT INTO responses VALUES ('resp_1', NULL, 1, ?, 9, '[]', '{\"output\": []}')",
+            (time.time(),),
+        )
+        connection.commit()
+    store = ResponseStore(path)
+    assert store.get("resp_1", "me") == StoredResponse("resp_1", None, 1, [], {"output": []})
+    store.put(owned(2, "me"))
+    assert ResponseStore(path).get("resp_2", "me") == owned(2, "me")

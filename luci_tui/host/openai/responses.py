@@ -43,7 +43,7 @@ from luci_tui.host.openai.responses_store import (
     StoredResponse,
 )
 from luci_tui.host.openai.responses_stream import Event, ResponseStream
-from luci_tui.host.openai.security import client_of
+from luci_tui.host.openai.security import client_of, owner_of
 from luci_tui.host.openai.services import Services
 from luci_tui.host.openai.sse import EventStream
 from luci_tui.host.openai.strict import JsonObject, shown
@@ -91,6 +91,8 @@ class _Asked:
     items: list[JsonObject]
     """Items of this request."""
     client: str
+    owner: str
+    """Whose key asks."""
 
     def prompt(self, items: list[JsonObject]) -> tuple[Prompt, list[str]]:
         """Return (the prompt of these items, what of them could not be shown to the model)."""
@@ -155,19 +157,19 @@ class _Endpoint:
         if request.query_params.get("stream", "false") != "false":
             msg = "A stored response is not streamed again. Leave 'stream' out."
             raise invalid_request(msg, param="stream")
-        stored = await self._stored(response_id)
+        stored = await self._stored(request, response_id)
         return JSONResponse(stored.response)
 
-    async def delete(self, response_id: str) -> Response:
+    async def delete(self, request: Request, response_id: str) -> Response:
         """DELETE /v1/responses/{id}."""
-        if not await _in_thread(lambda: self._store.delete(response_id)):
+        if not await _in_thread(lambda: self._store.delete(response_id, owner_of(request))):
             raise _not_found(response_id)
         gone = {"id": response_id, "object": "response", "deleted": True}
         return JSONResponse(gone)
 
-    async def cancel(self, response_id: str) -> Response:
+    async def cancel(self, request: Request, response_id: str) -> Response:
         """POST /v1/responses/{id}/cancel; only background responses could be, and none is."""
-        await self._stored(response_id)
+        await self._stored(request, response_id)
         msg = f"{shown(response_id)} is no background response. Close its stream to cancel it."
         raise invalid_request(msg, param="response_id")
 
@@ -183,8 +185,8 @@ class _Endpoint:
         if order not in ("asc", "desc"):
             msg = f"'order' is {shown(order)!r}. Use asc or desc."
             raise invalid_request(msg, param="order")
-        await self._stored(response_id)
-        turns = await self._chain(response_id)
+        await self._stored(request, response_id)
+        turns = await self._chain(response_id, owner_of(request))
         every = [*_said(turns[:-1]), *turns[-1].items]
         if order == "desc":
             every.reverse()
@@ -209,10 +211,10 @@ class _Endpoint:
     async def _parse(self, request: Request) -> _Asked:
         body = cast("JsonObject", request.scope["luci.json"])
         options = parse_options(body)
-        wanted = options.body
+        wanted, owner = options.body, owner_of(request)
         history: list[JsonObject] = []
         if wanted.previous_response_id is not None:
-            history = _said(await self._chain(wanted.previous_response_id))
+            history = _said(await self._chain(wanted.previous_response_id, owner))
         items = parse_input(wanted.input)
         if not history and not items:
             msg = "'input' is empty. Send a text or an item."
@@ -224,7 +226,7 @@ class _Endpoint:
             )
             raise invalid_request(msg, param="input", code="array_above_max_length")
         user = wanted.safety_identifier or wanted.user
-        return _Asked(options, history, items, client_of(request, user))
+        return _Asked(options, history, items, client_of(request, user), owner)
 
     async def _pieces(
         self, asked: _Asked, prompt: Prompt, stream: ResponseStream
@@ -302,6 +304,7 @@ class _Endpoint:
             created_at=stream.created_at,
             items=asked.items,
             response=stream.response(),
+            owner=asked.owner,
         )
         try:
             await asyncio.to_thread(self._store.put, stored)
@@ -310,15 +313,15 @@ class _Endpoint:
             stream.is_stored = False
             stream.notes["luci_not_stored"] = note(error.message)
 
-    async def _stored(self, response_id: str) -> StoredResponse:
-        stored = await _in_thread(lambda: self._store.get(response_id))
+    async def _stored(self, request: Request, response_id: str) -> StoredResponse:
+        stored = await _in_thread(lambda: self._store.get(response_id, owner_of(request)))
         if stored is None:
             raise _not_found(response_id)
         return stored
 
-    async def _chain(self, response_id: str) -> list[StoredResponse]:
+    async def _chain(self, response_id: str, owner: str) -> list[StoredResponse]:
         try:
-            return await _in_thread(lambda: self._store.chain(response_id))
+            return await _in_thread(lambda: self._store.chain(response_id, owner))
         except BrokenChainError as error:
             lost = shown(error.missing_id)
             msg = (

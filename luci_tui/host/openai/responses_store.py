@@ -34,12 +34,14 @@ CREATE TABLE IF NOT EXISTS responses (
     used_at REAL NOT NULL,
     size_bytes INTEGER NOT NULL,
     items TEXT NOT NULL,
-    response TEXT NOT NULL
+    response TEXT NOT NULL,
+    owner TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX IF NOT EXISTS responses_by_use ON responses (used_at);
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 """
-_VERSION = 1
+_VERSION = 2
+_FROM_VERSION_1 = "ALTER TABLE responses ADD COLUMN owner TEXT NOT NULL DEFAULT ''"
 BUSY_S = 5.0
 """How long another process may hold the file."""
 
@@ -65,6 +67,9 @@ class StoredResponse:
     items: list[JsonObject]
     """The input of this turn alone."""
     response: JsonObject
+    owner: str = ""
+    """Whose key asked for it, as `KeyRing.client_of` names it; "" = it was asked for without a key,
+    and everybody may read it."""
 
     @property
     def output(self) -> list[JsonObject]:
@@ -86,6 +91,9 @@ class BrokenChainError(LookupError):
 
 class ResponseStore:
     """Keeps responses in the file at `path`, which is made on the first use.
+
+    Every method that looks for a response is told who asks, as `StoredResponse.owner` is; what
+    belongs to another key is not there.
 
     Raises, from every method:
         LuciError: the file cannot be used; code "response_store".
@@ -112,17 +120,18 @@ class ResponseStore:
         values = (stored.id, stored.previous_id, stored.created_at, self._clock(), size_bytes)
         with self._transaction() as connection:
             connection.execute(
-                "INSERT INTO responses VALUES (?, ?, ?, ?, ?, ?, ?)", (*values, items, response)
+                "INSERT INTO responses VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*values, items, response, stored.owner),
             )
             self._forget(connection)
 
-    def get(self, response_id: str) -> StoredResponse | None:
+    def get(self, response_id: str, owner: str = "") -> StoredResponse | None:
         """Return a response, or None if there is no such one (any more)."""
         with self._transaction() as connection:
             self._forget(connection)
-            return _read(connection, response_id)
+            return _read(connection, response_id, owner)
 
-    def chain(self, response_id: str) -> list[StoredResponse]:
+    def chain(self, response_id: str, owner: str = "") -> list[StoredResponse]:
         """Return the conversation that ends with a response, oldest turn first.
 
         Raises:
@@ -133,7 +142,7 @@ class ResponseStore:
         with self._transaction() as connection:
             self._forget(connection)
             while wanted is not None:
-                turn = _read(connection, wanted) if len(turns) < MAX_CHAIN else None
+                turn = _read(connection, wanted, owner) if len(turns) < MAX_CHAIN else None
                 if turn is None:
                     raise BrokenChainError(wanted)
                 turns.append(turn)
@@ -146,10 +155,12 @@ class ResponseStore:
         turns.reverse()
         return turns
 
-    def delete(self, response_id: str) -> bool:
+    def delete(self, response_id: str, owner: str = "") -> bool:
         """Forget a response; False = there was none."""
         with self._transaction() as connection:
-            gone = connection.execute("DELETE FROM responses WHERE id = ?", (response_id,))
+            gone = connection.execute(
+                "DELETE FROM responses WHERE id = ? AND owner IN ('', ?)", (response_id, owner)
+            )
             return gone.rowcount > 0
 
     @contextmanager
@@ -227,23 +238,28 @@ def _connect(path: Path, *, is_first: bool = False) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection) -> None:
     (version,) = cast("tuple[int]", connection.execute("PRAGMA user_version").fetchone())
-    if version not in (0, _VERSION):
+    if version not in (0, 1, _VERSION):
         msg = f"it has version {version} and this luci knows version {_VERSION}"
         raise sqlite3.OperationalError(msg)
     (state,) = cast("tuple[str]", connection.execute("PRAGMA quick_check(1)").fetchone())
     if state != "ok":
         raise sqlite3.DatabaseError(state)
+    if version == 1:
+        connection.execute(_FROM_VERSION_1)
     connection.executescript(_SCHEMA)
 
 
-def _read(connection: sqlite3.Connection, response_id: str) -> StoredResponse | None:
+def _read(connection: sqlite3.Connection, response_id: str, owner: str) -> StoredResponse | None:
     row = connection.execute(
-        "SELECT previous_id, created_at, items, response FROM responses WHERE id = ?",
-        (response_id,),
+        "SELECT previous_id, created_at, items, response, owner FROM responses"
+        " WHERE id = ? AND owner IN ('', ?)",
+        (response_id, owner),
     ).fetchone()
     if row is None:
         return None
-    previous_id, created_at, items, response = cast("tuple[str | None, int, str, str]", row)
+    previous_id, created_at, items, response, whose = cast(
+        "tuple[str | None, int, str, str, str]", row
+    )
     return StoredResponse(
-        response_id, previous_id, created_at, json.loads(items), json.loads(response)
+        response_id, previous_id, created_at, json.loads(items), json.loads(response), whose
     )

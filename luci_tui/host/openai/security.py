@@ -63,6 +63,11 @@ def client_of(request: Request, user: str | None = None) -> str:
     return f"{client}/{hashlib.sha256(user.encode(errors='replace')).hexdigest()[:16]}"
 
 
+def owner_of(request: Request) -> str:
+    """Return whose key was shown, as `KeyRing.client_of` names it; "" = none was needed."""
+    return request.scope.get("luci.owner", "")
+
+
 class Guard:
     """The middleware; see the module.
 
@@ -112,7 +117,11 @@ class Guard:
             raise ApiError(
                 405, "method_not_allowed", "The method is none of GET, POST and DELETE. Use one."
             )
-        scope["luci.client"] = self._check_key(scope, headers)
+        owner = self._check_key(scope, headers)
+        peer = scope.get("client")
+        address = str(peer[0]) if peer else ""
+        scope["luci.owner"] = owner
+        scope["luci.client"] = f"{owner}@{address}" if owner else address
         body = await self._read(scope, headers, receive)
         await watch.run_watched(self._app, scope, body, receive, response)
 
@@ -158,11 +167,9 @@ class Guard:
         return [(b"access-control-allow-origin", origin.encode()), (b"vary", b"Origin")]
 
     def _check_key(self, scope: Scope, headers: Headers) -> str:
-        """Return a name for the client."""
-        peer = scope.get("client")
-        address = str(peer[0]) if peer else ""
+        """Return a name for the key that is shown; "" = none is needed."""
         if scope["path"] in OPEN_PATHS or not self._settings.require_key:
-            return address
+            return ""
         client = self._services.keys.client_of(headers.key())
         if client is None:
             raise ApiError(
@@ -171,7 +178,7 @@ class Guard:
                 "The API key is missing or wrong. Send it as `Authorization: Bearer <key>`; "
                 "`luci serve` says where the key lies.",
             )
-        return f"{client}@{address}"
+        return client
 
     async def _read(self, scope: Scope, headers: Headers, receive: Receive) -> bytes:
         """Return the body, once it is known to be JSON; its object is left in the scope."""
