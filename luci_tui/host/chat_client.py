@@ -146,7 +146,7 @@ class HostChats:
         """Give a chat as a file, and its media type."""
         path = f"{_path(chat_id)}/export?format={quote(format_name, safe='')}"
         response = await self._client.request("GET", path)
-        return response.content, response.headers.get("content-type", "")
+        return response.content, response.content_type
 
     async def import_chats(self, data: bytes) -> tuple[ImportedChat, ...]:
         """Take in what `export` gave as JSON, or OpenAI's messages."""

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-import httpx
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from luci_tui.errors import HostError
 from luci_tui.host.api import messages
 from luci_tui.host.sse_reader import ServerEvent, read_events
+from luci_tui.host.unix_http import Answer, StreamedAnswer, UnixHttp
 
-CONNECT_S = 5.0
 ANSWER_S = 60.0
 """Longest wait for an answer that is no stream."""
 SILENCE_S = 3 * messages.HEARTBEAT_S
@@ -44,22 +43,11 @@ class HostClient:
         self.socket = socket
         self.notices: list[str] = []
         """What the person should be told about how this host was found."""
-        self._http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(
-                # No TLS on a unix socket: reading the certificates of the system takes longer
-                # than all the rest.
-                verify=False,
-                uds=str(socket),
-                limits=httpx.Limits(max_connections=None, keepalive_expiry=30),
-            ),
-            base_url="http://luci",
-            timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S, pool=CONNECT_S),
-            trust_env=False,
-        )
+        self._http = UnixHttp(socket)
 
     async def close(self) -> None:
         """Close the connections; streams that are read end."""
-        await self._http.aclose()
+        self._http.close()
 
     # The host itself.
 
@@ -172,7 +160,7 @@ class HostClient:
 
     async def request(
         self, method: str, path: str, body: BaseModel | bytes | None = None
-    ) -> httpx.Response:
+    ) -> Answer:
         """Send one request and return its answer, which is a success.
 
         Raises:
@@ -180,11 +168,11 @@ class HostClient:
         """
         content = body.model_dump_json().encode() if isinstance(body, BaseModel) else body
         try:
-            response = await self._http.request(method, path, content=content)
-        except httpx.HTTPError as error:
+            answer = await self._http.request(method, path, content, ANSWER_S)
+        except OSError as error:
             raise self._unreachable(error) from error
-        _check(response)
-        return response
+        _check(answer)
+        return answer
 
     async def stream(self, method: str, path: str, body: BaseModel) -> AsyncGenerator[ServerEvent]:
         """Send a request whose answer is a stream; an error in it is raised.
@@ -213,7 +201,8 @@ class HostClient:
                     return
             except HostError as error:
                 n_tries += 1
-                if error.code != "unreachable" or n_tries > N_RECONNECTS:
+                is_lost = error.code == "unreachable" and not self._http.is_closed
+                if not is_lost or n_tries > N_RECONNECTS:
                     raise
             await asyncio.sleep(RECONNECT_PAUSE_S)
 
@@ -222,21 +211,17 @@ class HostClient:
         self, method: str, path: str, body: BaseModel | None
     ) -> AsyncGenerator[AsyncIterator[ServerEvent]]:
         content = body.model_dump_json().encode() if body is not None else None
-        timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S, pool=CONNECT_S)
         try:
-            async with self._http.stream(
-                method, path, content=content, timeout=timeout
-            ) as response:
-                if response.status_code >= 400:
-                    await response.aread()
-                    _check(response)
-                yield _successes(response)
-        except httpx.HTTPError as error:
+            async with self._http.stream(method, path, content, SILENCE_S) as answer:
+                if answer.status >= 400:
+                    _check(await answer.whole())
+                yield _successes(answer)
+        except OSError as error:
             raise self._unreachable(error) from error
 
-    def _unreachable(self, error: httpx.HTTPError) -> HostError:
+    def _unreachable(self, error: OSError) -> HostError:
         reason = str(error) or type(error).__name__
-        if isinstance(error, httpx.ReadTimeout):
+        if isinstance(error, TimeoutError):
             return HostError(
                 f"The host behind {self.socket} is silent ({reason}). It may be stopped or hang: "
                 "`luci host stop --force` ends it.",
@@ -249,29 +234,29 @@ class HostClient:
         )
 
 
-async def _successes(response: httpx.Response) -> AsyncIterator[ServerEvent]:
-    async for event in read_events(response.aiter_raw()):
+async def _successes(answer: StreamedAnswer) -> AsyncIterator[ServerEvent]:
+    async for event in read_events(answer.pieces()):
         if event.kind == "error":
             raise messages.to_error(messages.ErrorBody.model_validate_json(event.data))
         yield event
 
 
-def _check(response: httpx.Response) -> None:
+def _check(answer: Answer) -> None:
     """Raise the error that the host answered with."""
-    if response.status_code < 400:
+    if answer.status < 400:
         return
     try:
-        body = messages.ErrorAnswer.model_validate_json(response.content)
+        body = messages.ErrorAnswer.model_validate_json(answer.content)
     except ValidationError as error:
-        words = response.text[:200].strip() or "no words"
-        msg = f"The host answered with status {response.status_code}: {words}. Restart the host."
+        words = answer.content[:200].decode(errors="replace").strip() or "no words"
+        msg = f"The host answered with status {answer.status}: {words}. Restart the host."
         raise HostError(msg, code="broken_peer") from error
     raise messages.to_error(body.error)
 
 
-def _parse(response: httpx.Response, wanted: type[M]) -> M:
+def _parse(answer: Answer, wanted: type[M]) -> M:
     try:
-        return wanted.model_validate_json(response.content)
+        return wanted.model_validate_json(answer.content)
     except ValidationError as error:
         raise HostError(
             f"The host's answer is no {wanted.__name__}, so host and client are of different "

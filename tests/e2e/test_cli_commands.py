@@ -180,6 +180,7 @@ def test_reader_that_leaves_early_ends_the_command_quietly(luci_env: dict[str, s
         ("bench", "--help"),
         ("quantize", "--help"),
         ("host", "--help"),
+        ("host", "status"),
         ("doctor",),
     ],
 )

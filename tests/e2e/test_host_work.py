@@ -39,7 +39,7 @@ async def client(home: Path) -> AsyncIterator[HostClient]:
 
 async def begin_turn(client: HostClient, text: str) -> str:
     chat = await client.request("POST", "/luci/chats", ChatFields({"title": "a test"}))
-    return await client.start_turn(chat.json()["id"], StartTurn(text=text))
+    return await client.start_turn(json.loads(chat.content)["id"], StartTurn(text=text))
 
 
 async def read_turn(client: HostClient, turn_id: str, after: int, n_events: int) -> list[bytes]:
