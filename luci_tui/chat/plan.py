@@ -91,6 +91,13 @@ class Planner:
     async def _budget(self, template: context.TemplateCost) -> context.Budget:
         parameters = prompt.effective(self.session, self.options)
         n_ctx = self.lease.info.n_ctx
+        if not n_ctx:
+            name = self.lease.entry.name
+            raise ChatError(
+                f"The server of {name} does not say how much context it has, so no chat can be"
+                " fitted into it. Write `load = { n_ctx = … }` into its entry in models.toml.",
+                code="n_ctx_unknown",
+            )
         system_tokens = await self.counter.text(prompt.system_text(self.session, self.lease))
         return context.Budget(
             n_ctx=n_ctx,

@@ -38,7 +38,9 @@ class Dialect(StrEnum):
     OPENAI = "openai"
     """OpenAI's options and nothing else."""
     LLAMA_SERVER = "llama-server"
-    """llama.cpp's server, and luci's own: every sampler, grammars, /tokenize."""
+    """llama.cpp's server: every sampler, grammars, /tokenize."""
+    LUCI = "luci"
+    """Another luci: every sampler, grammars, /tokenize; it refuses words that it does not know."""
     VLLM = "vllm"
 
 

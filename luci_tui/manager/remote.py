@@ -14,7 +14,7 @@ from luci_tui.manager import remote_errors
 from luci_tui.manager import remote_replies as replies
 from luci_tui.manager import remote_requests as requests
 from luci_tui.manager.clock import Clock, SystemClock
-from luci_tui.manager.entries import Endpoint
+from luci_tui.manager.entries import Dialect, Endpoint
 from luci_tui.manager.places import Places
 from luci_tui.manager.remote_server import RemoteServer, Reply
 
@@ -60,14 +60,32 @@ class RemoteEngine:
         yield frames.LoadProgress(request_id=request_id, fraction=0.0)
         try:
             listed = await self._server.find_model()
+            n_ctx = spec.n_ctx or await self._n_ctx(listed)
         except (RequestError, WorkerLostError) as error:
             await self.close()
             raise ModelLoadError(error.message, code=error.code) from error
         except BaseException:
             await self.close()
             raise
-        self._info = _info(spec, self.endpoint, listed)
+        self._info = _info(n_ctx, self.endpoint, listed)
         yield frames.Loaded(request_id=request_id, info=self._info)
+
+    async def _n_ctx(self, listed: replies.ListedModel | None) -> int:
+        """Find out how much context the model has; 0 = the server does not tell.
+
+        Another luci tells it of a model that is loaded, so it is asked for something small.
+        """
+        if self.endpoint.dialect is Dialect.LUCI:
+            command = frames.Tokenize(request_id=0, text="")
+            try:
+                wanted = requests.tokenize_request(command, self.endpoint)
+                found = await self._server.fetch(wanted, replies.Tokens, is_at_root=True)
+            except RequestError:
+                return 0  # an older one
+            return found.max_model_len
+        if listed is None:
+            return 0
+        return listed.max_model_len or (listed.meta.n_ctx if listed.meta else 0)
 
     async def check(self) -> None:
         """Ask the server whether it is there.
@@ -219,12 +237,9 @@ class RemoteEngine:
         )
 
 
-def _info(
-    spec: frames.LoadSpec, endpoint: Endpoint, listed: replies.ListedModel | None
-) -> frames.ModelInfo:
+def _info(n_ctx: int, endpoint: Endpoint, listed: replies.ListedModel | None) -> frames.ModelInfo:
     """Describe the model; 0 = the server does not tell."""
     meta = listed.meta if listed else None
-    n_ctx = (listed.max_model_len if listed else None) or (meta.n_ctx if meta else 0)
     return frames.ModelInfo(
         model_path=endpoint.base_url,
         name=endpoint.model,
@@ -233,7 +248,7 @@ def _info(
         size_bytes=meta.size if meta else 0,
         n_params=meta.n_params if meta else 0,
         n_vocab=meta.n_vocab if meta else 0,
-        n_ctx=spec.n_ctx or n_ctx,
+        n_ctx=n_ctx,
         n_ctx_train=meta.n_ctx_train if meta else 0,
         n_embd=meta.n_embd if meta else 0,
         n_slots=endpoint.max_parallel,

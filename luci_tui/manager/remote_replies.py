@@ -180,6 +180,8 @@ class Tokens(Reply):
     """Answer to a request for token ids."""
 
     tokens: tuple[int, ...]
+    max_model_len: int = 0
+    """luci: tokens of context per slot."""
 
 
 class Answer:

@@ -26,6 +26,7 @@ _LLAMA_SAMPLING = _OPENAI_SAMPLING | {
 _SAMPLING: dict[Dialect, dict[str, str]] = {
     Dialect.OPENAI: _OPENAI_SAMPLING,
     Dialect.LLAMA_SERVER: _LLAMA_SAMPLING | {"dry_last_n": "dry_penalty_last_n"},
+    Dialect.LUCI: _LLAMA_SAMPLING | {"dry_last_n": "dry_last_n"},
     Dialect.VLLM: _OPENAI_SAMPLING
     | {"top_k": "top_k", "min_p": "min_p", "repeat_penalty": "repetition_penalty"}
     | {"ignore_eos": "ignore_eos"},
@@ -161,7 +162,7 @@ def _add_grammar(
         msg = "A request has both a grammar and a JSON schema. Send one."
         raise RequestError(msg, code="invalid_request")
     match dialect:
-        case Dialect.LLAMA_SERVER:
+        case Dialect.LLAMA_SERVER | Dialect.LUCI:
             body["grammar"] = sampling.grammar
         case Dialect.VLLM:
             body["structured_outputs"] = {"grammar": sampling.grammar}
@@ -193,10 +194,13 @@ def _add_engine_options(
         else:
             unsupported.append("add_bos=false")
     if is_chat and not request.enable_thinking:
-        if dialect is Dialect.OPENAI:
-            unsupported.append("enable_thinking=false")
-        else:
-            body["chat_template_kwargs"] = {"enable_thinking": False}
+        match dialect:
+            case Dialect.OPENAI:
+                unsupported.append("enable_thinking=false")
+            case Dialect.LUCI:
+                body["reasoning_effort"] = "none"
+            case Dialect.LLAMA_SERVER | Dialect.VLLM:
+                body["chat_template_kwargs"] = {"enable_thinking": False}
 
 
 def embed_request(command: frames.Embed, endpoint: Endpoint) -> RemoteRequest:
@@ -230,8 +234,10 @@ def tokenize_request(command: frames.Tokenize, endpoint: Endpoint) -> RemoteRequ
     match endpoint.dialect:
         case Dialect.OPENAI:
             raise unsupported_error(endpoint, "tokenize")
-        case Dialect.LLAMA_SERVER:
+        case Dialect.LLAMA_SERVER | Dialect.LUCI:
+            # llama-server has one model and passes over its name.
             body: Body = {
+                "model": endpoint.model,
                 "content": command.text,
                 "add_special": command.add_special,
                 "parse_special": command.parse_special,

@@ -157,6 +157,19 @@ async def test_lease_progress_and_a_fallback_are_reported(store: StoreThread) ->
     assert models.n_held == 0
 
 
+async def test_model_whose_context_nobody_knows_then_says_what_to_write(
+    store: StoreThread,
+) -> None:
+    models = FakeModels(ScriptedEngine([]), MODEL_INFO.model_copy(update={"n_ctx": 0}))
+    service = ChatService(store, models, Journal(Path("/nonexistent")))
+    chat = await store.run(ChatStore.create, model="far")
+    events = [event async for event in service.send(chat.id, "hello")]
+    failed = events[-1]
+    assert isinstance(failed, TurnFailed)
+    assert failed.code == "n_ctx_unknown"
+    assert "load = { n_ctx = … }" in failed.message
+
+
 async def test_regenerate_and_edit_make_siblings(store: StoreThread) -> None:
     service = scripted(store, *[[text(f"answer {n}"), done()] for n in range(4)])
     chat = await new_chat(store)
