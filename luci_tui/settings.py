@@ -47,11 +47,38 @@ class CostSettings(_Section):
     """What all prices are in, those of models.toml included, e.g. "EUR"."""
 
 
+class ServeLimits(_Section):
+    """Section `[serve]`: how much the HTTP API takes; `luci serve` has an option for each."""
+
+    max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, le=1024**3)
+    """The longest body of a request."""
+    max_connections: int = Field(default=256, ge=1, le=65536)
+    """Connections at once; one more is told to come later."""
+    max_running: int = Field(default=16, ge=1, le=4096)
+    """Answers that run at once, over all models."""
+    max_queued: int = Field(default=128, ge=0, le=65536)
+    """Requests that wait, over all clients."""
+    max_queued_per_client: int = Field(default=64, ge=0, le=65536)
+    """Of one client."""
+
+    header_timeout_s: float = Field(default=10.0, gt=0, le=86400)
+    """From the first byte of a request, or from the connection, to the end of its headers."""
+    body_timeout_s: float = Field(default=30.0, gt=0, le=86400)
+    """From the end of the headers to the end of the body."""
+    queue_timeout_s: float = Field(default=300.0, gt=0, le=86400)
+    """How long a request waits for its turn."""
+    write_timeout_s: float = Field(default=60.0, gt=0, le=86400)
+    """How long a client may leave what it was sent unread."""
+    keep_alive_s: float = Field(default=30.0, ge=1, le=86400)
+    """How long an idle connection stays open."""
+
+
 class Settings(_Section):
     """Everything that the settings file may hold."""
 
     host: HostSettings = HostSettings()
     cost: CostSettings = CostSettings()
+    serve: ServeLimits = ServeLimits()
 
 
 def load_settings(home: Path) -> Settings:

@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from luci_tui import paths
 from luci_tui.cli.host_link import host_client, running_host
 from luci_tui.cli.main import Invocation
 from luci_tui.cli.output import narrate, print_json, print_line
 from luci_tui.cli.session import run_async
 from luci_tui.errors import ConfigError, HostError
-from luci_tui.host.wiring import EngineKind
+from luci_tui.host.wiring import EngineKind, option_error
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from luci_tui.host.api.messages import Serving, StartServing
+    from luci_tui.settings import ServeLimits
 
 EPILOG = """\b
 Examples:
@@ -31,6 +35,7 @@ Examples:
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
+# The signature is the list of options, which makes this function long.
 @app.command(epilog=EPILOG)
 def serve(
     ctx: typer.Context,
@@ -53,6 +58,37 @@ def serve(
     log_prompts: Annotated[
         bool, typer.Option("--log-prompts", help="Write requests with their text to the log.")
     ] = False,
+    max_body_bytes: Annotated[
+        int | None, typer.Option(metavar="N", help="Longest body of a request. [33554432]")
+    ] = None,
+    max_connections: Annotated[
+        int | None, typer.Option(metavar="N", help="Connections at once. [256]")
+    ] = None,
+    max_running: Annotated[
+        int | None, typer.Option(metavar="N", help="Answers at once, over all models. [16]")
+    ] = None,
+    max_queued: Annotated[
+        int | None, typer.Option(metavar="N", help="Requests that wait, over all clients. [128]")
+    ] = None,
+    max_queued_per_client: Annotated[
+        int | None, typer.Option(metavar="N", help="Requests of one client that wait. [64]")
+    ] = None,
+    header_timeout_s: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="For the headers of a request. [10]")
+    ] = None,
+    body_timeout_s: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="For the body of a request. [30]")
+    ] = None,
+    queue_timeout_s: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="For a request's turn to come. [300]")
+    ] = None,
+    write_timeout_s: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="For a client to read what it was sent. [60]"),
+    ] = None,
+    keep_alive_s: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="For an idle connection. [30]")
+    ] = None,
     background: Annotated[
         bool, typer.Option("--background", help="Leave it to the host and return.")
     ] = False,
@@ -62,10 +98,23 @@ def serve(
     """Serve the models to OpenAI and Anthropic clients until Ctrl-C.
 
     Only this machine can reach it unless --allow-remote is given, and every request shows the key
-    in LUCI_HOME/api_key, which is made with the first start. docs/api.md lists the endpoints.
+    in LUCI_HOME/api_key, which is made with the first start. Limits that are not given are those of
+    section [serve] in LUCI_HOME/config.toml. docs/api.md lists the endpoints.
     """
     from luci_tui.host.api.messages import StartServing
 
+    asked = {
+        "max_body_bytes": max_body_bytes,
+        "max_connections": max_connections,
+        "max_running": max_running,
+        "max_queued": max_queued,
+        "max_queued_per_client": max_queued_per_client,
+        "header_timeout_s": header_timeout_s,
+        "body_timeout_s": body_timeout_s,
+        "queue_timeout_s": queue_timeout_s,
+        "write_timeout_s": write_timeout_s,
+        "keep_alive_s": keep_alive_s,
+    }
     if stop:
         _stop(as_json=json_output)
         return
@@ -80,9 +129,23 @@ def serve(
         host_names=tuple(host_name or ()),
         origins=tuple(origin or ()),
         log_prompts=log_prompts,
+        limits=_limits({name: value for name, value in asked.items() if value is not None}),
     )
     kind = cast("Invocation", ctx.obj).engine
     run_async(_serve(kind, wanted, in_background=background, as_json=json_output))
+
+
+def _limits(asked: Mapping[str, float]) -> ServeLimits:
+    """Take the limits of the settings file, but for those that were given."""
+    from pydantic import ValidationError
+
+    from luci_tui.settings import ServeLimits, load_settings
+
+    set_down = load_settings(paths.luci_home()).serve
+    try:
+        return ServeLimits.model_validate({**set_down.model_dump(), **asked})
+    except ValidationError as error:
+        raise option_error(error) from error
 
 
 def _stop(*, as_json: bool) -> None:

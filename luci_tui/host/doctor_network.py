@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import stat
 from collections.abc import Iterator
 
 import psutil
@@ -13,6 +12,8 @@ from luci_tui import paths
 from luci_tui.errors import LuciError
 from luci_tui.host import run_files
 from luci_tui.host.findings import Finding, Level
+from luci_tui.host.openai.key import read_keys
+from luci_tui.units import format_count
 
 
 def examine_network() -> Iterator[Finding]:
@@ -62,16 +63,12 @@ def _host_part(host: str) -> str:
 
 def _key() -> Finding:
     path = paths.api_key_file()
-    try:
-        facts = path.lstat()
-    except OSError:
+    if not os.path.lexists(path):
         text = "There is none yet. The first `luci serve` makes one."
         return Finding("API key", Level.OK, text)
-    mode = stat.S_IMODE(facts.st_mode)
-    if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid():
-        text = f"{path} is no regular file of yours. Delete it; `luci serve` makes another one."
-        return Finding("API key", Level.PROBLEM, text)
-    if mode & 0o077:
-        text = f"{path} has mode {mode:04o}, so others may read it. Run chmod 600 on it."
-        return Finding("API key", Level.PROBLEM, text)
-    return Finding("API key", Level.OK, f"{path}, readable by you alone")
+    try:
+        keys = read_keys(path)
+    except LuciError as error:
+        return Finding("API key", Level.PROBLEM, error.message)
+    text = f"{format_count(len(keys), 'key')} in {path}, readable by you alone"
+    return Finding("API key", Level.OK, text)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from luci_tui.errors import ConfigError, HostError
 from luci_tui.host.api.messages import Serving, StartServing
+from luci_tui.settings import ServeLimits
 
 if TYPE_CHECKING:
     from luci_tui.host.openai.server import ApiServer
@@ -29,6 +30,7 @@ class Serve:
         self._make_source = make_source
         self._server: ApiServer | None = None
         self._serving: Serving | None = None
+        self._limits = ServeLimits()
         self._changing = asyncio.Lock()
 
     @property
@@ -49,6 +51,7 @@ class Serve:
             server, key_file = await asyncio.to_thread(self._make, wanted)
             await server.start()
             self._server = server
+            self._limits = wanted.limits
             self._serving = Serving(
                 url=server.url,
                 host=wanted.host,
@@ -83,7 +86,9 @@ class Serve:
         from luci_tui.host.openai.settings import ServeSettings
 
         try:
-            settings = ServeSettings.model_validate(wanted.model_dump())
+            settings = ServeSettings.model_validate(
+                {**wanted.model_dump(exclude={"limits"}), **wanted.limits.model_dump()}
+            )
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
@@ -102,7 +107,8 @@ class Serve:
 
     def _same(self, wanted: StartServing, present: Serving) -> Serving:
         is_same = wanted.host == present.host and wanted.port in {present.port, 0}
-        if is_same and wanted.require_key == present.needs_key:
+        is_same = is_same and wanted.require_key == present.needs_key
+        if is_same and wanted.limits == self._limits:
             return present
         raise HostError(
             f"This host serves {present.url} already. End that with `luci serve --stop` first.",

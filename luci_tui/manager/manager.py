@@ -9,40 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import AsyncGenerator, Container, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from itertools import count
-from pathlib import Path
 from typing import Protocol
-
-from pydantic import ValidationError
 
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
-from luci_tui.errors import CatalogError, EngineError, ModelLoadError, WorkerLostError
+from luci_tui.errors import EngineError, ModelLoadError, WorkerLostError
 from luci_tui.manager import residency
 from luci_tui.manager.clock import Clock, SystemClock
-from luci_tui.manager.entries import ModelEntry, own_entry
-from luci_tui.manager.health import Health, RestartPolicy
+from luci_tui.manager.entries import ModelEntry
+from luci_tui.manager.fallbacks import all_failed, chain
+from luci_tui.manager.health import RestartPolicy
 from luci_tui.manager.machine import Machine, RamMachine
 from luci_tui.manager.pool import Pool
 from luci_tui.manager.progress import FellBack, OnProgress, Waiting, ignore
 from luci_tui.manager.resident import LeasedEngine, Resident, ResidentState
+from luci_tui.manager.roster import Known, Roster
 from luci_tui.manager.startup import MakeEngine, Patience, Startup
-from luci_tui.manager.status import ResidentStatus, status_of
+from luci_tui.manager.status import ResidentStatus
 
 logger = logging.getLogger(__name__)
 
 _ON_PURPOSE = frozenset({"closing", "cancelled"})
 """Codes of loads that somebody ended, for which no fallback is tried."""
-_MAX_REMEMBERED = 256
-"""Models beyond that are forgotten once nothing of them is loaded."""
-
-_MAX_OWN_NAME = 100
-"""Characters of a file's name in the name of an engine that somebody has alone."""
-
 GROW_PAUSE_S = 30.0
 """After one more worker could not be had, it is not tried again for so long."""
 
@@ -76,15 +67,6 @@ class Lease:
     """Only `generate` and `ask` may be used."""
 
 
-@dataclass
-class _Model:
-    entry: ModelEntry
-    health: Health
-    grow_after_s: float = field(default=float("-inf"))
-    is_own: bool = False
-    """True = one holder has it for itself."""
-
-
 class ModelManager:
     """See the module; `close` ends it."""
 
@@ -106,12 +88,12 @@ class ModelManager:
             clock: Where time comes from; None = this machine.
             machine: What is free, and what loads take; None = RAM alone.
         """
-        self._models_by_name: dict[str, _Model] = {}
         self._source = models
         self._options = options or ManagerOptions()
         self._clock = clock or SystemClock()
         machine = machine or RamMachine()
         self._pool = Pool(machine, self._options.default_ttl_s)
+        self._roster = Roster(self._pool, self._options.restarts, self._clock)
         self._startup = Startup(
             self._pool, make_engine, self._clock, self._options.patience, machine
         )
@@ -149,9 +131,7 @@ class ModelManager:
         Raises:
             EngineError: as `lease` does.
         """
-        entry = _own_entry(spec, self._models_by_name)
-        model = self._model(entry)
-        model.is_own = True
+        model = self._roster.own(spec)
         try:
             self._check_open()
             resident = self._begin(model)
@@ -162,11 +142,11 @@ class ModelManager:
             finally:
                 await asyncio.wait([self._pool.end(resident)])
         finally:
-            del self._models_by_name[entry.name]
+            self._roster.forget(model)
 
     async def load(self, name: str, on_progress: OnProgress = ignore) -> None:
         """Bring a model into memory, itself and no fallback; raises as `lease` does."""
-        model = self._model(self._source.resolve(name))
+        model = self._roster.of(self._source.resolve(name))
         self._release(await self._acquire(model, on_progress))
 
     async def unload(self, name: str, *, force: bool = False) -> None:
@@ -181,8 +161,8 @@ class ModelManager:
             EngineError: it is in use; code "model_busy".
         """
         # One that was taken out of models.toml meanwhile is still known by its name.
-        known = name in self._models_by_name
-        real_name = name if known else self._source.resolve(name).name
+        is_known = name in self._roster
+        real_name = name if is_known else self._source.resolve(name).name
         residents = [one for one in self._pool.all() if one.entry.name == real_name]
         n_leases = sum(one.n_leases for one in residents)
         if n_leases and not force:
@@ -197,16 +177,7 @@ class ModelManager:
 
     def snapshot(self) -> tuple[ResidentStatus, ...]:
         """Tell how each model is that is loaded, comes, goes, or failed since the start."""
-        now_s = self._clock.now()
-        found: list[ResidentStatus] = []
-        for name, model in self._models_by_name.items():
-            self._sweep(model)
-            residents = [one for one in self._pool.all() if one.entry.name == name]
-            if residents or model.health.last_error is not None:
-                default_ttl_s = self._options.default_ttl_s
-                one = status_of(model.entry, residents, model.health, now_s, default_ttl_s)
-                found.append(one.model_copy(update={"is_own": model.is_own}))
-        return tuple(found)
+        return self._roster.snapshot(self._options.default_ttl_s)
 
     async def close(self, drain_s: float = 10.0) -> None:
         """Give no more leases, wait for those that are out, and end all workers.
@@ -230,13 +201,13 @@ class ModelManager:
         await self._pool.end_all()
 
     @contextmanager
-    def _leased(self, model: _Model, resident: Resident) -> Generator[Lease]:
+    def _leased(self, model: Known, resident: Resident) -> Generator[Lease]:
         """Make a lease of a resident that counts it already, and count it no longer at the end."""
         if resident.info is None or resident.engine is None:
             msg = f"{resident.key} was leased before it was loaded"
             raise RuntimeError(msg)
         engine = LeasedEngine(
-            resident, resident.engine, lambda error: self._note_lost(model, resident, error)
+            resident, resident.engine, lambda error: self._roster.note_lost(model, resident, error)
         )
         try:
             yield Lease(model.entry, resident.info, engine)
@@ -248,11 +219,11 @@ class ModelManager:
 
     async def _acquire_or_fall_back(
         self, name: str, on_progress: OnProgress
-    ) -> tuple[_Model, Resident]:
+    ) -> tuple[Known, Resident]:
         wanted = self._source.resolve(name)
         failures: list[EngineError] = []
-        for entry in self._chain(wanted):
-            model = self._model(entry)
+        for entry in chain(wanted, self._source.resolve):
+            model = self._roster.of(entry)
             if failures:
                 reason = failures[-1].message
                 logger.warning("%s answers for %s: %s", entry.name, wanted.name, reason)
@@ -266,27 +237,9 @@ class ModelManager:
                 if error.code in _ON_PURPOSE:
                     raise
                 failures.append(error)
-        raise _all_failed(failures)
+        raise all_failed(failures)
 
-    def _chain(self, wanted: ModelEntry) -> Iterator[ModelEntry]:
-        """List the model and its fallbacks, and theirs, each once."""
-        waiting, seen = [wanted], {wanted.name}
-        while waiting:
-            entry = waiting.pop(0)
-            yield entry
-            following: list[ModelEntry] = []
-            for name in entry.fallbacks:
-                try:
-                    fallback = self._source.resolve(name)
-                except (CatalogError, ModelLoadError) as error:
-                    logger.warning("a fallback of %s is not there: %s", entry.name, error.message)
-                    continue
-                if fallback.name not in seen:
-                    seen.add(fallback.name)
-                    following.append(fallback)
-            waiting = following + waiting
-
-    def _passed_over(self, model: _Model) -> EngineError | None:
+    def _passed_over(self, model: Known) -> EngineError | None:
         """Give the error of a load that was refused a moment ago, if a fallback can go on."""
         is_ready = any(one.takes_leases for one in self._pool.of(model.entry.name))
         is_over = model.health.is_passed_over(self._clock.now())
@@ -294,35 +247,12 @@ class ModelManager:
             return None
         return model.health.last_error
 
-    def _model(self, entry: ModelEntry) -> _Model:
-        """Find what is kept about a model; what was loaded for another definition retires."""
-        model = self._models_by_name.get(entry.name)
-        if model is None or not model.entry.loads_like(entry):
-            for resident in self._pool.of(entry.name):
-                self._pool.retire(resident)
-            self._forget_old()
-            model = _Model(entry, Health(self._options.restarts))
-            self._models_by_name[entry.name] = model
-        elif model.entry != entry:
-            model.entry = entry
-            for resident in self._pool.of(entry.name):
-                resident.entry = entry
-        return model
-
-    def _forget_old(self) -> None:
-        loaded = {one.entry.name for one in self._pool.all()}
-        for name in list(self._models_by_name):
-            if len(self._models_by_name) < _MAX_REMEMBERED:
-                return
-            if name not in loaded:
-                del self._models_by_name[name]
-
-    async def _acquire(self, model: _Model, on_progress: OnProgress) -> Resident:
+    async def _acquire(self, model: Known, on_progress: OnProgress) -> Resident:
         """Give the least loaded worker of a model, with one lease more than it had."""
         name = model.entry.name
         while True:
             self._check_open()
-            self._sweep(model)
+            self._roster.sweep(model)
             residents = self._pool.of(name)
             ready = [one for one in residents if one.takes_leases]
             if ready:
@@ -354,7 +284,7 @@ class ModelManager:
             self._pool.retire(resident)
         self._pool.changed.notify()
 
-    def _begin(self, model: _Model, *, is_extra: bool = False) -> Resident:
+    def _begin(self, model: Known, *, is_extra: bool = False) -> Resident:
         """Start one more worker of a model.
 
         Raises:
@@ -396,7 +326,7 @@ class ModelManager:
             if not is_held:
                 self._release(resident)
                 if resident.n_leases == 0 and not task.done():
-                    task.cancel()
+                    self._pool.end(resident)
 
     async def _wait_for_turn(self, name: str, on_progress: OnProgress) -> None:
         """Wait while another model, which waited long enough, has the next turn."""
@@ -413,24 +343,9 @@ class ModelManager:
             msg = "luci is closing and takes no more work. Start it again to go on."
             raise EngineError(msg, code="closing")
 
-    # Lost workers, more workers, unused workers.
+    # More workers, unused workers.
 
-    def _sweep(self, model: _Model) -> None:
-        """Notice workers that were lost while nobody used them."""
-        for resident in self._pool.of(model.entry.name):
-            error = resident.lost
-            if error is not None:
-                self._note_lost(model, resident, error)
-
-    def _note_lost(self, model: _Model, resident: Resident, error: EngineError) -> None:
-        if resident.is_retired or resident.state is not ResidentState.READY:
-            return  # known already, or ended on purpose
-        now_s = self._clock.now()
-        logger.warning("the worker %s was lost: %s", resident.key, error.message)
-        model.health.note_death(error, now_s - resident.ready_s, resident.n_answers, now_s)
-        self._pool.retire(resident)
-
-    def _grow_if_busy(self, model: _Model) -> None:
+    def _grow_if_busy(self, model: Known) -> None:
         """Start one more worker in the background when all slots of the others are taken."""
         residents = self._pool.of(model.entry.name)
         if len(residents) >= model.entry.max_workers or self._clock.now() < model.grow_after_s:
@@ -444,10 +359,13 @@ class ModelManager:
             return
         task = resident.load_task
 
-        def note(_: object) -> None:
-            if task is not None and not task.cancelled() and (error := task.result()) is not None:
+        def note(ended: asyncio.Task[EngineError | None]) -> None:
+            if ended.cancelled():
+                return
+            error = ended.exception() or ended.result()
+            if error is not None:
                 model.grow_after_s = self._clock.now() + GROW_PAUSE_S
-                logger.info("no further worker for %s: %s", resident.entry.name, error.message)
+                logger.info("no further worker for %s: %s", resident.entry.name, error)
 
         if task is not None:
             task.add_done_callback(note)
@@ -464,26 +382,3 @@ class ModelManager:
             await self._pool.changed.wait(
                 self._clock, None if due_s is None else max(0.0, due_s - now_s)
             )
-
-
-def _own_entry(spec: frames.LoadSpec, taken: Container[str]) -> ModelEntry:
-    """Make an entry for one holder, named after its file and a number that is free."""
-    file_name = re.sub(r"[^\w.+-]+", "-", Path(spec.model_path).name)[-_MAX_OWN_NAME:]
-    name = next(
-        name for number in count(1) if (name := f"{file_name or 'model'}#{number}") not in taken
-    )
-    try:
-        return own_entry(spec, name)
-    except ValidationError as error:
-        raise ModelLoadError(
-            f'"{spec.model_path}" is no path of a model. Name a GGUF file.', code="missing_file"
-        ) from error
-
-
-def _all_failed(failures: list[EngineError]) -> EngineError:
-    """Make one error of what the model and its fallbacks failed with."""
-    first, *others = failures
-    if not others:
-        return type(first)(first.message, code=first.code)
-    words = " ".join(other.message for other in others)
-    return type(first)(f"{first.message} Its fallbacks failed too: {words}", code=first.code)

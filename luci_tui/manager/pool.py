@@ -62,7 +62,7 @@ class Pool:
 
         def forget_unstarted(_: object) -> None:
             # A task that is cancelled before its first step runs no line of its own.
-            if resident.state is ResidentState.LOADING and resident in self._residents:
+            if task.cancelled() and resident in self._residents:
                 self.remove(resident)
 
         task.add_done_callback(forget_unstarted)
@@ -79,13 +79,17 @@ class Pool:
 
     def end(self, resident: Resident) -> asyncio.Task[EngineError | None]:
         """Let one leave now, whoever has it; the task is done when it is gone."""
+        if resident.end_task is not None:
+            return resident.end_task
         task = resident.load_task
         if resident.state is ResidentState.LOADING and task is not None:
+            # Cancelled once and never again, or the load could not end its worker in order.
             task.cancel()
-            return task
-        if resident.end_task is None:
-            resident.state = ResidentState.UNLOADING
+            resident.end_task = task
+        else:
             resident.end_task = self.run(self._close(resident))
+        # Whoever asks for the model from now on gets another resident.
+        resident.state = ResidentState.UNLOADING
         return resident.end_task
 
     def retire(self, resident: Resident) -> None:
@@ -145,7 +149,7 @@ class Pool:
     def is_in_flux(self) -> bool:
         """Tell whether memory is just being taken or given back."""
         return any(
-            one.is_retired
+            (one.is_retired and one.lost is None)
             or one.state is ResidentState.UNLOADING
             or (one.state is ResidentState.LOADING and not one.promised.is_nothing)
             for one in self._residents

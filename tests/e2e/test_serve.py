@@ -65,3 +65,36 @@ def test_models_are_loaded_and_unloaded_by_name(luci: Luci) -> None:
     unknown = luci(*ECHO, "load", "ani")
     assert unknown.returncode == 2
     assert b'Did you mean "any"?' in unknown.stderr
+
+
+def test_serve_given_limits_then_options_come_before_the_settings_file(
+    luci: Luci, luci_env: dict[str, str]
+) -> None:
+    settings = Path(luci_env["LUCI_HOME"]) / "config.toml"
+    settings.write_text("[serve]\nmax_body_bytes = 2048\nmax_running = 0\n")
+    start = (*ECHO, "serve", "--port", "0", "--background", "--no-key", "--json")
+    refused = luci(*start)
+    assert refused.returncode == 2
+    assert b"line 3: serve.max_running cannot be 0" in refused.stderr
+    settings.write_text("[serve]\nmax_body_bytes = 2048\nmax_running = 2\n")
+    assert b"--body-timeout-s 0" in luci(*start, "--body-timeout-s", "0").stderr
+    url = json.loads(luci(*start, "--max-queued", "3").stdout)["url"]
+    assert largest_body(url) == 2048
+    assert json.loads(luci(*start, "--max-queued", "3").stdout)["url"] == url
+    assert b"serves http" in luci(*start, "--max-queued", "4").stderr
+    luci("serve", "--stop")
+    url = json.loads(luci(*start, "--max-body-bytes", "1024").stdout)["url"]
+    assert largest_body(url) == 1024
+
+
+def largest_body(url: str) -> int:
+    """Of 1 KiB and 2 KiB, and one byte more each, the longest body that is read."""
+    taken = 0
+    with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+        for n_bytes in (1024, 1025, 2048, 2049):
+            body = json.dumps({"model": "any", "content": "x"}).ljust(n_bytes)
+            headers = {"content-type": "application/json"}
+            status = client.post("/../tokenize", content=body, headers=headers).status_code
+            assert status in (200, 413)
+            taken = n_bytes if status == 200 else taken
+    return taken

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from luci_tui.engine import frames
 from luci_tui.engine.echo import EchoEngine
-from luci_tui.errors import CatalogError, EngineError, WorkerLostError
+from luci_tui.errors import CatalogError, WorkerLostError
 from luci_tui.manager.entries import LoadOptions, ModelEntry
 from luci_tui.manager.progress import LeaseProgress
 from tests.support.arch_models import TinyArch, write_arch_model
@@ -22,11 +22,18 @@ class TestableEngine(EchoEngine):
     __test__ = False
 
     def __init__(
-        self, name: str, number: int, load_error: EngineError | None, gate: asyncio.Event
+        self,
+        name: str,
+        number: int,
+        load_error: Exception | None,
+        gate: asyncio.Event,
+        close_gate: asyncio.Event,
     ) -> None:
         super().__init__()
         self.name = name
         self.number = number
+        self.is_closing = False
+        self._close_gate = close_gate
         self.is_closed = False
         self.is_loaded = False
         self._load_error = load_error
@@ -68,7 +75,9 @@ class TestableEngine(EchoEngine):
             yield event
 
     async def close(self) -> None:
-        """Be gone."""
+        """Be gone, when the gate is open."""
+        self.is_closing = True
+        await self._close_gate.wait()
         self.is_closed = True
         await super().close()
 
@@ -86,7 +95,9 @@ class EngineMaker:
     made: dict[str, list[TestableEngine]] = field(default_factory=dict[str, list[TestableEngine]])
     gates: dict[str, asyncio.Event] = field(default_factory=dict[str, asyncio.Event])
     """Loads of these models wait until their event is set."""
-    load_errors: dict[str, list[EngineError]] = field(default_factory=dict[str, list[EngineError]])
+    close_gates: dict[str, asyncio.Event] = field(default_factory=dict[str, asyncio.Event])
+    """Workers of these models take until then to end."""
+    load_errors: dict[str, list[Exception]] = field(default_factory=dict[str, list[Exception]])
     """Errors of the next loads of a model, in order."""
 
     def __call__(self, entry: ModelEntry, index: int) -> TestableEngine:
@@ -99,6 +110,7 @@ class EngineMaker:
             len(engines),
             errors.pop(0) if errors else None,
             self.gates.get(entry.name) or _open_gate(),
+            self.close_gates.get(entry.name) or _open_gate(),
         )
         engines.append(engine)
         return engine

@@ -1,9 +1,13 @@
+import re
 from pathlib import Path
 
 import pytest
+from typer.core import TyperOption
+from typer.main import get_command
 
+from luci_tui.cli.serve import app as serve_app
 from luci_tui.errors import ConfigError
-from luci_tui.settings import Settings, load_settings
+from luci_tui.settings import ServeLimits, Settings, load_settings
 
 
 def refusal(home: Path, text: str) -> str:
@@ -40,6 +44,18 @@ def test_settings_with_an_unknown_name_are_refused_with_line_and_name(tmp_path: 
     )
     assert "line 1: there is no setting hots" in refusal(tmp_path, "[hots]\nx = 5\n")
     assert "line 1: host.drain_s" in refusal(tmp_path, "host.drain_s = 'x'\n")
+
+
+def test_settings_of_serve_have_an_option_and_a_line_in_the_docs_with_their_default() -> None:
+    options = {one.name: one for one in get_command(serve_app).params}
+    docs = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    for name, field in ServeLimits.model_fields.items():
+        option = options[name]
+        assert isinstance(option, TyperOption)
+        assert option.default is None
+        assert option.help is not None
+        assert option.help.endswith(f" [{field.default:.0f}]")
+        assert re.search(rf"\| `{name}` \| {field.default:,.0f}[ |]", docs), name
 
 
 def test_settings_that_are_no_text_are_refused(tmp_path: Path) -> None:

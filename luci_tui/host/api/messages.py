@@ -22,6 +22,7 @@ from pydantic import (
 
 from luci_tui import errors
 from luci_tui.engine import frames
+from luci_tui.settings import ServeLimits
 
 HEARTBEAT_S = 10.0
 """A stream without an event is given a comment after so long, so that both sides see who left."""
@@ -338,7 +339,7 @@ class StartServing(Message):
     host_names: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     log_prompts: bool = False
-    max_running: int = Field(default=16, ge=1)
+    limits: ServeLimits = ServeLimits()
 
 
 class Serving(Message):

@@ -110,13 +110,13 @@ def _parse_object(body: bytes, max_depth: int) -> dict[str, JsonValue]:
         raise invalid_request(
             f"The body is a JSON {_kind(value)} where an object is needed.", code="invalid_json"
         )
-    found = cast("dict[str, JsonValue]", value)
+    made = cast("dict[str, JsonValue]", value)
     if _SURROGATE.search(body):
-        _check_unicode(found)
-    return found
+        _check_unicode(made)
+    return made
 
 
-def _check_unicode(value: object) -> None:
+def _check_unicode(value: dict[str, JsonValue]) -> None:
     """Refuse halves of surrogate pairs, which JSON can say and UTF-8 cannot."""
     try:
         json.dumps(value, ensure_ascii=False).encode()

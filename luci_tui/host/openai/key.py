@@ -54,6 +54,15 @@ def load_keys(path: Path) -> tuple[str, ...]:
     """
     if not os.path.lexists(path):
         _create(path)
+    return read_keys(path)
+
+
+def read_keys(path: Path) -> tuple[str, ...]:
+    """Return the keys in a file that is there.
+
+    Raises:
+        ConfigError: others may read the file, or it holds no usable key.
+    """
     keys = tuple(line.strip() for line in _read(path).splitlines() if line.strip())
     short = [number for number, key in enumerate(keys, 1) if len(key) < MIN_KEY_CHARACTERS]
     if not keys or short:
