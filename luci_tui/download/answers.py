@@ -147,9 +147,7 @@ def retry_after_s(headers: Mapping[str, str], now_s: float | None = None) -> flo
     return max(0.0, at - (time.time() if now_s is None else now_s))
 
 
-def _range(
-    headers: Mapping[str, str], name: str, have_bytes: int, size_bytes: int | None
-) -> Body:
+def _range(headers: Mapping[str, str], name: str, have_bytes: int, size_bytes: int | None) -> Body:
     match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
     if match is None:
         msg = f"The server sent a part of {name} without saying which."
@@ -181,9 +179,7 @@ def _nothing_there(
     raise TryAgainError(msg, restart=True)
 
 
-def _refusal(
-    status: int, headers: Mapping[str, str], name: str
-) -> DownloadError | TryAgainError:
+def _refusal(status: int, headers: Mapping[str, str], name: str) -> DownloadError | TryAgainError:
     if status in _RETRIED:
         reason = f"The server answers {status} for {name}"
         return TryAgainError(reason + ".", retry_after_s=retry_after_s(headers))
@@ -196,7 +192,7 @@ def _refusal(
                 "Open its page, accept, and log in with `luci login`.",
                 code="gated",
             )
-        case (404 | 410), _:
+        case ((404 | 410), _):
             return DownloadError(
                 f"There is no {name} at this address{said}. Check the name and the revision.",
                 code="not_found",

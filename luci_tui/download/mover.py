@@ -233,11 +233,12 @@ class _Mover:
         """Write the body; what has arrived is written even if it breaks off."""
         pieces: list[bytes] = []
         n_waiting = 0
-        chunks = response.aiter_raw(WRITE_BYTES)
+        chunks = response.aiter_raw()
         try:
             while (chunk := await self._next(chunks)) is not None:
                 size_bytes = self._part.size_bytes
-                if size_bytes is not None and self._part.length + n_waiting + len(chunk) > size_bytes:
+                n_bytes = self._part.length + n_waiting + len(chunk)
+                if size_bytes is not None and n_bytes > size_bytes:
                     msg = f"The server sends more than the {size_bytes} bytes of {self._name}."
                     raise TryAgainError(msg, restart=True)
                 pieces.append(chunk)
@@ -250,7 +251,8 @@ class _Mover:
                 await self._options.limiter.take(len(chunk))
                 self._tell(Phase.DOWNLOADING)
                 if self._speed.is_slow_tail():
-                    raise TryAgainError("The connection has become very slow.")
+                    msg = "The connection has become very slow."
+                    raise TryAgainError(msg)
         finally:
             if pieces:
                 await self._write(pieces)

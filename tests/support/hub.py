@@ -1,8 +1,9 @@
 """A hub on loopback that serves files over real HTTP, and every way in which that can go wrong.
 
 Each request takes the next `Fault` of the file that it asks for; without one the hub behaves. It
-speaks the part of the Hugging Face Hub's protocol that downloads need: `/{repo}/resolve/{rev}/{path}`
-with its headers, redirects to a second origin, and errors with X-Error-Code.
+speaks the part of the Hugging Face Hub's protocol that downloads need:
+`/{repo}/resolve/{rev}/{path}` with its headers, redirects to a second origin, and errors with
+X-Error-Code.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import asyncio
 import contextlib
 import hashlib
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 COMMIT = "c" * 40
 _CHUNK_BYTES = 1 << 16
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, None, None]]
 
 
 @dataclass(frozen=True)
@@ -163,9 +166,9 @@ class Hub:
         file = self.files.get(path)
         if file is None:
             return await _refuse(writer, 404, Fault(error_code="EntryNotFound"))
-        if file.needs_token and origin == "first":
-            if headers.get("authorization") != f"Bearer {file.needs_token}":
-                return await _refuse(writer, 401, Fault(error_code="GatedRepo"))
+        has_token = headers.get("authorization") == f"Bearer {file.needs_token}"
+        if file.needs_token and origin == "first" and not has_token:
+            return await _refuse(writer, 401, Fault(error_code="GatedRepo"))
         fault = file.faults.popleft() if file.faults else file.forever or Fault()
         await asyncio.sleep(fault.delay_s)
         if fault.drop_before_head:
@@ -253,7 +256,7 @@ async def running_hub() -> AsyncGenerator[Hub]:
     """Run a hub with two origins on loopback."""
     hub = Hub()
 
-    def on(origin: str):  # noqa: ANN202
+    def on(origin: str) -> Serve:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await hub.serve(reader, writer, origin)
 
@@ -294,9 +297,7 @@ async def _refuse(writer: asyncio.StreamWriter, status: int, fault: Fault) -> bo
     return True
 
 
-async def _send_head(
-    writer: asyncio.StreamWriter, status: int, headers: dict[str, object]
-) -> None:
+async def _send_head(writer: asyncio.StreamWriter, status: int, headers: dict[str, object]) -> None:
     lines = [f"HTTP/1.1 {status} Answer", f"X-Repo-Commit: {COMMIT}", "Accept-Ranges: bytes"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
