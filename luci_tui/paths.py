@@ -56,6 +56,18 @@ def api_key_file() -> Path:
     return luci_home() / "api_key"
 
 
+def own_catalog_file() -> Path:
+    """Return the file with a person's own entries of the catalogue; it may not exist."""
+    return luci_home() / "catalog.toml"
+
+
+def shipped_catalog_file() -> Path:
+    """Return the catalogue that ships with luci: of an installed package, or of a source tree."""
+    package = Path(__file__).resolve().parent
+    installed = package / "models" / "catalog.toml"
+    return installed if installed.is_file() else package.parent / "models" / "catalog.toml"
+
+
 def builtin_model_candidates() -> tuple[Path, ...]:
     """Return where the built-in model may lie: in an installed package, then in a source tree."""
     package = Path(__file__).resolve().parent

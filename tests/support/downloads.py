@@ -1,0 +1,62 @@
+"""Downloads from the hub of `tests.support.hub` that wait for nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from luci_tui.download.messages import Moved, MoveProgress, Wanted
+from luci_tui.download.mover import MoveOptions, move, new_client
+from luci_tui.download.pace import Backoff
+from tests.support.hub import Fault, Hub, HubFile, running_hub
+
+CONTENT = random.Random(1).randbytes(700_001)
+
+
+def quick(**fields: Any) -> MoveOptions:
+    """Make options for a download that gives up soon."""
+    options = MoveOptions(
+        stall_s=0.4,
+        connect_s=5.0,
+        max_attempts=4,
+        new_backoff=lambda: Backoff(first_s=0.001, max_s=0.002),
+    )
+    return replace(options, **fields)
+
+
+@asynccontextmanager
+async def served(*faults: Fault, content: bytes = CONTENT) -> AsyncGenerator[tuple[Hub, HubFile]]:
+    """Run a hub with one file."""
+    async with running_hub() as hub:
+        yield hub, hub.add(content, *faults)
+
+
+def wanted_of(hub: Hub, file: HubFile, folder: Path, **fields: Any) -> Wanted:
+    """Say that a file of the hub is wanted, with all that is known about it."""
+    wanted = Wanted(
+        url=hub.url_of(),
+        destination=folder / "model.gguf",
+        size_bytes=len(file.content),
+        sha256=file.sha256,
+    )
+    return replace(wanted, **fields)
+
+
+async def fetch(
+    wanted: Wanted,
+    options: MoveOptions | None = None,
+    report: Callable[[MoveProgress], None] = lambda _: None,
+) -> Moved:
+    """Fetch it with a client of its own."""
+    options = options or quick()
+    async with new_client(options) as client:
+        return await move(wanted, client, options, report)
+
+
+def files_of(folder: Path) -> list[str]:
+    """List a folder."""
+    return sorted(path.name for path in folder.iterdir())
