@@ -18,6 +18,8 @@ _BAD_REQUEST_CODES = frozenset(
     {"context_length_exceeded", "invalid_grammar", "invalid_schema", "content_filter"}
 )
 """Codes of a server that mean the same here."""
+_TYPES = {"exceed_context_size_error": "context_length_exceeded"}
+"""llama-server's kinds of error, which has no codes -> ours."""
 
 
 def refusal(
@@ -102,6 +104,12 @@ class _Said(BaseModel):
 class _Error(_Said):
     message: str = ""
     code: str | int | None = None
+    type: str | None = None
+
+    @property
+    def known_code(self) -> str:
+        """Its code as luci knows it; one that luci does not know stays as it is."""
+        return _TYPES.get(self.type or "", str(self.code or ""))
 
 
 class _ErrorBody(_Said):
@@ -125,12 +133,12 @@ def _reason(body: bytes) -> tuple[str, str]:
 
 def _words(error: object) -> tuple[str, str]:
     if isinstance(error, _Error):
-        return clean(error.message), str(error.code or "")
+        return clean(error.message), error.known_code
     try:
         parsed = _Error.model_validate(error)
     except ValidationError:
         return clean(str(error)), ""
-    return clean(parsed.message), str(parsed.code or "")
+    return clean(parsed.message), parsed.known_code
 
 
 def _retry_after_s(text: str) -> float | None:

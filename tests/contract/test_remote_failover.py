@@ -9,13 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from luci_tui.errors import RequestError, WorkerLostError
+from luci_tui.errors import EngineError, RequestError, WorkerLostError
 from luci_tui.manager.engines import engine_maker
 from luci_tui.manager.entries import Dialect, Endpoint, ModelEntry
 from luci_tui.manager.manager import Lease, ModelManager
 from tests.support import engines
 from tests.support.arch_models import TinyArch, write_arch_model
-from tests.support.llama_servers import LlamaServer, running, server_of
+from tests.support.llama_servers import LONG_CONTEXT, LlamaServer, running, server_of
 from tests.support.managers import Models
 
 pytestmark = [pytest.mark.native, pytest.mark.slow, pytest.mark.timeout(7200)]
@@ -27,7 +27,7 @@ N_CTX = 131072
 async def servers(tmp_path: Path) -> AsyncIterator[list[LlamaServer]]:
     model = write_arch_model(TinyArch.LLAMA, tmp_path / "llama.gguf")
     options = ("-c", str(2 * N_CTX), "-np", "2", "--metrics")
-    both = [server_of(model, tmp_path, *options) for _ in range(2)]
+    both = [server_of(model, tmp_path, *options, *LONG_CONTEXT) for _ in range(2)]
     async with running(*both):
         yield both
 
@@ -77,7 +77,7 @@ async def test_manager_given_two_servers_one_of_which_is_killed_then_only_its_an
         # With both gone there is one typed error, and the model is asked for anew.
         for server in servers:
             await server.kill()
-        with pytest.raises(WorkerLostError):
+        with pytest.raises(EngineError, match="Check that the server runs"):
             await first
         with pytest.raises(WorkerLostError) as gone:
             await answer(lease)

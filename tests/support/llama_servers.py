@@ -27,6 +27,10 @@ def llama_server() -> Path:
     return path
 
 
+LONG_CONTEXT = ("--override-kv", "llama.context_length=int:131072")
+"""Options for a context beyond that of the tiny model, which an answer takes long to fill."""
+
+
 @dataclass
 class LlamaServer:
     """One server process with one model."""

@@ -7,15 +7,33 @@ from collections.abc import Callable
 import pytest
 
 from luci_tui.errors import EngineError, LuciError, ModelLoadError, WorkerLostError
+from luci_tui.manager.entries import ModelEntry
 from luci_tui.manager.health import RestartPolicy
+from luci_tui.manager.machine import RamMachine
 from luci_tui.manager.manager import ModelManager
 from luci_tui.manager.progress import LeaseProgress
+from luci_tui.manager.residency import Need
 from luci_tui.manager.startup import Patience
 from tests.support.fake_clock import FakeClock, settle
 from tests.support.manager_use import loaded, say, size_of, status, use
 from tests.support.managers import EngineMaker, Models, kinds, until
 
 Make = Callable[..., ModelManager]
+
+
+class HeldMachine(RamMachine):
+    """Knows what is free, and may never come to an end with an estimate."""
+
+    def __init__(self, free_bytes: int, *, is_held: bool) -> None:
+        super().__init__(lambda: free_bytes)
+        self.asked = asyncio.Event()
+        self._is_held = is_held
+
+    async def need_of(self, entry: ModelEntry) -> Need:
+        self.asked.set()
+        if self._is_held:
+            await asyncio.Event().wait()
+        return await super().need_of(entry)
 
 
 def closing(maker: EngineMaker, name: str) -> bool:
@@ -199,7 +217,8 @@ async def test_close_given_a_load_at_any_point_then_it_ends_in_order(
 ) -> None:
     models.add("a")
     models.add("b")
-    manager = make(size_of(models, "a"), restarts=RestartPolicy(first_delay_s=9))
+    machine = HeldMachine(size_of(models, "a"), is_held=where == "estimate")
+    manager = make(machine=machine, restarts=RestartPolicy(first_delay_s=9))
     progress: list[LeaseProgress] = []
     held = asyncio.Event()
 
@@ -220,7 +239,7 @@ async def test_close_given_a_load_at_any_point_then_it_ends_in_order(
         maker.gates["a"] = asyncio.Event()
     waiter = asyncio.create_task(manager.load("a", progress.append))
     await {
-        "estimate": settle,
+        "estimate": machine.asked.wait,
         "backoff": lambda: until(lambda: 9 in clock.sleeping_s),
         "memory": lambda: until(lambda: kinds(progress) == ["waiting"]),
         "eviction": lambda: until(lambda: closing(maker, "b")),
