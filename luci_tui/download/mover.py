@@ -31,6 +31,8 @@ from luci_tui.errors import DownloadError
 
 WRITE_BYTES = 1 << 20
 """Bytes that are written and summed at once, in a thread."""
+WRITE_S = 0.1
+"""On a slow connection less is written, so that a kill costs no more than this."""
 REPORT_S = 0.1
 
 Report = Callable[[MoveProgress], None]
@@ -228,11 +230,14 @@ class _Mover:
             await asyncio.to_thread(part.restart)
         part.etag = body.etag
         part.size_bytes = body.size_bytes
+        # Without its state a part belongs to nothing, so that comes before the first byte.
+        await asyncio.to_thread(part.sync)
 
     async def _take(self, response: httpx.Response) -> None:
         """Write the body; what has arrived is written even if it breaks off."""
         pieces: list[bytes] = []
         n_waiting = 0
+        written_at_s = self._now()
         chunks = response.aiter_raw()
         try:
             while (chunk := await self._next(chunks)) is not None:
@@ -245,9 +250,9 @@ class _Mover:
                 n_waiting += len(chunk)
                 self._received_bytes += len(chunk)
                 self._speed.note(len(chunk), self._now())
-                if n_waiting >= WRITE_BYTES:
+                if n_waiting >= WRITE_BYTES or self._now() - written_at_s >= WRITE_S:
                     await self._write(pieces)
-                    pieces, n_waiting = [], 0
+                    pieces, n_waiting, written_at_s = [], 0, self._now()
                 await self._options.limiter.take(len(chunk))
                 self._tell(Phase.DOWNLOADING)
                 if self._speed.is_slow_tail():

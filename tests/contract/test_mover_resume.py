@@ -21,8 +21,8 @@ from tests.support.hub import Fault
 BIG = CONTENT * 6
 
 
-async def cancelled_at(wanted: Any, n_bytes: int, limiter: Limiter) -> float:
-    """Cancel a download when it has so many bytes; returns the seconds until it had ended."""
+async def cancelled_at(wanted: Any, n_bytes: int, limiter: Limiter) -> None:
+    """Cancel a download when it has so many bytes."""
     is_there = asyncio.Event()
 
     def report(progress: MoveProgress) -> None:
@@ -31,18 +31,15 @@ async def cancelled_at(wanted: Any, n_bytes: int, limiter: Limiter) -> float:
 
     task = asyncio.create_task(fetch(wanted, quick(limiter=limiter), report))
     await asyncio.wait_for(is_there.wait(), 20)
-    started = asyncio.get_running_loop().time()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    return asyncio.get_running_loop().time() - started
 
 
 async def test_cancelled_download_goes_on_where_it_was(tmp_path: Path) -> None:
     async with served(content=BIG) as (hub, file):
         wanted = wanted_of(hub, file, tmp_path)
-        took_s = await cancelled_at(wanted, 2_000_000, Limiter(4_000_000))
-        assert took_s < 1.0
+        await cancelled_at(wanted, 2_000_000, Limiter(4_000_000))
         assert files_of(tmp_path) == ["model.gguf.part", "model.gguf.part.json"]
         kept_bytes = part_paths(wanted.destination)[0].stat().st_size
         assert kept_bytes >= 2_000_000

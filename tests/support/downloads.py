@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from luci_tui.download.messages import Moved, MoveProgress, Wanted
 from luci_tui.download.mover import MoveOptions, move, new_client
 from luci_tui.download.pace import Backoff
@@ -50,11 +52,12 @@ async def fetch(
     wanted: Wanted,
     options: MoveOptions | None = None,
     report: Callable[[MoveProgress], None] = lambda _: None,
+    client: httpx.AsyncClient | None = None,
 ) -> Moved:
-    """Fetch it with a client of its own."""
+    """Fetch it, with a client of its own unless one is given."""
     options = options or quick()
-    async with new_client(options) as client:
-        return await move(wanted, client, options, report)
+    async with client or new_client(options) as made:
+        return await move(wanted, made, options, report)
 
 
 def files_of(folder: Path) -> list[str]:

@@ -11,13 +11,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import socket
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 COMMIT = "c" * 40
+STATS_PATH = "/stats"
+"""Answers with the bytes of all bodies so far, for a test in another process."""
 _CHUNK_BYTES = 1 << 16
+_BUFFER_BYTES = 1 << 16
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, None, None]]
 
@@ -135,6 +139,9 @@ class Hub:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        # On loopback the kernel would take megabytes before anybody reads one.
+        connection: socket.socket = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         try:
             while await self._answer(reader, writer, origin):
                 pass
@@ -163,6 +170,11 @@ class Hub:
         }
         self.asked.append(Asked(path, headers, origin))
         number = len(self.asked) - 1
+        if path == STATS_PATH:
+            text = str(self.sent_bytes).encode()
+            await _send_head(writer, 200, {"Content-Length": len(text)})
+            writer.write(text)
+            return True
         file = self.files.get(path)
         if file is None:
             return await _refuse(writer, 404, Fault(error_code="EntryNotFound"))
