@@ -14,10 +14,11 @@ DOCS = Path(__file__).parents[2] / "docs" / "api.md"
     ("model", "refused"),
     [
         (chat_request.ChatRequest, chat_request.REFUSED),
-        (completions.CompletionRequest, completions.REFUSED),
+        (completions.CompletionRequest, {}),
         (embeddings.EmbeddingRequest, {}),
         (embeddings.RerankRequest, embeddings.RERANK_REFUSED),
         (tokenize.TokenizeRequest, tokenize.REFUSED),
+        (tokenize.DetokenizeRequest, {}),
     ],
 )
 def test_docs_then_name_every_parameter(model: type[RequestModel], refused: Refused) -> None:

@@ -38,9 +38,12 @@ _REFUSED_CODES = frozenset(
         "invalid_grammar",
         "invalid_request",
         "invalid_schema",
+        "invalid_token",
+        "no_fill_in",
         "no_tokenizer",
         "text_too_long",
         "too_long",
+        "unsupported_by_endpoint",
     }
 )
 """Codes of RequestError for which the request is at fault."""
@@ -148,6 +151,8 @@ def _param(code: str, text_param: str) -> str | None:
     """Name the field that an engine's refusal is about, where the code tells."""
     return {
         "context_length_exceeded": text_param,
+        "invalid_token": text_param,
+        "no_fill_in": "suffix",
         "invalid_schema": "response_format",
         "invalid_grammar": "grammar",
     }.get(code)
