@@ -173,6 +173,7 @@ class Request:
 
     def __init__(self) -> None: ...
     prompt: str | None
+    suffix: str | None
     tokens: Sequence[int] | None
     messages_json: str | None
     media: Sequence[tuple[bool, str, bytes, int, int]]
@@ -183,6 +184,7 @@ class Request:
     enable_thinking: bool
     add_bos: bool
     max_tokens: int
+    prompt_logprobs: bool
     stop: Sequence[str]
     sampling: SamplingParams
     shift_context: bool
@@ -218,6 +220,10 @@ class ModelInfo:
     @property
     def n_threads(self) -> int: ...
     @property
+    def bos_token(self) -> str: ...
+    @property
+    def eos_token(self) -> str: ...
+    @property
     def has_chat_template(self) -> bool: ...
     @property
     def can_rewind(self) -> bool: ...
@@ -235,6 +241,14 @@ class TokenLogprob:
     def logprob(self) -> float: ...
     @property
     def top(self) -> list[tuple[int, str, float]]: ...
+
+class PromptLogprob(TokenLogprob):
+    @property
+    def is_first(self) -> bool:
+        """It has neither a log-probability nor rivals."""
+    @property
+    def offset(self) -> int:
+        """Character of the prompt's text at which it begins."""
 
 class ToolCallDelta:
     @property
@@ -270,6 +284,8 @@ class Event:
     def tokens(self) -> list[int]: ...
     @property
     def logprobs(self) -> list[TokenLogprob]: ...
+    @property
+    def prompt_logprobs(self) -> list[PromptLogprob]: ...
     # done
     @property
     def finish_reason(self) -> str: ...
@@ -341,9 +357,19 @@ class Engine:
     def status(self) -> EngineStatus: ...
     def tokenize(self, text: str, add_special: bool, parse_special: bool) -> list[int]:
         """Any thread."""
-    def detokenize(self, tokens: Sequence[int]) -> bytes: ...
+    def pieces(self, tokens: Sequence[int], special: bool = False) -> list[bytes]:
+        """The bytes of each token; those of control tokens only with `special`. Any thread.
+
+        Raises RequestError for an id outside the vocabulary.
+        """
+    def detokenize(self, tokens: Sequence[int], special: bool = False) -> bytes:
+        """The same in one piece. Any thread."""
     def embed(self, texts: Sequence[str], normalize: bool) -> tuple[list[list[float]], int]:
         """(vectors (n_texts, n_embd), prompt tokens). Needs LoadParams.embedding."""
+    def embed_tokens(
+        self, inputs: Sequence[Sequence[int]], normalize: bool
+    ) -> tuple[list[list[float]], int]:
+        """The same for tokens as the model gets them; nothing is put before or after."""
     def rerank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
         """(a score per document, prompt tokens). Needs a reranking model and pooling "rank"."""
     def save_state(self, slot: int, path: str) -> tuple[int, int]:

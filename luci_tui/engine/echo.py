@@ -13,7 +13,7 @@ import json
 import math
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -82,12 +82,17 @@ class EchoEngine:
         if request.sampling.ignore_eos:
             text = f"{text or 'echo'} " * (limit // (len(text) + 1) + 1)
         words, reason, stop_text = _cut(text, request.stop, limit)
+        if request.max_tokens == 0:
+            reason = frames.FinishReason.LENGTH
         request_id = next(self._request_ids)
         self._running.add(request_id)
         started = self._clock()
         first = started
         n_tokens = 0
         try:
+            if request.prompt_logprobs:
+                scores = _prompt_logprobs(request)
+                yield frames.Delta(request_id=request_id, prompt_logprobs=scores)
             for word in words:
                 await self._pause()
                 if request_id in self._cancelled:
@@ -97,7 +102,10 @@ class EchoEngine:
                 first = first if n_tokens else self._clock()
                 tokens = tuple(word.encode())
                 n_tokens += len(tokens)
-                yield frames.Delta(request_id=request_id, text=word, tokens=tokens)
+                logprobs = _logprobs(tokens) if request.sampling.n_logprobs else ()
+                yield frames.Delta(
+                    request_id=request_id, text=word, tokens=tokens, logprobs=logprobs
+                )
         finally:
             self._running.discard(request_id)
             self._cancelled.discard(request_id)
@@ -134,8 +142,9 @@ class EchoEngine:
             case frames.Rerank():
                 return _rerank(command, spec, request_id)
             case frames.Tokenize():
-                tokens = tuple(command.text.encode())
-                return frames.Tokenized(request_id=request_id, tokens=tokens)
+                return _tokenized(command, request_id)
+            case frames.Detokenize():
+                return _detokenized(command, request_id)
             case frames.StateFile():
                 raise RequestError(
                     f"The echo engine has no KV cache for {command.path}. Load a real model.",
@@ -221,6 +230,12 @@ def _check_request(request: frames.Generate, spec: frames.LoadSpec) -> None:
             code="invalid_request",
         )
     refuse_media(request.messages_json)
+    if request.suffix is not None:
+        raise RequestError(
+            f"{spec.model_path} has no tokens to fill in text with. Leave suffix out.",
+            code="no_fill_in",
+        )
+    _check_tokens(request.tokens or ())
     sampling = request.sampling
     if sampling.grammar and not re.search(r"^\s*root\s*::=\s*\S", sampling.grammar, re.MULTILINE):
         raise RequestError(
@@ -238,13 +253,66 @@ def _check_request(request: frames.Generate, spec: frames.LoadSpec) -> None:
             ) from error
 
 
+def _check_tokens(tokens: Iterable[int]) -> None:
+    unknown = [token for token in tokens if not 0 <= token < _N_VOCAB]
+    if unknown:
+        raise RequestError(
+            f"There is no token {unknown[0]}; the vocabulary ends at {_N_VOCAB - 1}.",
+            code="invalid_token",
+        )
+
+
+def _byte_text(token: int) -> str:
+    return bytes([token]).decode("utf-8", errors="replace")
+
+
+def _logprobs(tokens: Iterable[int]) -> tuple[frames.TokenLogprob, ...]:
+    """Be as sure of every token as a model can be."""
+    return tuple(
+        frames.TokenLogprob(
+            token=token, text=_byte_text(token), logprob=0.0, top=((token, _byte_text(token), 0.0),)
+        )
+        for token in tokens
+    )
+
+
+def _prompt_logprobs(request: frames.Generate) -> tuple[frames.PromptLogprob, ...]:
+    if request.tokens is not None:
+        data = bytes(request.tokens)
+    else:
+        data = (request.prompt or request.messages_json or "").encode()
+    n_before = 0
+    scores: list[frames.PromptLogprob] = []
+    for index, one in enumerate(_logprobs(data)):
+        fields = one.model_dump(include={"token", "text", *(("logprob", "top") if index else ())})
+        scores.append(frames.PromptLogprob(offset=n_before, **fields))
+        # A character is complete with its last byte.
+        n_before = len(data[: index + 1].decode("utf-8", errors="ignore"))
+    return tuple(scores)
+
+
+def _tokenized(command: frames.Tokenize, request_id: int) -> frames.Tokenized:
+    tokens = tuple(command.text.encode())
+    pieces = (chr(token) if token < 128 else (token,) for token in tokens)
+    return frames.Tokenized(
+        request_id=request_id, tokens=tokens, pieces=tuple(pieces) if command.with_pieces else ()
+    )
+
+
+def _detokenized(command: frames.Detokenize, request_id: int) -> frames.Detokenized:
+    _check_tokens(command.tokens)
+    data = bytes(command.tokens)
+    text = data.decode("utf-8", errors="replace")
+    invalid = command.tokens if text.encode() != data else ()
+    return frames.Detokenized(request_id=request_id, text=text, invalid_bytes=invalid)
+
+
 def _prompt(request: frames.Generate) -> tuple[str, int]:
     """Give (the text to say back, the tokens of the prompt)."""
     if request.prompt is not None:
         return request.prompt, len(request.prompt.encode())
     if request.tokens is not None:
-        data = bytes(token for token in request.tokens if 0 <= token < _N_VOCAB)
-        return data.decode("utf-8", errors="replace"), len(request.tokens)
+        return bytes(request.tokens).decode("utf-8", errors="replace"), len(request.tokens)
     data = (request.messages_json or "").encode()
     try:
         messages = _messages_adapter.validate_json(data)
@@ -277,9 +345,9 @@ _messages_adapter = TypeAdapter(list[_Message])
 
 def _fit(request: frames.Generate, prompt_tokens: int, n_ctx: int) -> tuple[int, int]:
     """Give (prompt tokens, dropped tokens) once the prompt leaves room for an answer."""
-    if prompt_tokens < n_ctx:
+    if prompt_tokens + (request.max_tokens != 0) <= n_ctx:
         return prompt_tokens, 0
-    if request.context_policy is frames.ContextPolicy.REFUSE:
+    if request.context_policy is frames.ContextPolicy.REFUSE or request.prompt_logprobs:
         raise RequestError(
             f"The prompt has {prompt_tokens} tokens and the context holds {n_ctx}. "
             "Shorten the prompt or load the model with a larger n_ctx.",
@@ -306,9 +374,9 @@ def _cut(
     return re.findall(r"\s*\S+\s*$|\s*\S+|\s+", text), reason, stop_text
 
 
-def _vector(text: str, *, normalize: bool) -> tuple[float, ...]:
+def _vector(data: bytes, *, normalize: bool) -> tuple[float, ...]:
     """Make N_EMBD numbers from a text, the same ones every time."""
-    digest = hashlib.sha256(text.encode()).digest()
+    digest = hashlib.sha256(data).digest()
     values = [byte / 127.5 - 1.0 for byte in digest[:N_EMBD]]
     length = math.sqrt(sum(value * value for value in values)) if normalize else 1.0
     return tuple(value / length for value in values)
@@ -316,10 +384,13 @@ def _vector(text: str, *, normalize: bool) -> tuple[float, ...]:
 
 def _embed(command: frames.Embed, spec: frames.LoadSpec, request_id: int) -> frames.Embedded:
     _need_embedding(spec)
+    for tokens in command.token_lists:
+        _check_tokens(tokens)
+    inputs = [text.encode() for text in command.texts] or [*map(bytes, command.token_lists)]
     return frames.Embedded(
         request_id=request_id,
-        vectors=tuple(_vector(text, normalize=command.normalize) for text in command.texts),
-        prompt_tokens=sum(len(text.encode()) for text in command.texts),
+        vectors=tuple(_vector(data, normalize=command.normalize) for data in inputs),
+        prompt_tokens=sum(map(len, inputs)),
     )
 
 

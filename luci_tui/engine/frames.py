@@ -9,9 +9,9 @@ front end cannot tell which of the two it talks to.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 """A longer frame is a broken peer, not a message."""
@@ -158,6 +158,8 @@ class Generate(Frame):
     request_id: int
     prompt: str | None = None
     """Text as it is: no template, and no control token is read from it."""
+    suffix: str | None = None
+    """With `prompt`: the answer stands between the two; None = it goes on where the prompt ends."""
     tokens: tuple[int, ...] | None = None
     messages_json: str | None = None
     """OpenAI chat messages as a JSON array, rendered through the model's template. Parts of the
@@ -170,7 +172,10 @@ class Generate(Frame):
     add_bos: bool = True
     """With `prompt`: put the model's BOS before it, if the model wants one."""
     max_tokens: int = Field(default=-1, ge=-1)
-    """-1 = until the model ends or the context is full."""
+    """-1 = until the model ends or the context is full; 0 = the prompt is only computed."""
+    prompt_logprobs: bool = False
+    """Report the prompt's own tokens too, with `sampling.n_logprobs` rivals each. All of the prompt
+    is then computed, and the token that ends the answer is among `Delta.logprobs`."""
     stop: tuple[str, ...] = ()
     sampling: SamplingParams = SamplingParams()
     context_policy: ContextPolicy = ContextPolicy.REFUSE
@@ -184,13 +189,22 @@ class Generate(Frame):
 
 
 class Embed(Frame):
-    """Ask for one vector per text."""
+    """Ask for one vector per text; `texts` and `token_lists` exclude each other."""
 
     kind: Literal["embed"] = "embed"
     request_id: int
-    texts: tuple[str, ...]
+    texts: tuple[str, ...] = ()
+    token_lists: tuple[tuple[int, ...], ...] = ()
+    """In place of `texts`: tokens as the model gets them, nothing is put before or after."""
     normalize: bool = True
     """Scale each vector to length 1."""
+
+    @model_validator(mode="after")
+    def _has_one_kind_of_input(self) -> Self:
+        if self.texts and self.token_lists:
+            msg = "texts and token_lists exclude each other"
+            raise ValueError(msg)
+        return self
 
 
 class Rerank(Frame):
@@ -210,6 +224,18 @@ class Tokenize(Frame):
     text: str
     add_special: bool = False
     parse_special: bool = False
+    with_pieces: bool = False
+    """Answer with the text of each token too."""
+
+
+class Detokenize(Frame):
+    """Ask for the text of token ids."""
+
+    kind: Literal["detokenize"] = "detokenize"
+    request_id: int
+    tokens: tuple[int, ...]
+    special: bool = True
+    """False = control tokens have no text."""
 
 
 class StateFile(Frame):
@@ -263,7 +289,17 @@ class Shutdown(Frame):
 
 
 Command = Annotated[
-    Load | Generate | Embed | Rerank | Tokenize | StateFile | Bench | Cancel | Status | Shutdown,
+    Load
+    | Generate
+    | Embed
+    | Rerank
+    | Tokenize
+    | Detokenize
+    | StateFile
+    | Bench
+    | Cancel
+    | Status
+    | Shutdown,
     Field(discriminator="kind"),
 ]
 
@@ -313,6 +349,9 @@ class ModelInfo(Frame):
     takes_images: bool = False
     takes_audio: bool = False
     load_s: float
+    bos_token: str = ""
+    """Text of the token that begins a text; empty = there is none, or it is not known."""
+    eos_token: str = ""
     memory: MemoryUse = MemoryUse()
     """All zero for an engine without a model in memory."""
 
@@ -353,6 +392,20 @@ class TokenLogprob(Frame):
     """(token id, text, logprob), most likely first."""
 
 
+class PromptLogprob(Frame):
+    """One token of a prompt with its log-probability and its rivals."""
+
+    token: int
+    text: str
+    offset: int
+    """Character of the prompt's text at which it begins. The text of a prompt that came as tokens
+    is what Detokenize answers."""
+    logprob: float | None = None
+    """None = the first token: nothing stands before it."""
+    top: tuple[tuple[int, str, float], ...] = ()
+    """(token id, text, logprob), most likely first."""
+
+
 class ToolCallDelta(Frame):
     """A piece of a tool call; `arguments` is to be appended."""
 
@@ -375,6 +428,8 @@ class Delta(Frame):
     tokens: tuple[int, ...] = ()
     """The token ids behind this delta."""
     logprobs: tuple[TokenLogprob, ...] = ()
+    prompt_logprobs: tuple[PromptLogprob, ...] = ()
+    """They come while the prompt is computed, in its order and before anything else."""
 
 
 class Usage(Frame):
@@ -453,6 +508,19 @@ class Tokenized(Frame):
     kind: Literal["tokenized"] = "tokenized"
     request_id: int
     tokens: tuple[int, ...]
+    pieces: tuple[str | tuple[int, ...], ...] = ()
+    """The text of each token; its bytes where they are no UTF-8 by themselves."""
+
+
+class Detokenized(Frame):
+    """The text of token ids."""
+
+    kind: Literal["detokenized"] = "detokenized"
+    request_id: int
+    text: str
+    """U+FFFD stands for what is no UTF-8."""
+    invalid_bytes: tuple[int, ...] = ()
+    """All bytes of it, where not all of them are UTF-8; else empty."""
 
 
 class StateDone(Frame):
@@ -527,6 +595,7 @@ Event = Annotated[
     | Embedded
     | Reranked
     | Tokenized
+    | Detokenized
     | StateDone
     | BenchResult
     | StatusReport

@@ -193,6 +193,8 @@ class EngineLoop:
                 return core.rerank(command)
             case frames.Tokenize():
                 return core.tokenize(command)
+            case frames.Detokenize():
+                return core.detokenize(command)
             case frames.StateFile():
                 return core.state_file(command)
             case frames.Bench():

@@ -92,4 +92,5 @@ def merge_deltas(deltas: Sequence[frames.Delta]) -> frames.Delta:
         tool_calls=tuple(call for delta in deltas for call in delta.tool_calls),
         tokens=tuple(token for delta in deltas for token in delta.tokens),
         logprobs=tuple(one for delta in deltas for one in delta.logprobs),
+        prompt_logprobs=tuple(one for delta in deltas for one in delta.prompt_logprobs),
     )

@@ -181,7 +181,10 @@ class LoadMonitor:
 
 
 class Core:
-    """The native engine behind frames. One thread calls all but `interrupt` and `tokenize`."""
+    """The native engine behind frames.
+
+    One thread calls all but `interrupt`, `tokenize` and `detokenize`.
+    """
 
     def __init__(self, spec: frames.LoadSpec, monitor: LoadMonitor) -> None:
         """Load the model; takes as long as it takes, and releases the GIL meanwhile.
@@ -218,6 +221,8 @@ class Core:
             n_embd=info.n_embd,
             n_slots=info.n_slots,
             n_threads=info.n_threads,
+            bos_token=info.bos_token,
+            eos_token=info.eos_token,
             has_chat_template=info.has_chat_template,
             can_rewind=info.can_rewind,
             takes_images=info.takes_images,
@@ -287,14 +292,31 @@ class Core:
 
     def tokenize(self, command: frames.Tokenize) -> bytes:
         """Answer with a Tokenized payload. Any thread."""
+        answer: dict[str, object] = {}
         with _translated():
             tokens = self._engine.tokenize(command.text, command.add_special, command.parse_special)
-        return _dump("tokenized", command.request_id, {"tokens": tokens})
+            if command.with_pieces:
+                answer["pieces"] = [_piece(one) for one in self._engine.pieces(tokens, True)]
+        return _dump("tokenized", command.request_id, {"tokens": tokens, **answer})
+
+    def detokenize(self, command: frames.Detokenize) -> bytes:
+        """Answer with a Detokenized payload. Any thread."""
+        with _translated():
+            data = self._engine.detokenize(command.tokens, command.special)
+        text = data.decode("utf-8", errors="replace")
+        answer: dict[str, object] = {"text": text}
+        if text.encode() != data:
+            answer["invalid_bytes"] = list(data)
+        return _dump("detokenized", command.request_id, answer)
 
     def embed(self, command: frames.Embed) -> bytes:
         """Answer with an Embedded payload."""
         with _translated():
-            vectors, n_tokens = self._engine.embed(command.texts, command.normalize)
+            if command.token_lists:
+                made = self._engine.embed_tokens(command.token_lists, command.normalize)
+            else:
+                made = self._engine.embed(command.texts, command.normalize)
+        vectors, n_tokens = made
         answer = {"vectors": vectors, "prompt_tokens": n_tokens}
         return _dump("embedded", command.request_id, answer)
 
@@ -350,7 +372,26 @@ def _delta_fields(event: _native.Event) -> dict[str, object]:
             {"token": one.token, "text": one.text, "logprob": one.logprob, "top": one.top}
             for one in logprobs
         ]
+    if prompt_logprobs := event.prompt_logprobs:
+        fields["prompt_logprobs"] = [
+            {
+                "token": one.token,
+                "text": one.text,
+                "offset": one.offset,
+                "logprob": None if one.is_first else one.logprob,
+                "top": one.top,
+            }
+            for one in prompt_logprobs
+        ]
     return fields
+
+
+def _piece(data: bytes) -> str | list[int]:
+    """Give a token's text, or its bytes where they are no text."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return list(data)
 
 
 def _done_fields(event: _native.Event, n_ctx: int) -> dict[str, object]:

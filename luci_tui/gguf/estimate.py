@@ -45,6 +45,11 @@ _WITHOUT_MEMORY: Final = frozenset(
 """They see a whole text at once. Source: llama_model::create_memory."""
 
 
+PROMPT_ROWS = 32
+"""Rows of logits that a step may need for the probabilities of a prompt, besides those of the
+slots. Source: MAX_PROMPT_ROWS in native/include/luci/prompt_logprobs.h."""
+
+
 @dataclass(frozen=True)
 class ContextShape:
     """What is asked of a context; the fields are those of the engine's LoadSpec."""
@@ -158,7 +163,7 @@ def graph_sizes(header: GgufHeader, shape: ContextShape) -> GraphSizes:
     n_tokens = min(n_ctx_all, n_ubatch)
     n_outputs = n_tokens
     if not shape.is_embedding:
-        n_outputs = min(n_tokens, shape.n_batch, shape.n_slots * shape.n_outputs_per_slot)
+        n_outputs = min(n_tokens, shape.n_slots * shape.n_outputs_per_slot + PROMPT_ROWS)
     window = sliding_window(header)
     n_window_sequences = shape.n_slots if is_unified else 1
     n_window_cells = _pad(min(n_cells, window * n_window_sequences + n_ubatch), _CELL_PADDING)

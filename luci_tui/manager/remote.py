@@ -143,7 +143,7 @@ class RemoteEngine:
                 return frames.Tokenized(request_id=request_id, tokens=found.tokens)
             case frames.Status():
                 return self._status(request_id)
-            case frames.StateFile() | frames.Bench():
+            case frames.StateFile() | frames.Bench() | frames.Detokenize():
                 raise requests.unsupported_error(self.endpoint, f"the command {command.kind}")
             case _:
                 msg = f"{command.kind} has a method of its own"

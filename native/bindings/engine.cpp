@@ -132,6 +132,7 @@ void register_params(py::module_ & m) {
     py::class_<R>(m, "Request")
         .def(py::init<>())
         .def_readwrite("prompt", &R::prompt)
+        .def_readwrite("suffix", &R::suffix)
         .def_readwrite("tokens", &R::tokens)
         .def_readwrite("messages_json", &R::messages_json)
         .def_property("media", &get_media, &set_media)
@@ -141,6 +142,7 @@ void register_params(py::module_ & m) {
         .def_readwrite("enable_thinking", &R::enable_thinking)
         .def_readwrite("add_bos", &R::add_bos)
         .def_readwrite("max_tokens", &R::max_tokens)
+        .def_readwrite("prompt_logprobs", &R::prompt_logprobs)
         .def_readwrite("stop", &R::stop)
         .def_readwrite("sampling", &R::sampling)
         .def_readwrite("shift_context", &R::shift_context)
@@ -164,6 +166,8 @@ void register_results(py::module_ & m) {
         .def_readonly("n_embd", &I::n_embd)
         .def_readonly("n_slots", &I::n_slots)
         .def_readonly("n_threads", &I::n_threads)
+        .def_readonly("bos_token", &I::bos_token)
+        .def_readonly("eos_token", &I::eos_token)
         .def_readonly("has_chat_template", &I::has_chat_template)
         .def_readonly("can_rewind", &I::can_rewind)
         .def_readonly("takes_images", &I::takes_images)
@@ -174,6 +178,10 @@ void register_results(py::module_ & m) {
         .def_readonly("text", &luci::TokenLogprob::text)
         .def_readonly("logprob", &luci::TokenLogprob::logprob)
         .def_readonly("top", &luci::TokenLogprob::top);
+
+    py::class_<luci::PromptLogprob, luci::TokenLogprob>(m, "PromptLogprob")
+        .def_readonly("is_first", &luci::PromptLogprob::is_first)
+        .def_readonly("offset", &luci::PromptLogprob::offset);
 
     py::class_<luci::ToolCallDelta>(m, "ToolCallDelta")
         .def_readonly("index", &luci::ToolCallDelta::index)
@@ -191,6 +199,7 @@ void register_results(py::module_ & m) {
         .def_readonly("tool_calls", &Event::tool_calls)
         .def_readonly("tokens", &Event::tokens)
         .def_readonly("logprobs", &Event::logprobs)
+        .def_readonly("prompt_logprobs", &Event::prompt_logprobs)
         .def_readonly("finish_reason", &Event::finish_reason)
         .def_readonly("stop_text", &Event::stop_text)
         .def_readonly("prompt_tokens", &Event::prompt_tokens)
@@ -237,12 +246,24 @@ void register_engine(py::module_ & m) {
         .def("tokenize", &Engine::tokenize, py::arg("text"), py::arg("add_special"),
              py::arg("parse_special"), ReleaseGil())
         .def(
-            "detokenize",
-            [](const Engine & engine, const std::vector<llama_token> & tokens) {
-                return py::bytes(engine.detokenize(tokens));
+            "pieces",
+            [](const Engine & engine, const std::vector<llama_token> & tokens, bool special) {
+                std::vector<py::bytes> pieces;
+                for (const std::string & piece : engine.pieces(tokens, special)) {
+                    pieces.emplace_back(piece);
+                }
+                return pieces;
             },
-            py::arg("tokens"))
+            py::arg("tokens"), py::arg("special") = false)
+        .def(
+            "detokenize",
+            [](const Engine & engine, const std::vector<llama_token> & tokens, bool special) {
+                return py::bytes(engine.detokenize(tokens, special));
+            },
+            py::arg("tokens"), py::arg("special") = false)
         .def("embed", &Engine::embed, py::arg("texts"), py::arg("normalize"), ReleaseGil())
+        .def("embed_tokens", &Engine::embed_tokens, py::arg("inputs"), py::arg("normalize"),
+             ReleaseGil())
         .def("rerank", &Engine::rerank, py::arg("query"), py::arg("documents"), ReleaseGil())
         .def("save_state", &Engine::save_state, py::arg("slot"), py::arg("path"), ReleaseGil())
         .def("restore_state", &Engine::restore_state, py::arg("slot"), py::arg("path"),

@@ -1,6 +1,8 @@
 #include "luci/chat.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <random>
 
 #include "luci/errors.h"
@@ -22,17 +24,33 @@ std::string random_hex(size_t n_digits) {
 }
 
 // Replaces each control token's text in `content` by mark + its number in `literals` + U+E001.
+// `control_texts` has longer ones first.
 void protect(std::string & content, const std::vector<std::string> & control_texts,
              const std::string & mark, std::vector<std::string> & literals) {
+    std::array<std::vector<const std::string *>, 256> by_first_byte;
     for (const std::string & control : control_texts) {
-        size_t at = content.find(control);
-        while (at != std::string::npos) {
-            const std::string stand_in = mark + std::to_string(literals.size()) + "\xEE\x80\x81";
-            literals.push_back(control);
-            content.replace(at, control.size(), stand_in);
-            at = content.find(control, at + stand_in.size());
-        }
+        by_first_byte[static_cast<uint8_t>(control[0])].push_back(&control);
     }
+    std::string marked;
+    size_t done = 0;
+    for (size_t at = 0; at < content.size();) {
+        const auto & candidates = by_first_byte[static_cast<uint8_t>(content[at])];
+        const auto found =
+            std::find_if(candidates.begin(), candidates.end(), [&](const std::string * control) {
+                return content.compare(at, control->size(), *control) == 0;
+            });
+        if (found == candidates.end()) {
+            at++;
+            continue;
+        }
+        marked.append(content, done, at - done);
+        marked += mark + std::to_string(literals.size()) + "\xEE\x80\x81";
+        literals.push_back(**found);
+        at += (*found)->size();
+        done = at;
+    }
+    marked.append(content, done);
+    content = std::move(marked);
 }
 
 // Turns a part {"type": "media", "index": i} into text that the template carries to its place.
@@ -172,11 +190,22 @@ static std::vector<PromptPart> split_prompt(const std::string & prompt,
          begin = prompt.find(mark, at)) {
         const size_t end = prompt.find("\xEE\x80\x81", begin);
         parts.push_back({prompt.substr(at, begin - at), true, -1});
-        const std::string name = prompt.substr(begin + mark.size(), end - begin - mark.size());
-        if (name.at(0) == 'm') {
-            parts.push_back({"", false, std::stoi(name.substr(1))});
+        size_t number = 0;
+        const bool is_media = prompt.compare(begin + mark.size(), 1, "m") == 0;
+        const char * digits = prompt.data() + begin + mark.size() + (is_media ? 1 : 0);
+        const char * digits_end = prompt.data() + std::min(end, prompt.size());
+        const auto [read, error] = std::from_chars(digits, std::max(digits, digits_end), number);
+        if (error != std::errc() || read != digits_end || end == std::string::npos ||
+            (is_media ? number >= MAX_MEDIA : number >= literals.size())) {
+            throw RequestError("invalid_request",
+                               "The chat template cuts messages in the middle of a control token's "
+                               "text or of a place for an image; leave that text out, or use "
+                               "another template.");
+        }
+        if (is_media) {
+            parts.push_back({"", false, static_cast<int32_t>(number)});
         } else {
-            parts.push_back({literals.at(std::stoul(name)), false, -1});
+            parts.push_back({literals[number], false, -1});
         }
         at = end + 3;
     }

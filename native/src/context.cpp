@@ -6,6 +6,7 @@
 #include "common.h"
 #include "luci/errors.h"
 #include "luci/log.h"
+#include "luci/prompt_logprobs.h"
 
 #if defined(__linux__)
 #include <sched.h>
@@ -15,6 +16,8 @@ namespace luci {
 
 // With "0 = as trained", a model trained on 128k tokens would ask for gigabytes that nobody meant.
 constexpr int32_t DEFAULT_N_CTX_MAX = 8192;
+// llama.cpp aborts on one token, and half of a few would be nothing.
+constexpr int32_t MIN_N_CTX = 8;
 
 int32_t default_threads() {
     int32_t n = common_cpu_get_num_math();
@@ -71,6 +74,18 @@ int32_t context_size(const llama_model * model, const LoadParams & params) {
                 " tokens this model was trained with; answers would turn to noise. Use --n-ctx " +
                 std::to_string(trained) + " or less, or --force.");
     }
+    if (params.n_ctx < MIN_N_CTX) {
+        throw RequestError("invalid_request",
+                           "n_ctx " + std::to_string(params.n_ctx) +
+                               " leaves no room for a prompt and an answer; use at least " +
+                               std::to_string(MIN_N_CTX) + ".");
+    }
+    if (static_cast<int64_t>(params.n_ctx) * params.n_slots > INT32_MAX) {
+        throw RequestError("invalid_request",
+                           std::to_string(params.n_slots) + " slots of " +
+                               std::to_string(params.n_ctx) +
+                               " tokens are more than llama.cpp can number; use fewer of either.");
+    }
     return params.n_ctx;
 }
 
@@ -98,11 +113,13 @@ static llama_context_params context_params(const LoadParams & params, int32_t n_
         cparams.n_ubatch = cparams.n_batch;
         cparams.kv_unified = true;
     } else {
-        // Only decode tokens and the last prompt token need logits; the default reserves a row for
-        // every batch token.
+        // Decode tokens and the last prompt token need logits, and a few more where a request asks
+        // for those of its prompt; the default reserves a row for every batch token.
         const int32_t per_slot = 1 + (params.speculation == "none" ? 0 : params.draft_n_max);
-        cparams.n_outputs_max = std::min(params.n_batch, params.n_slots * per_slot);
-        cparams.n_outputs_max_per_seq = std::min(params.n_batch, per_slot);
+        // What all slots decode in one step has to fit; llama.cpp aborts where it does not.
+        cparams.n_batch = std::max(params.n_batch, params.n_slots * per_slot);
+        cparams.n_outputs_max =
+            std::min<uint32_t>(cparams.n_batch, params.n_slots * per_slot + MAX_PROMPT_ROWS);
     }
     return cparams;
 }

@@ -55,7 +55,7 @@ std::vector<llama_token> rerank_input(const Model & model, const std::string & q
 
 // Runs inputs in batches of as many sequences as the context has; `width` floats are read per
 // input.
-std::vector<std::vector<float>> Engine::embed_tokens(
+std::vector<std::vector<float>> Engine::pooled_rows(
     const std::vector<std::vector<llama_token>> & inputs, int32_t width) {
     const int32_t n_batch = context_.n_batch;
     for (size_t i = 0; i < inputs.size(); i++) {
@@ -116,18 +116,26 @@ std::vector<std::vector<float>> Engine::embed_tokens(
 
 std::pair<std::vector<std::vector<float>>, int32_t> Engine::embed(
     const std::vector<std::string> & texts, bool normalize) {
+    std::vector<std::vector<llama_token>> inputs;
+    for (const std::string & text : texts) {
+        inputs.push_back(model_.tokenize(text, true, false));
+    }
+    return embed_tokens(inputs, normalize);
+}
+
+std::pair<std::vector<std::vector<float>>, int32_t> Engine::embed_tokens(
+    const std::vector<std::vector<llama_token>> & inputs, bool normalize) {
     if (!params_.embedding || llama_pooling_type(context_.get()) == LLAMA_POOLING_TYPE_RANK) {
         throw RequestError("invalid_request",
                            "This engine was not loaded for embeddings; load it with embedding on.");
     }
-    std::vector<std::vector<llama_token>> inputs;
     int32_t n_tokens = 0;
-    for (const std::string & text : texts) {
-        inputs.push_back(model_.tokenize(text, true, false));
-        n_tokens += static_cast<int32_t>(inputs.back().size());
+    for (const std::vector<llama_token> & input : inputs) {
+        model_.check_tokens(input);
+        n_tokens += static_cast<int32_t>(input.size());
     }
     std::vector<std::vector<float>> vectors =
-        embed_tokens(inputs, llama_model_n_embd_out(model_.get()));
+        pooled_rows(inputs, llama_model_n_embd_out(model_.get()));
     for (std::vector<float> & vector : vectors) {
         double sum = 0.0;
         for (const float value : vector) {
@@ -160,7 +168,7 @@ std::pair<std::vector<float>, int32_t> Engine::rerank(const std::string & query,
         n_tokens += static_cast<int32_t>(inputs.back().size());
     }
     std::vector<float> scores;
-    for (const std::vector<float> & row : embed_tokens(inputs, 1)) {
+    for (const std::vector<float> & row : pooled_rows(inputs, 1)) {
         scores.push_back(row[0]);
     }
     return {std::move(scores), n_tokens};

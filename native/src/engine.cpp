@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "luci/errors.h"
+#include "luci/text_stream.h"
 
 namespace luci {
 
@@ -46,6 +47,10 @@ ModelInfo Engine::info() const {
     info.n_embd = llama_model_n_embd(model);
     info.n_slots = params_.n_slots;
     info.n_threads = context_.n_threads;
+    const llama_token bos = llama_vocab_bos(model_.vocab());
+    const llama_token eos = llama_vocab_eos(model_.vocab());
+    info.bos_token = bos == LLAMA_TOKEN_NULL ? "" : valid_utf8(model_.piece(bos, true));
+    info.eos_token = eos == LLAMA_TOKEN_NULL ? "" : valid_utf8(model_.piece(eos, true));
     info.has_chat_template = chat_.has_template();
     info.can_rewind = context_.can_rewind;
     info.takes_images = projector_ && projector_->takes_images();
@@ -91,12 +96,20 @@ std::vector<Event> Engine::run(double max_ms) {
     return events;
 }
 
-std::string Engine::detokenize(const std::vector<llama_token> & tokens) const {
-    std::string bytes;
+std::vector<std::string> Engine::pieces(const std::vector<llama_token> & tokens,
+                                        bool special) const {
+    model_.check_tokens(tokens);
+    std::vector<std::string> pieces;
     for (const llama_token token : tokens) {
-        if (token >= 0 && token < model_.n_vocab()) {
-            bytes += model_.piece(token, false);
-        }
+        pieces.push_back(model_.piece(token, special));
+    }
+    return pieces;
+}
+
+std::string Engine::detokenize(const std::vector<llama_token> & tokens, bool special) const {
+    std::string bytes;
+    for (const std::string & piece : pieces(tokens, special)) {
+        bytes += piece;
     }
     return bytes;
 }

@@ -85,6 +85,16 @@ std::string Model::metadata(const char * key) const {
     return n > 0 ? std::string(buffer) : std::string();
 }
 
+void Model::check_tokens(const std::vector<llama_token> & tokens) const {
+    for (const llama_token token : tokens) {
+        if (token < 0 || token >= n_vocab_) {
+            throw RequestError("invalid_token", "There is no token " + std::to_string(token) +
+                                                    "; the vocabulary ends at " +
+                                                    std::to_string(n_vocab_ - 1) + ".");
+        }
+    }
+}
+
 std::string Model::piece(llama_token token, bool special) const {
     char buffer[64];
     int32_t n = llama_token_to_piece(vocab_, token, buffer, sizeof(buffer), 0, special);

@@ -37,12 +37,16 @@ int32_t matching(const std::vector<llama_token> & tokens, const std::vector<floa
     return without_cut_span(task.spans, n);
 }
 
+int32_t matching_cache(const Slot & slot, const Task & task) {
+    return std::min(matching(slot.cache, slot.cache_scales, task), slot.n_exact);
+}
+
 // What a busy slot will hold: for prefill the whole prompt, for decode what it has.
 int32_t promised_prefix(const Slot & slot, const Task & task) {
     if (slot.state == SlotState::PREFILL) {
         return matching(slot.task->prompt, slot.task->lora_scales, task);
     }
-    return matching(slot.cache, slot.cache_scales, task);
+    return matching_cache(slot, task);
 }
 
 Slot * choose_target(std::vector<Slot> & slots, const Task & task, const Context & context,
@@ -84,7 +88,7 @@ int32_t common_prefix(const std::vector<llama_token> & a, const std::vector<llam
 
 int32_t reusable_prefix(const Slot & slot, const Task & task, const Context & context,
                         const Memory & memory) {
-    const int32_t n = matching(slot.cache, slot.cache_scales, task);
+    const int32_t n = matching_cache(slot, task);
     return n > 0 && can_cut(slot, n, context, memory) ? n : 0;
 }
 
@@ -128,6 +132,8 @@ bool copy_prefix(Slot & from, Slot & to, int32_t n, const Context & context, Mem
     to.cache_spans = from.cache_spans;
     to.keep_cache(n);
     to.cache_scales = from.cache_scales;
+    from.is_shared |= context.is_unified;
+    to.is_shared |= context.is_unified;
     if (!context.is_unified && n < from.n_cached() && !memory.remove(to.seq, position, -1)) {
         memory.clear_sequence(to.seq);
         to.keep_cache(0);

@@ -15,6 +15,15 @@ namespace luci {
 
 namespace {
 
+// More tokens of history than any context holds; the samplers take memory for all they are given.
+constexpr int32_t MAX_LAST_N = 1 << 20;
+
+// llama.cpp reads a grammar by recursion, and a million parentheses would end the process.
+constexpr int32_t MAX_GRAMMAR_DEPTH = 1000;
+
+// What OpenAI's API says of a token that can hardly be; JSON has no infinity.
+constexpr float LEAST_LOGPROB = -9999.0f;
+
 // Above this k a heap is slower than llama.cpp's own bucket sort.
 constexpr int32_t MAX_PRESELECT_K = 256;
 
@@ -77,6 +86,31 @@ std::vector<llama_token> exact_tokens(const Model & model, const std::string & t
         at++;
     }
     return exact;
+}
+
+// How deep parentheses nest, outside of literals, character classes and comments.
+int32_t grammar_depth(const std::string & gbnf) {
+    int32_t depth = 0;
+    int32_t deepest = 0;
+    char closing = '\0';  // of the literal, class or comment that is being skipped
+    for (size_t at = 0; at < gbnf.size(); at++) {
+        const char c = gbnf[at];
+        if (closing != '\0') {
+            at += c == '\\' && closing != '\n';
+            closing = c == closing ? '\0' : closing;
+        } else if (c == '"') {
+            closing = '"';
+        } else if (c == '[') {
+            closing = ']';
+        } else if (c == '#') {
+            closing = '\n';
+        } else if (c == '(') {
+            deepest = std::max(deepest, ++depth);
+        } else if (c == ')') {
+            depth--;
+        }
+    }
+    return deepest;
 }
 
 void check_finite(float value, const char * name) {
@@ -165,14 +199,15 @@ void Sampler::build_chain(const SamplingParams & params) {
         llama_sampler_chain_add(chain_.get(), sampler);
     };
     if (has_penalties) {
-        add(llama_sampler_init_penalties(model_.n_vocab(), params.repeat_last_n,
-                                         params.repeat_penalty, params.frequency_penalty,
-                                         params.presence_penalty));
+        add(llama_sampler_init_penalties(
+            model_.n_vocab(), std::min(params.repeat_last_n, MAX_LAST_N), params.repeat_penalty,
+            params.frequency_penalty, params.presence_penalty));
     }
     if (has_dry) {
         static const char * breakers[] = {"\n", ":", "\"", "*"};
         add(llama_sampler_init_dry(model_.vocab(), params.dry_multiplier, params.dry_base,
-                                   params.dry_allowed_length, params.dry_last_n, breakers, 4));
+                                   params.dry_allowed_length,
+                                   std::min(params.dry_last_n, MAX_LAST_N), breakers, 4));
     }
     if (params.temperature <= 0.0f) {
         add(llama_sampler_init_greedy());
@@ -219,6 +254,12 @@ void Sampler::build_chain(const SamplingParams & params) {
 void Sampler::build_grammar(const GrammarSpec & spec) {
     if (spec.gbnf.empty()) {
         return;
+    }
+    if (grammar_depth(spec.gbnf) > MAX_GRAMMAR_DEPTH) {
+        throw RequestError("invalid_grammar", "The grammar nests more than " +
+                                                  std::to_string(MAX_GRAMMAR_DEPTH) +
+                                                  " parentheses; give the inner ones a rule of "
+                                                  "their own.");
     }
     std::vector<std::string> patterns;
     std::vector<llama_token> tokens;
@@ -270,29 +311,38 @@ void Sampler::build_grammar(const GrammarSpec & spec) {
     }
 }
 
+RequestError unusable_logits() {
+    return RequestError(
+        "nan_logits",
+        "The model computed no usable probabilities (NaN, or no token is allowed); its file or its "
+        "KV type may be broken. Validate the file, or load it with --kv-type f16.");
+}
+
 llama_token Sampler::pick_greedy(const float * logits) const {
     thread_local std::vector<llama_token_data> best;
-    if (!select_top_k(logits, model_.n_vocab(), 1, best) || best.empty()) {
+    if (!select_top_k(logits, model_.n_vocab(), 1, best) || best.empty() ||
+        !(best.front().logit < INFINITY)) {
         return LLAMA_TOKEN_NULL;
     }
     return best.front().id;
 }
 
-// LLAMA_TOKEN_NULL = the row has a NaN or no token that may be chosen.
+// LLAMA_TOKEN_NULL = the row has a NaN or an infinity, or no token that may be chosen.
 llama_token Sampler::pick(const float * logits, bool with_grammar) {
     if (is_greedy_ && !with_grammar) {
         return pick_greedy(logits);
     }
     bool is_sorted = false;
     if (preselect_k_ > 0 && !with_grammar) {
-        if (!select_top_k(logits, model_.n_vocab(), preselect_k_, candidates_)) {
+        if (!select_top_k(logits, model_.n_vocab(), preselect_k_, candidates_) ||
+            candidates_.empty() || !(candidates_.front().logit < INFINITY)) {
             return LLAMA_TOKEN_NULL;
         }
         is_sorted = true;
     } else {
         candidates_.resize(model_.n_vocab());
         for (int32_t i = 0; i < model_.n_vocab(); i++) {
-            if (std::isnan(logits[i])) {
+            if (!(logits[i] < INFINITY)) {
                 return LLAMA_TOKEN_NULL;
             }
             candidates_[i] = {i, logits[i], 0.0f};
@@ -307,7 +357,9 @@ llama_token Sampler::pick(const float * logits, bool with_grammar) {
             llama_sampler_apply(top_k.get(), &array);
         }
     }
-    if (array.size == 0) {
+    // Samplers of the chain take it for granted that something can be chosen.
+    if (std::none_of(array.data, array.data + array.size,
+                     [](const llama_token_data & one) { return one.logit > -INFINITY; })) {
         return LLAMA_TOKEN_NULL;
     }
     llama_sampler_apply(chain_.get(), &array);
@@ -331,16 +383,31 @@ llama_token Sampler::sample(float * logits) {
         llama_sampler_apply(grammar_.get(), &array);
         if (!(one.logit > -INFINITY)) {
             token = pick(logits, true);
+            if (token == LLAMA_TOKEN_NULL && may_grammar_end()) {
+                return LLAMA_TOKEN_NULL;
+            }
         }
     }
     if (token == LLAMA_TOKEN_NULL) {
-        throw RequestError(
-            "nan_logits",
-            "The model computed no usable probabilities (NaN, or no token is allowed); its file or "
-            "its "
-            "KV type may be broken. Validate the file, or load it with --kv-type f16.");
+        throw unusable_logits();
     }
     return token;
+}
+
+// True when the grammar is complete. A grammar is asked with the tokens that end an answer; where
+// a vocabulary has none, nobody can tell a complete one from one that has no token to go on with.
+bool Sampler::may_grammar_end() const {
+    std::vector<llama_token_data> ends;
+    for (llama_token token = 0; token < model_.n_vocab(); token++) {
+        if (llama_vocab_is_eog(model_.vocab(), token)) {
+            ends.push_back({token, 1.0f, 0.0f});
+        }
+    }
+    llama_token_data_array array = {ends.data(), ends.size(), -1, false};
+    llama_sampler_apply(grammar_.get(), &array);
+    return ends.empty() || std::any_of(ends.begin(), ends.end(), [](const llama_token_data & one) {
+               return one.logit > -INFINITY;
+           });
 }
 
 void Sampler::accept(llama_token token) {
@@ -370,6 +437,9 @@ TokenLogprob Sampler::logprob(const float * logits, llama_token token) const {
     result.token = token;
     result.text = valid_utf8(model_.piece(token, true));
     result.logprob = static_cast<float>(logits[token] - log_sum);
+    if (result.logprob < LEAST_LOGPROB) {
+        result.logprob = LEAST_LOGPROB;
+    }
     for (const llama_token_data & candidate : top) {
         if (static_cast<int32_t>(result.top.size()) < n_logprobs_) {
             result.top.emplace_back(candidate.id, valid_utf8(model_.piece(candidate.id, true)),

@@ -96,16 +96,18 @@ void Scheduler::admit(std::vector<Event> & events) {
 // A prompt beyond the context is refused, or shortened in its middle when the request allows it.
 bool Scheduler::fit_prompt(Task & task, std::vector<Event> & events) {
     const int32_t n_prompt = static_cast<int32_t>(task.prompt.size());
-    if (n_prompt < context_.n_ctx) {
+    const int32_t n_needed = task.max_tokens == 0 ? 0 : 1;
+    if (n_prompt + n_needed <= context_.n_ctx) {
         return true;
     }
     // A shift could cut an image in two.
-    if (!task.shift_context || !task.media.empty()) {
-        events.push_back(task.failed(
-            "context_length_exceeded",
-            "The prompt has " + std::to_string(n_prompt) + " tokens and the context " +
-                std::to_string(context_.n_ctx) + ", of which one is needed to answer. " +
-                "Shorten the prompt or load the model with a larger --n-ctx."));
+    if (!task.shift_context || task.has_prompt_logprobs || !task.media.empty()) {
+        events.push_back(
+            task.failed("context_length_exceeded",
+                        "The prompt has " + std::to_string(n_prompt) + " tokens and the context " +
+                            std::to_string(context_.n_ctx) + ", of which " +
+                            std::to_string(n_needed) + " is needed to answer. " +
+                            "Shorten the prompt or load the model with a larger --n-ctx."));
         return false;
     }
     // A quarter of the context is left for the answer, less when the answer is limited.
@@ -116,6 +118,7 @@ bool Scheduler::fit_prompt(Task & task, std::vector<Event> & events) {
     const int32_t n_dropped = n_prompt - n_fit;
     task.prompt.erase(task.prompt.begin() + n_head, task.prompt.begin() + n_head + n_dropped);
     task.dropped_tokens += n_dropped;
+    task.prompt_tokens -= n_dropped;
     return true;
 }
 
@@ -148,8 +151,10 @@ void Scheduler::begin_prefill(Slot & slot, int32_t n_reused) {
     if (n_reused == 0 || !memory_.remove(slot.seq, position_of(task.spans, n_reused), -1)) {
         memory_.clear_sequence(slot.seq);
         n_reused = 0;
+        slot.is_shared = false;
     }
     slot.keep_cache(n_reused);
+    slot.n_exact = INT32_MAX;
     for (MediaPiece & piece : task.media) {
         if (piece.span.begin >= n_reused) {
             piece.encoding = projector_->encode(piece);
@@ -190,7 +195,7 @@ void Scheduler::finish(Slot & slot, const std::string & reason, std::vector<Even
     Task & task = *slot.task;
     Event rest = task.take_last_delta();
     if (!rest.text.empty() || !rest.reasoning.empty() || !rest.tool_calls.empty() ||
-        !rest.tokens.empty()) {
+        !rest.tokens.empty() || !rest.logprobs.empty()) {
         events.push_back(std::move(rest));
     }
     events.push_back(task.done(reason == "stop" && task.has_tool_calls() ? "tool_calls" : reason));

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "luci/errors.h"
+#include "luci/prompt_logprobs.h"
 #include "luci/scheduler.h"
 
 namespace luci {
@@ -53,6 +54,7 @@ void Scheduler::step_tokens(std::vector<Event> & events) {
         return;
     }
     n_steps_++;
+    score_prompts(events);
     after_decode(ms_between(begin, Clock::now()), events);
     sample_all(events);
 }
@@ -63,7 +65,7 @@ void Scheduler::make_room(std::vector<Event> & events) {
         if (slot.state != SlotState::DECODE || slot.n_cached() + 1 <= context_.n_ctx) {
             continue;
         }
-        if (slot.task->shift_context && slot.cache_spans.empty() && memory_.can_shift()) {
+        if (slot.task->shift_context && slot.cache_spans.empty()) {
             shift_context(slot);
         } else {
             finish(slot, "length", events);
@@ -76,12 +78,29 @@ void Scheduler::make_room(std::vector<Event> & events) {
 void Scheduler::shift_context(Slot & slot) {
     const int32_t n_keep = std::min(slot.task->n_keep, slot.n_cached() - 2);
     const int32_t n_drop = std::max((slot.n_cached() - n_keep) / 2, 1);
-    if (!memory_.remove(slot.seq, n_keep, n_keep + n_drop)) {
-        return;
+    // Moving a cell moves it for every sequence that stands in it.
+    const bool is_moved =
+        memory_.can_shift() && !slot.is_shared && memory_.remove(slot.seq, n_keep, n_keep + n_drop);
+    if (is_moved) {
+        memory_.shift(slot.seq, n_keep + n_drop, slot.n_cached(), -n_drop);
+        slot.n_exact = std::min(slot.n_exact, n_keep);
     }
-    memory_.shift(slot.seq, n_keep + n_drop, slot.n_cached(), -n_drop);
     slot.cache.erase(slot.cache.begin() + n_keep, slot.cache.begin() + n_keep + n_drop);
     slot.task->dropped_tokens += n_drop;
+    if (!is_moved) {
+        compute_again(slot);
+    }
+}
+
+// Makes a prompt of what the slot's cache is to hold, and of the token that follows.
+void Scheduler::compute_again(Slot & slot) {
+    memory_.clear_sequence(slot.seq);
+    slot.task->prompt = std::move(slot.cache);
+    slot.task->prompt.push_back(slot.task->sampled);
+    slot.cache.clear();
+    slot.n_exact = INT32_MAX;
+    slot.is_shared = false;
+    slot.state = SlotState::PREFILL;
 }
 
 void Scheduler::guess() {
@@ -163,6 +182,7 @@ void Scheduler::fill_batch() {
         }
     }
     int32_t budget = prompt_budget(context_.n_batch - batch_.n_tokens);
+    int32_t n_rows = MAX_PROMPT_ROWS;
     // Oldest request first, so that a stream of short prompts cannot hold up a long one.
     std::vector<Slot *> waiting;
     for (Slot & slot : slots_) {
@@ -173,7 +193,7 @@ void Scheduler::fill_batch() {
     std::sort(waiting.begin(), waiting.end(),
               [](const Slot * a, const Slot * b) { return a->task->id < b->task->id; });
     for (Slot * slot : waiting) {
-        add_prompt_chunk(*slot, budget);
+        add_prompt_chunk(*slot, budget, n_rows);
     }
 }
 
@@ -188,7 +208,8 @@ void Scheduler::add_decode_tokens(Slot & slot) {
     }
 }
 
-void Scheduler::add_prompt_chunk(Slot & slot, int32_t & budget) {
+// `n_rows` is how many rows of logits are left for tokens of prompts.
+void Scheduler::add_prompt_chunk(Slot & slot, int32_t & budget, int32_t & n_rows) {
     Task & task = *slot.task;
     const int32_t n_prompt = static_cast<int32_t>(task.prompt.size());
     int32_t n = std::min(budget, n_prompt - slot.n_cached());
@@ -205,19 +226,24 @@ void Scheduler::add_prompt_chunk(Slot & slot, int32_t & budget) {
             n = std::min(n, span.begin - slot.n_cached());
         }
     }
+    if (task.is_scoring()) {
+        n = std::min(n, n_rows);
+        n_rows -= n;
+    }
     if (n <= 0) {
         return;
     }
     budget -= n;
     slot.last_step = n_steps_ + 1;
     slot.n_prompt_added = n;
+    slot.batch_begin = batch_.n_tokens;
     const int32_t position = slot.next_position();
     for (int32_t i = 0; i < n; i++) {
         const bool is_last = slot.n_cached() + i + 1 == n_prompt;
         if (is_last) {
             slot.batch_index = batch_.n_tokens;
         }
-        add(task.prompt[slot.n_cached() + i], position + i, slot.seq, is_last);
+        add(task.prompt[slot.n_cached() + i], position + i, slot.seq, is_last || task.is_scoring());
     }
 }
 
@@ -296,7 +322,7 @@ void Scheduler::after_decode(double step_ms, std::vector<Event> & events) {
 void Scheduler::report_progress(Slot & slot, std::vector<Event> & events) {
     Task & task = *slot.task;
     const Clock::time_point now = Clock::now();
-    if (slot.n_cached() >= static_cast<int32_t>(task.prompt.size()) ||
+    if (slot.n_cached() >= static_cast<int32_t>(task.prompt.size()) || task.completion_tokens > 0 ||
         ms_between(task.progress_at, now) < PROGRESS_INTERVAL_MS) {
         return;
     }
@@ -309,19 +335,24 @@ void Scheduler::report_progress(Slot & slot, std::vector<Event> & events) {
     events.push_back(std::move(event));
 }
 
-// Samples at the slot's row, and at each guess after it while the guesses turn out right.
-void Scheduler::sample_slot(Slot & slot, const std::vector<float *> & rows,
+// Samples at the slot's row, and at each guess after it while the guesses turn out right. Returns
+// true when the grammar allows no further token.
+bool Scheduler::sample_slot(Slot & slot, const std::vector<float *> & rows,
                             std::vector<llama_token> & tokens) const {
     Task & task = *slot.task;
     const size_t n_draft = slot.state == SlotState::DECODE ? task.draft.size() : 0;
     for (size_t i = 0; i <= n_draft; i++) {
         const llama_token token = task.sampler().sample(rows[i]);
+        if (token == LLAMA_TOKEN_NULL) {
+            return true;
+        }
         task.sampler().accept(token);
         tokens.push_back(token);
         if (i == n_draft || token != task.draft[i] || llama_vocab_is_eog(model_.vocab(), token)) {
-            return;
+            break;
         }
     }
+    return false;
 }
 
 void Scheduler::sample_all(std::vector<Event> & events) {
@@ -329,6 +360,7 @@ void Scheduler::sample_all(std::vector<Event> & events) {
         Slot * slot;
         std::vector<float *> logits;
         std::vector<llama_token> tokens;
+        bool is_at_end;
         std::string code;
         std::string message;
     };
@@ -337,8 +369,14 @@ void Scheduler::sample_all(std::vector<Event> & events) {
         if (slot.batch_index < 0) {
             continue;
         }
+        if (slot.task->max_tokens == 0) {
+            // Nobody asked for more than the prompt.
+            slot.task->first_token_at = Clock::now();
+            finish(slot, "length", events);
+            continue;
+        }
         const size_t n_draft = slot.state == SlotState::DECODE ? slot.task->draft.size() : 0;
-        rows.push_back({&slot, {}, {}, {}, {}});
+        rows.push_back({&slot, {}, {}, false, {}, {}});
         for (size_t i = 0; i <= n_draft; i++) {
             rows.back().logits.push_back(
                 llama_get_logits_ith(context_.get(), slot.batch_index + static_cast<int32_t>(i)));
@@ -351,7 +389,7 @@ void Scheduler::sample_all(std::vector<Event> & events) {
     num_threads(context_.n_threads) if (n_rows >= MIN_PARALLEL_ROWS)
     for (int32_t i = 0; i < n_rows; i++) {
         try {
-            sample_slot(*rows[i].slot, rows[i].logits, rows[i].tokens);
+            rows[i].is_at_end = sample_slot(*rows[i].slot, rows[i].logits, rows[i].tokens);
         } catch (const RequestError & error) {
             rows[i].code = error.code;
             rows[i].message = error.message;
@@ -366,24 +404,27 @@ void Scheduler::sample_all(std::vector<Event> & events) {
         if (!row.code.empty()) {
             fail(*row.slot, row.code, row.message, events);
         } else {
-            take_tokens(*row.slot, row.tokens, row.logits, events);
+            take_tokens(*row.slot, row.tokens, row.is_at_end, row.logits, events);
         }
     }
 }
 
-// Takes sampled tokens in, one by one, until one of them ends the answer.
-void Scheduler::take_tokens(Slot & slot, const std::vector<llama_token> & tokens,
+// Takes sampled tokens in, one by one, until one of them ends the answer. With `is_at_end` nothing
+// can follow the last of them.
+void Scheduler::take_tokens(Slot & slot, const std::vector<llama_token> & tokens, bool is_at_end,
                             const std::vector<float *> & rows, std::vector<Event> & events) {
     Task & task = *slot.task;
     if (slot.state == SlotState::PREFILL) {
         slot.state = SlotState::DECODE;
-        task.first_token_at = Clock::now();
+        if (task.completion_tokens == 0) {
+            task.first_token_at = Clock::now();
+        }
         if (speculation_) {
             speculation_->begin(slot.seq, slot.cache);
         }
     } else if (speculation_) {
         // The cache holds all guesses; those after the first wrong one go.
-        const int32_t n_right = static_cast<int32_t>(tokens.size()) - 1;
+        const int32_t n_right = static_cast<int32_t>(tokens.size()) - (is_at_end ? 0 : 1);
         const int32_t n_wrong = static_cast<int32_t>(task.draft.size()) - n_right;
         task.drafted_tokens += static_cast<int32_t>(task.draft.size());
         task.accepted_tokens += n_right;
@@ -401,6 +442,7 @@ void Scheduler::take_tokens(Slot & slot, const std::vector<llama_token> & tokens
         task.sampled = tokens[i];
         task.completion_tokens++;
         if (llama_vocab_is_eog(model_.vocab(), tokens[i])) {
+            task.add_end(tokens[i], rows[i]);
             finish(slot, "stop", events);
             return;
         }
@@ -412,6 +454,9 @@ void Scheduler::take_tokens(Slot & slot, const std::vector<llama_token> & tokens
             finish(slot, "length", events);
             return;
         }
+    }
+    if (is_at_end) {
+        finish(slot, "stop", events);
     }
 }
 

@@ -107,9 +107,13 @@ void write_file(const std::string & path, const std::string & bytes) {
 // What must be equal for a saved state to mean the same here.
 std::string Engine::fingerprint() const {
     const ModelInfo model = info();
+    std::string adapters;
+    for (const LoraSpec & lora : params_.loras) {
+        adapters += "|" + lora.path + "*" + std::to_string(lora.scale);
+    }
     return model.architecture + "|" + model.name + "|" + model.description + "|" +
            std::to_string(model.size_bytes) + "|" + std::to_string(model.n_params) + "|" +
-           params_.kv_type_k + "|" + params_.kv_type_v + "|" + params_.flash_attention;
+           params_.kv_type_k + "|" + params_.kv_type_v + "|" + params_.flash_attention + adapters;
 }
 
 std::pair<int32_t, uint64_t> Engine::save_state(int32_t slot_number, const std::string & path) {
@@ -123,6 +127,12 @@ std::pair<int32_t, uint64_t> Engine::save_state(int32_t slot_number, const std::
                            "Slot " + std::to_string(slot_number) +
                                " holds an image or a sound, which a saved state cannot name. "
                                "Save a slot with text alone.");
+    }
+    if (slot.cache_scales != scheduler_->default_lora_scales()) {
+        throw RequestError("invalid_state",
+                           "Slot " + std::to_string(slot_number) +
+                               " was computed with other LoRA scales than those the model was "
+                               "loaded with; save after a request without scales of its own.");
     }
     std::string state(llama_state_seq_get_size(context_.get(), slot.seq), '\0');
     state.resize(llama_state_seq_get_data(context_.get(), reinterpret_cast<uint8_t *>(state.data()),
@@ -183,6 +193,8 @@ std::pair<int32_t, uint64_t> Engine::restore_state(int32_t slot_number, const st
     slot.cache.resize(n_tokens);
     std::memcpy(slot.cache.data(), tokens.data(), tokens.size());
     slot.cache_scales = scheduler_->default_lora_scales();
+    slot.n_exact = INT32_MAX;
+    slot.is_shared = false;
     return {static_cast<int32_t>(n_tokens), bytes.size()};
 }
 

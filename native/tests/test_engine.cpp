@@ -2,6 +2,7 @@
 // every way to end.
 #include "luci/engine.h"
 
+#include <cmath>
 #include <random>
 
 #include "check.h"
@@ -36,6 +37,10 @@ static void test_storm(const std::string & path, bool kv_unified) {
             if (random() % 6 == 0) {
                 request.sampling.grammar = "root ::= [a-z ]+";
             }
+            if (random() % 4 == 0) {
+                request.prompt_logprobs = true;
+                request.max_tokens = static_cast<int32_t>(random() % 3);
+            }
             ids.push_back(engine.submit(request));
         }
         if (!ids.empty() && random() % 5 == 0) {
@@ -68,6 +73,53 @@ static void test_context_end(const std::string & path) {
     CHECK(outcome.end.finish_reason == "length");
     request = make_request(tokens(300, 1), 4);
     CHECK(answer(engine, request).end.code == "context_length_exceeded");
+}
+
+// A grammar that allows nothing more ends the answer, whoever may not choose the end.
+static void test_grammar_end(const std::string & path) {
+    for (const char * speculation : {"none", "ngram"}) {
+        luci::LoadParams params = load_params(path);
+        params.speculation = speculation;
+        luci::LoadProgress progress;
+        luci::Engine engine(params, progress);
+        for (const float temperature : {0.0f, 0.8f}) {
+            luci::Request request = make_request(tokens(30, 1), 50);
+            request.sampling.temperature = temperature;
+            request.sampling.grammar = "root ::= \"ab\" | \"cd\"";
+            const Outcome outcome = answer(engine, request);
+            CHECK(outcome.end.finish_reason == "stop");
+            CHECK(outcome.text == "ab" || outcome.text == "cd");
+            CHECK(outcome.end.completion_tokens == static_cast<int32_t>(outcome.tokens.size()));
+            request.sampling.grammar = "root ::= [a-z]{1,40}";
+            CHECK(answer(engine, request).end.finish_reason == "stop");
+            // Every letter is banned: the grammar is not complete, and nothing can be chosen.
+            for (llama_token token = 5; token < engine.info().n_vocab; token++) {
+                request.sampling.logit_bias.emplace_back(token, -INFINITY);
+            }
+            CHECK(answer(engine, request).end.code == "nan_logits");
+        }
+    }
+}
+
+// A step decodes a token for each slot and each guess, whatever n_batch says.
+static void test_small_batch(const std::string & path) {
+    for (const char * speculation : {"none", "ngram"}) {
+        luci::LoadParams params = load_params(path, 6);
+        params.n_batch = 3;
+        params.speculation = speculation;
+        luci::LoadProgress progress;
+        luci::Engine engine(params, progress);
+        for (int32_t i = 0; i < 8; i++) {
+            std::vector<llama_token> prompt;
+            for (int32_t repeat = 0; repeat < 12; repeat++) {
+                prompt.insert(prompt.end(), {20 + i, 30, 40});
+            }
+            engine.submit(make_request(prompt, 40));
+        }
+        for (const auto & [id, outcome] : drain(engine)) {
+            CHECK(outcome.end.finish_reason == "length");
+        }
+    }
 }
 
 static void test_bad_requests(const std::string & path) {
@@ -104,6 +156,8 @@ int main(int, char ** argv) {
         }
         test_context_end(models + "/" + arch + ".gguf");
     }
+    test_grammar_end(models + "/llama.gguf");
+    test_small_batch(models + "/llama.gguf");
     test_bad_requests(models + "/llama.gguf");
     return check::result();
 }

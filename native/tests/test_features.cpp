@@ -79,6 +79,38 @@ static void test_embeddings(const std::string & models) {
     luci::Engine ranker(params, progress);
     CHECK(ranker.rerank("files", {"list", "show", "count"}).first.size() == 3);
     CHECK_THROWS(luci::RequestError, ranker.embed({"list"}, true));
+    CHECK_THROWS(luci::RequestError, ranker.embed_tokens({{5}}, true));
+}
+
+// Row by row, the probabilities of a prompt's tokens, and the order of one that is filled in.
+static void test_prompt(const std::string & models) {
+    luci::LoadProgress progress;
+    luci::Engine engine(load_params(models + "/llama.gguf", 2), progress);
+    luci::Request request = make_request(tokens(100, 4), 0);
+    request.prompt_logprobs = true;
+    request.sampling.n_logprobs = 3;
+    const uint64_t id = engine.submit(request);
+    engine.submit(make_request(tokens(100, 4), 8));
+    int32_t n_scored = 0;
+    while (engine.has_work()) {
+        for (const luci::Event & event : engine.run(1000.0)) {
+            for (const luci::PromptLogprob & one : event.prompt_logprobs) {
+                CHECK(event.id == id);
+                CHECK(one.is_first == (n_scored == 0));
+                CHECK(one.token == (*request.tokens)[n_scored]);
+                CHECK(one.logprob <= 0.0f);
+                CHECK(one.top.size() == (n_scored == 0 ? 0 : 3));
+                n_scored++;
+            }
+        }
+    }
+    CHECK(n_scored == 100);
+    CHECK_THROWS(luci::RequestError, engine.detokenize({20, -1}, true));
+    luci::Request filled = request;
+    filled.tokens.reset();
+    filled.prompt = "list";
+    filled.suffix = "files";
+    CHECK_THROWS(luci::RequestError, engine.submit(filled));
 }
 
 static void test_chat(const std::string & models) {
@@ -114,6 +146,7 @@ int main(int, char ** argv) {
     test_lora(models);
     test_state(models);
     test_embeddings(models);
+    test_prompt(models);
     test_chat(models);
     test_bench(models);
     return check::result();

@@ -272,6 +272,83 @@ async def test_ask_given_a_text_then_tokenizes_it_the_same_each_time(engine: Eng
     assert first.request_id != second.request_id
 
 
+async def test_ask_given_tokens_then_they_read_as_their_text(engine: EngineClient) -> None:
+    text = "the letters é 漢字"
+    command = frames.Tokenize(request_id=0, text=text, with_pieces=True)
+    tokenized = await engine.ask(command)
+    assert isinstance(tokenized, frames.Tokenized)
+    assert len(tokenized.pieces) == len(tokenized.tokens)
+    # Neither engine has a token for these characters, so their bytes come one by one.
+    assert sum(isinstance(piece, tuple) for piece in tokenized.pieces) == 2 + 3 + 3
+    whole = await engine.ask(frames.Detokenize(request_id=0, tokens=tokenized.tokens))
+    assert isinstance(whole, frames.Detokenized)
+    assert whole.text.removeprefix(" ") == text
+    assert whole.invalid_bytes == ()
+    joined = b"".join(
+        piece.encode() if isinstance(piece, str) else bytes(piece) for piece in tokenized.pieces
+    )
+    assert joined.decode() == whole.text
+
+
+async def test_ask_given_tokens_of_half_a_character_then_its_bytes_are_told(
+    engine: EngineClient,
+) -> None:
+    tokenized = await engine.ask(frames.Tokenize(request_id=0, text="漢"))
+    assert isinstance(tokenized, frames.Tokenized)
+    half = await engine.ask(frames.Detokenize(request_id=0, tokens=tokenized.tokens[:-1]))
+    assert isinstance(half, frames.Detokenized)
+    assert half.text.endswith("\ufffd")
+    assert bytes(half.invalid_bytes).endswith("漢".encode()[:-1])
+
+
+@pytest.mark.parametrize("token", [-1, 10**6])
+async def test_engine_given_a_token_beyond_the_vocabulary_then_refuses(
+    engine: EngineClient, token: int
+) -> None:
+    with pytest.raises(RequestError, match="vocabulary ends at") as caught:
+        await engine.ask(frames.Detokenize(request_id=0, tokens=(5, token)))
+    assert caught.value.code == "invalid_token"
+    with pytest.raises(RequestError, match="vocabulary ends at"):
+        await engines.answer(engine, engines.request(prompt=None, tokens=(5, token)))
+
+
+async def test_generate_given_prompt_logprobs_then_each_prompt_token_has_one(
+    engine: EngineClient,
+) -> None:
+    sampling = frames.SamplingParams(n_logprobs=1, temperature=0.0, ignore_eos=True)
+    answer = await engines.answer(
+        engine, engines.request("the é", prompt_logprobs=True, max_tokens=3, sampling=sampling)
+    )
+    found = [one for delta in answer.deltas for one in delta.prompt_logprobs]
+    assert len(found) == answer.done.usage.prompt_tokens
+    assert [one.logprob is None for one in found] == [True] + [False] * (len(found) - 1)
+    assert all(one.logprob <= 0 for one in found if one.logprob is not None)
+    assert [len(one.top) for one in found] == [0] + [1] * (len(found) - 1)
+    assert [one.offset for one in found[-2:]] == [4, 4]
+    assert sum(len(delta.logprobs) for delta in answer.deltas) == len(answer.tokens)
+    # They come before the answer.
+    first = next(index for index, delta in enumerate(answer.deltas) if delta.tokens)
+    assert not any(delta.prompt_logprobs for delta in answer.deltas[first + 1 :])
+
+
+async def test_generate_given_no_tokens_to_say_then_the_prompt_is_all(
+    engine: EngineClient,
+) -> None:
+    answer = await engines.answer(engine, engines.request(max_tokens=0))
+    assert (answer.text, answer.tokens) == ("", ())
+    assert answer.done.finish_reason is frames.FinishReason.LENGTH
+    assert answer.done.usage.prompt_tokens > 0
+    assert answer.done.usage.completion_tokens == 0
+
+
+async def test_generate_given_a_suffix_and_no_marks_for_it_then_refuses(
+    engine: EngineClient,
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        await engines.answer(engine, engines.request(suffix="end"))
+    assert caught.value.code == "no_fill_in"
+
+
 async def test_ask_given_status_then_counts_tokens(engine: EngineClient) -> None:
     before = await status_of(engine)
     answer = await engines.answer(engine, engines.request())
@@ -311,6 +388,15 @@ async def test_ask_given_texts_and_an_embedding_model_then_vectors_of_length_one
         assert math.hypot(*vector) == pytest.approx(1.0, abs=1e-4)
     assert result.vectors[0] == pytest.approx(result.vectors[2], abs=1e-4)
     assert result.vectors[0] != pytest.approx(result.vectors[1], abs=1e-3)
+    tokenized = [await empty_engine.ask(frames.Tokenize(request_id=0, text=t)) for t in texts]
+    lists = tuple(one.tokens for one in tokenized if isinstance(one, frames.Tokenized))
+    by_tokens = await empty_engine.ask(frames.Embed(request_id=0, token_lists=lists))
+    assert isinstance(by_tokens, frames.Embedded)
+    assert by_tokens.prompt_tokens == sum(map(len, lists))
+    assert by_tokens.vectors[0] == pytest.approx(by_tokens.vectors[2], abs=1e-4)
+    with pytest.raises(RequestError) as caught:
+        await empty_engine.ask(frames.Embed(request_id=0, token_lists=((5, 10**6),)))
+    assert caught.value.code == "invalid_token"
     with pytest.raises(RequestError):
         await engines.answer(empty_engine, engines.request())
 

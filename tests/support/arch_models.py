@@ -147,6 +147,8 @@ def write_arch_model(
     n_ctx_train: int = N_CTX_TRAIN,
     sizes: Sizes = TINY,
     vocab: TinyVocab | None = None,
+    has_output: bool = True,
+    is_half: bool = False,
 ) -> Path:
     """Write one tiny model and return its path.
 
@@ -159,11 +161,14 @@ def write_arch_model(
         n_ctx_train: Context the file says that it was trained with.
         sizes: Widths and counts; larger ones where a figure must mean something.
         vocab: As many tokens as the shape's own, with something wrong; None = the shape's own.
+        has_output: False = the embeddings are the output as well.
+        is_half: Matrices are F16 and not F32.
     """
     plan = _plan(sizes, arch, n_layers, n_ctx_train)
     writer = gguf.GGUFWriter(path, plan.architecture)
     writer.add_name(f"tiny {arch.value} {seed}")
-    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    file_types = gguf.LlamaFileType
+    writer.add_file_type(file_types.MOSTLY_F16 if is_half else file_types.ALL_F32)
     writer.add_context_length(n_ctx_train)
     writer.add_block_count(plan.n_layers)
     for key, value in plan.keys.items():
@@ -175,7 +180,13 @@ def write_arch_model(
         writer.add_chat_template(chat_template)
     random = np.random.default_rng(seed)
     for tensor in plan.tensors:
-        writer.add_tensor(tensor.name, _values(tensor, random))
+        if tensor.name == "output.weight" and not has_output:
+            continue
+        values = _values(tensor, random)
+        is_matrix = tensor.fill in (_Fill.MATRIX, _Fill.EMBEDDING)
+        writer.add_tensor(
+            tensor.name, values.astype(np.float16) if is_half and is_matrix else values
+        )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -28,6 +28,9 @@ class Outcome:
     tokens: list[int] = field(default_factory=list[int])
     tool_calls: list[_native.ToolCallDelta] = field(default_factory=list[_native.ToolCallDelta])
     logprobs: list[_native.TokenLogprob] = field(default_factory=list[_native.TokenLogprob])
+    prompt_logprobs: list[_native.PromptLogprob] = field(
+        default_factory=list[_native.PromptLogprob]
+    )
     progress: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     end: _native.Event | None = None
     """The "done" or "failed" event."""
@@ -97,6 +100,7 @@ def collect(outcome: Outcome, event: _native.Event) -> None:
         outcome.tokens += event.tokens
         outcome.tool_calls += event.tool_calls
         outcome.logprobs += event.logprobs
+        outcome.prompt_logprobs += event.prompt_logprobs
     elif event.kind == "progress":
         outcome.progress.append((event.n_done, event.n_total))
     else:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from random import Random
 
 import gguf
-import numpy as np
 
-from tests.support.tiny_vocab import TINY_SPM
+from tests.support.arch_models import Sizes, TinyArch, write_arch_model
 
 N_EMBD = 256
 N_FF = 256
-N_HEAD = 4
-N_HEAD_KV = 2
-N_EXPERT = 4
-N_EXPERT_USED = 2
 N_CTX_TRAIN = 1024
 
 
@@ -29,7 +23,6 @@ def write_wide_model(
     has_experts: bool = False,
     has_qk_norm: bool = False,
     has_output: bool = True,
-    data_type: type[np.float16] | type[np.float32] = np.float16,
 ) -> Path:
     """Write one model and return its path.
 
@@ -38,67 +31,24 @@ def write_wide_model(
         seed: Of the weights.
         n_layers: How many layers; the size grows with it.
         n_ff: A multiple of 256; the size grows with it.
-        has_experts: Mixtral's shape: N_EXPERT experts.
+        has_experts: Mixtral's shape.
         has_qk_norm: Qwen 3's shape.
         has_output: False = the embeddings are the output as well.
-        data_type: Of the matrices; norms are F32 as always.
     """
-    architecture = "qwen3" if has_qk_norm else "llama"
-    writer = gguf.GGUFWriter(path, architecture)
-    writer.add_name(f"wide {architecture} {seed}")
-    is_half = data_type is np.float16
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16 if is_half else gguf.LlamaFileType.ALL_F32)
-    writer.add_context_length(N_CTX_TRAIN)
-    writer.add_embedding_length(N_EMBD)
-    writer.add_block_count(n_layers)
-    writer.add_feed_forward_length(n_ff)
-    writer.add_head_count(N_HEAD)
-    writer.add_head_count_kv(N_HEAD_KV)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_dimension_count(N_EMBD // N_HEAD)
+    arch = TinyArch.QWEN3 if has_qk_norm else TinyArch.LLAMA
     if has_experts:
-        writer.add_expert_count(N_EXPERT)
-        writer.add_expert_used_count(N_EXPERT_USED)
-    TINY_SPM.write(writer)
-    random = np.random.default_rng(seed)
-
-    def matrix(name: str, *shape: int) -> None:
-        scale = np.float32(1.5 / math.sqrt(shape[-1]))
-        values = random.standard_normal(shape, dtype=np.float32) * scale
-        writer.add_tensor(name, values.astype(data_type))
-
-    def norm(name: str, size: int) -> None:
-        noise = random.standard_normal(size, dtype=np.float32)
-        writer.add_tensor(name, np.float32(1.0) + np.float32(0.1) * noise)
-
-    n_vocab = len(TINY_SPM.texts)
-    matrix("token_embd.weight", n_vocab, N_EMBD)
-    norm("output_norm.weight", N_EMBD)
-    if has_output:
-        matrix("output.weight", n_vocab, N_EMBD)
-    n_kv = N_EMBD // N_HEAD * N_HEAD_KV
-    for layer in range(n_layers):
-        block = f"blk.{layer}"
-        norm(f"{block}.attn_norm.weight", N_EMBD)
-        matrix(f"{block}.attn_q.weight", N_EMBD, N_EMBD)
-        matrix(f"{block}.attn_k.weight", n_kv, N_EMBD)
-        matrix(f"{block}.attn_v.weight", n_kv, N_EMBD)
-        matrix(f"{block}.attn_output.weight", N_EMBD, N_EMBD)
-        if has_qk_norm:
-            norm(f"{block}.attn_q_norm.weight", N_EMBD // N_HEAD)
-            norm(f"{block}.attn_k_norm.weight", N_EMBD // N_HEAD)
-        norm(f"{block}.ffn_norm.weight", N_EMBD)
-        experts, suffix = ((N_EXPERT,), "_exps") if has_experts else ((), "")
-        if has_experts:
-            matrix(f"{block}.ffn_gate_inp.weight", N_EXPERT, N_EMBD)
-        matrix(f"{block}.ffn_gate{suffix}.weight", *experts, n_ff, N_EMBD)
-        matrix(f"{block}.ffn_up{suffix}.weight", *experts, n_ff, N_EMBD)
-        matrix(f"{block}.ffn_down{suffix}.weight", *experts, N_EMBD, n_ff)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
+        # Each of its experts is half as wide as the whole.
+        arch, n_ff = TinyArch.LLAMA_MOE, 2 * n_ff
+    return write_arch_model(
+        arch,
+        path,
+        seed=seed,
+        n_layers=n_layers,
+        n_ctx_train=N_CTX_TRAIN,
+        sizes=Sizes(n_embd=N_EMBD, n_ff=n_ff, head_size=N_EMBD // 4),
+        has_output=has_output,
+        is_half=True,
+    )
 
 
 def calibration_text(path: Path, n_words: int = 1200) -> Path:

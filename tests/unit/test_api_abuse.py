@@ -94,6 +94,13 @@ def get(target: str, *lines: str) -> Callable[[int], bytes]:
     return raw(f"GET {target} HTTP/1.1\r\n" + "".join(f"{line}\r\n" for line in head) + "\r\n")
 
 
+def schema(value: object) -> Callable[[int], bytes]:
+    named = {"name": "s", "schema": value}
+    return chat(response_format={"type": "json_schema", "json_schema": named})
+
+
+MANY = {"type": "object", "properties": {f"p{number}": {} for number in range(1001)}}
+LONG_TOOL = {"type": "function", "function": {"name": "f", "parameters": MANY}}
 TOOL = {"type": "function", "function": {"name": "count", "parameters": {"type": "object"}}}
 NESTED = "[" * 40 + "]" * 40
 
@@ -326,7 +333,10 @@ CASES = [
     Case("unknown parameter in a message", messages({**HI[0], "x": 1}), 400, "unknown_parameter"),
     Case("web search", chat(web_search_options={}), 400, "unsupported_parameter"),
     Case("sound as an answer", chat(modalities=["audio"]), 400, "unsupported_parameter"),
-    Case("suffix", to("/v1/completions", prompt="x", suffix="y"), 400, "unsupported_parameter"),
+    Case("schema of many properties", schema(MANY), 400, "invalid_schema"),
+    Case("tool of many properties", chat(tools=[LONG_TOOL]), 400, "invalid_schema"),
+    Case("schema of many choices", schema({"enum": [*range(5001)]}), 400, "invalid_schema"),
+    Case("suffix", to("/v1/completions", prompt="x", suffix="y"), 400, "no_fill_in"),
     Case("best_of", to("/v1/completions", prompt="x", best_of=3), 400, "unsupported_parameter"),
     Case("tool of another type", chat(tools=[{"type": "shell"}]), 400, "invalid_value"),
     Case(
@@ -373,10 +383,27 @@ CASES = [
     Case("tokens and texts", to("/v1/completions", prompt=[1, "a"]), 400, "invalid_type"),
     Case("many prompts", to("/v1/completions", prompt=["a"] * 5), 400, "invalid_value"),
     Case("embedding of nothing", to("/v1/embeddings", input=""), 400, "invalid_value"),
-    Case("embedding of tokens", to("/v1/embeddings", input=[1, 2]), 400, "unsupported_value"),
+    Case(
+        "embedding of tokens below zero", to("/v1/embeddings", input=[[-1]]), 400, "invalid_value"
+    ),
+    Case("embedding of no tokens", to("/v1/embeddings", input=[[1], []]), 400, "invalid_value"),
+    Case("embedding of a mixture", to("/v1/embeddings", input=[1, "a"]), 400, "invalid_type"),
     Case("many texts", to("/v1/embeddings", input=["a"] * 2049), 400, "too_many_inputs"),
     Case("no documents", to("/v1/rerank", query="a", documents=[]), 400, "invalid_value"),
     Case("nothing to tokenize", to("/tokenize"), 400, "missing_required_parameter"),
+    Case(
+        "two words for one thing",
+        to("/tokenize", content="a", add_special=True, add_special_tokens=True),
+        400,
+        "invalid_value",
+    ),
+    Case("no tokens to read", to("/detokenize"), 400, "missing_required_parameter"),
+    Case("tokens that are text", to("/detokenize", tokens=["a"]), 400, "invalid_type"),
+    Case("token nobody has", to("/detokenize", tokens=[2**31 - 1]), 400, "invalid_token"),
+    Case("token beyond 32 bits", to("/detokenize", tokens=[2**31]), 400, "invalid_value"),
+    Case(
+        "echo of such a token", to("/v1/completions", prompt=[999], echo=True), 400, "invalid_token"
+    ),
     Case("a model that does not embed", to("/v1/embeddings", input="a"), 400, "invalid_request"),
 ]
 

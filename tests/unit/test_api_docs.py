@@ -73,10 +73,11 @@ def fields(model: type[RequestModel | Strict]) -> set[str]:
     ("path", "model", "refused"),
     [
         ("/v1/chat/completions", chat_request.ChatRequest, chat_request.REFUSED),
-        ("/v1/completions", completions.CompletionRequest, completions.REFUSED),
+        ("/v1/completions", completions.CompletionRequest, {}),
         ("/v1/embeddings", embeddings.EmbeddingRequest, {}),
         ("/v1/rerank", embeddings.RerankRequest, embeddings.RERANK_REFUSED),
         ("/tokenize", tokenize.TokenizeRequest, tokenize.REFUSED),
+        ("/detokenize", tokenize.DetokenizeRequest, {}),
     ],
 )
 def test_docs_of_an_endpoint_then_each_option_is_what_the_code_makes_of_it(

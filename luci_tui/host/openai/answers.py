@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from luci_tui.engine import frames
 from luci_tui.errors import LuciError
 from luci_tui.host.openai.errors import RETRY_AFTER_S, ApiError, from_luci
+from luci_tui.host.openai.schemas import check_schemas
 from luci_tui.host.openai.services import EntryView, LeaseView, Services
 
 ToolChoice = Literal["auto", "required", "none"]
@@ -117,6 +118,21 @@ def find_entry(services: Services, name: str) -> EntryView:
     raise ApiError(404, "model_not_found", f"There is no model {shown!r}. {hint}", param="model")
 
 
+def only_model(services: Services) -> str:
+    """Return the one model that a request without a name can mean: listed alone, or loaded alone.
+
+    Raises:
+        ApiError: 400; there are several, or none.
+    """
+    listed = [entry.name for entry in services.models.names()]
+    loaded = [resident.name for resident in services.models.snapshot()]
+    for names in (listed, loaded):
+        if len(names) == 1:
+            return names[0]
+    msg = f"model is missing, and {len(listed)} models are served. Name one of /v1/models."
+    raise ApiError(400, "missing_required_parameter", msg, param="model")
+
+
 @asynccontextmanager
 async def open_session(
     services: Services,
@@ -186,7 +202,12 @@ async def answer(
 
 
 def chat_command(prompt: Prompt, entry: EntryView) -> frames.Generate:
-    """Return what the engine is asked, with the model's own system message and sampling."""
+    """Return what the engine is asked, with the model's own system message and sampling.
+
+    Raises:
+        ApiError: 400; a schema is too large.
+    """
+    check_schemas(prompt.tools, prompt.sampling.json_schema)
     return frames.Generate(
         request_id=0,
         messages_json=json.dumps(_messages(prompt.messages, entry.system), ensure_ascii=False),

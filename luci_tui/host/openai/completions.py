@@ -28,7 +28,6 @@ from luci_tui.host.openai.parameters import (
     MAX_INT,
     Natural,
     Positive,
-    Refused,
     SamplingFields,
     read_request,
 )
@@ -46,11 +45,6 @@ TokenList = Annotated[list[Token], Field(min_length=1)]
 TokenLists = Annotated[list[TokenList], Field(min_length=1)]
 Texts = Annotated[list[str], Field(min_length=1)]
 
-REFUSED: Refused = {
-    "best_of": ("Ask for n answers and choose among them.", (1,)),
-    "suffix": ("Put all of the text into the prompt.", ("",)),
-}
-
 
 class CompletionRequest(SamplingFields):
     """The body of POST /v1/completions."""
@@ -66,6 +60,8 @@ class CompletionRequest(SamplingFields):
     echo: bool = False
     cache_prompt: bool = True
     """False = compute the whole prompt, whatever a KV cache holds of it."""
+    suffix: str | None = None
+    best_of: Positive | None = None
 
     def prompts(self) -> list[str | list[int]]:
         """Return the prompts, each a text or a list of tokens."""
@@ -98,32 +94,26 @@ def read_completion(request: Request, max_choices: int) -> CompletionRequest:
     Raises:
         ApiError: 400.
     """
-    asked = read_request(request, CompletionRequest, ignored=HARMLESS, refused=REFUSED)
+    asked = read_request(request, CompletionRequest, ignored=HARMLESS)
     check_choices(asked.n * len(asked.prompts()), max_choices, "n" if asked.n > 1 else "prompt")
     if asked.stream_options is not None and not asked.stream:
         msg = 'stream_options needs a stream. Send `"stream": true` too.'
         raise invalid_request(msg, param="stream_options")
-    if asked.echo and asked.logprobs is not None:
-        msg = (
-            "echo with logprobs is not supported by luci: the tokens of a prompt have no "
-            "probabilities here. Leave one out."
-        )
-        raise invalid_request(
-            msg,
-            param="logprobs",
-            code="unsupported_parameter",
-        )
-    if asked.echo and not all(isinstance(prompt, str) for prompt in asked.prompts()):
-        msg = (
-            "echo of tokens is not supported by luci: they are not turned back into text. "
-            "Send the prompt as text."
-        )
-        raise invalid_request(
-            msg,
-            param="echo",
-            code="unsupported_parameter",
-        )
+    if asked.best_of not in (None, asked.n):
+        msg = "best_of other than n is not supported by luci. Ask for n answers and choose."
+        raise invalid_request(msg, param="best_of", code="unsupported_parameter")
+    if asked.suffix:
+        _check_suffix(asked)
     return asked
+
+
+def _check_suffix(asked: CompletionRequest) -> None:
+    if not all(isinstance(prompt, str) for prompt in asked.prompts()):
+        msg = "suffix needs a prompt that is text. Send the prompt as text."
+        raise invalid_request(msg, param="suffix")
+    if asked.echo and asked.logprobs is not None:
+        msg = "suffix cannot be combined with echo and logprobs. Leave one of the three out."
+        raise invalid_request(msg, param="suffix", code="unsupported_parameter")
 
 
 @dataclass
@@ -131,21 +121,35 @@ class _Text:
     """One answer as far as it has come."""
 
     text: str = ""
+    """At first the prompt, where it is echoed."""
     tokens: list[str] = field(default_factory=list[str])
-    token_logprobs: list[float] = field(default_factory=list[float])
-    top_logprobs: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
+    token_logprobs: list[float | None] = field(default_factory=list[float | None])
+    top_logprobs: list[dict[str, float] | None] = field(
+        default_factory=list[dict[str, float] | None]
+    )
     text_offset: list[int] = field(default_factory=list[int])
+    _end: int = field(init=False)
+    """Where the next token of the answer begins."""
+
+    def __post_init__(self) -> None:
+        self._end = len(self.text)
 
     def add(self, event: frames.Delta, n_top: int) -> None:
         """Take in one event."""
-        at = self.text_offset[-1] + len(self.tokens[-1]) if self.tokens else len(self.text)
         self.text += event.text
+        for one in event.prompt_logprobs:
+            self._add_token(one, one.offset, n_top)
         for one in event.logprobs:
-            self.tokens.append(one.text)
-            self.token_logprobs.append(one.logprob)
-            self.top_logprobs.append({text: logprob for _, text, logprob in one.top[:n_top]})
-            self.text_offset.append(at)
-            at += len(one.text)
+            self._add_token(one, self._end, n_top)
+            self._end += len(one.text)
+
+    def _add_token(
+        self, one: frames.TokenLogprob | frames.PromptLogprob, offset: int, n_top: int
+    ) -> None:
+        self.tokens.append(one.text)
+        self.token_logprobs.append(one.logprob)
+        self.top_logprobs.append(_rivals(one, n_top))
+        self.text_offset.append(offset)
 
     def logprobs(self, first: int = 0) -> dict[str, object]:
         """Return the tokens from the `first` one on, as completions write them."""
@@ -155,6 +159,20 @@ class _Text:
             "top_logprobs": self.top_logprobs[first:],
             "text_offset": self.text_offset[first:],
         }
+
+
+def _rivals(one: frames.TokenLogprob | frames.PromptLogprob, n_top: int) -> dict[str, float] | None:
+    """Return the likeliest tokens and the token itself, as OpenAI does.
+
+    Of tokens that read alike, such as parts of a character, the likeliest counts.
+    """
+    if one.logprob is None:
+        return None
+    rivals: dict[str, float] = {}
+    for _, text, logprob in one.top[:n_top]:
+        rivals.setdefault(text, logprob)
+    rivals.setdefault(one.text, one.logprob)
+    return rivals
 
 
 def _choice(
@@ -173,17 +191,15 @@ def _choice(
 
 
 async def _complete(services: Services, asked: CompletionRequest, client: str) -> dict[str, object]:
-    texts = _texts(asked)
     ended: dict[int, frames.Done] = {}
-    async with (
-        open_session(services, asked.model, client, len(texts), "prompt") as session,
-        aclosing(choices.stream(session, _commands(asked, session))) as events,
-    ):
-        async for index, event in events:
-            if isinstance(event, frames.Delta):
-                texts[index].add(event, asked.logprobs or 0)
-            elif isinstance(event, frames.Done):
-                ended[index] = event
+    async with open_session(services, asked.model, client, _n_answers(asked), "prompt") as session:
+        texts = await _texts(asked, session)
+        async with aclosing(choices.stream(session, _commands(asked, session))) as events:
+            async for index, event in events:
+                if isinstance(event, frames.Delta):
+                    texts[index].add(event, asked.logprobs or 0)
+                elif isinstance(event, frames.Done):
+                    ended[index] = event
     made = [
         _choice(
             index,
@@ -210,13 +226,26 @@ def _piece(
     return _choice(index, event.text, logprobs=logprobs)
 
 
-def _texts(asked: CompletionRequest) -> list[_Text]:
+def _n_answers(asked: CompletionRequest) -> int:
+    return asked.n * len(asked.prompts())
+
+
+async def _texts(asked: CompletionRequest, session: Session) -> list[_Text]:
     """Return an empty answer for each choice, or the prompt where it is echoed."""
-    return [
-        _Text(prompt if asked.echo and isinstance(prompt, str) else "")
-        for prompt in asked.prompts()
-        for _ in range(asked.n)
+    echoed = [
+        await _prompt_text(prompt, session) if asked.echo else "" for prompt in asked.prompts()
     ]
+    return [_Text(text) for text in echoed for _ in range(asked.n)]
+
+
+async def _prompt_text(prompt: str | list[int], session: Session) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    event = await session.ask(frames.Detokenize(request_id=0, tokens=tuple(prompt)))
+    if not isinstance(event, frames.Detokenized):
+        msg = f"the engine answered detokenize with {type(event).__name__}"
+        raise RuntimeError(msg)
+    return event.text
 
 
 def _commands(asked: CompletionRequest, session: Session) -> list[frames.Generate]:
@@ -227,8 +256,10 @@ def _commands(asked: CompletionRequest, session: Session) -> list[frames.Generat
         command = frames.Generate(
             request_id=0,
             prompt=prompt if isinstance(prompt, str) else None,
+            suffix=asked.suffix or None,
             tokens=None if isinstance(prompt, str) else tuple(prompt),
             max_tokens=asked.max_tokens,
+            prompt_logprobs=asked.echo and asked.logprobs is not None,
             stop=stops(asked.stop),
             sampling=sampling,
             cache_prompt=asked.cache_prompt,
@@ -241,10 +272,10 @@ async def _stream(
     services: Services, asked: CompletionRequest, client: str
 ) -> AsyncGenerator[bytes]:
     has_usage = asked.stream_options is not None and asked.stream_options.include_usage
-    texts = _texts(asked)
     ended: dict[int, frames.Done] = {}
     started: set[int] = set()
-    async with open_session(services, asked.model, client, len(texts), "prompt") as session:
+    async with open_session(services, asked.model, client, _n_answers(asked), "prompt") as session:
+        texts = await _texts(asked, session)
         top = head("text_completion", _PREFIX, session.answering.name)
         if has_usage:
             top["usage"] = None

@@ -16,7 +16,13 @@ from luci_tui.engine import frames
 from luci_tui.host.openai.answers import Session, open_session
 from luci_tui.host.openai.chat_request import user_of
 from luci_tui.host.openai.errors import ApiError, invalid_request
-from luci_tui.host.openai.parameters import Positive, Refused, RequestModel, read_request
+from luci_tui.host.openai.parameters import (
+    MAX_INT,
+    Positive,
+    Refused,
+    RequestModel,
+    read_request,
+)
 from luci_tui.host.openai.security import client_of
 from luci_tui.host.openai.services import Services
 
@@ -30,8 +36,9 @@ EventT = TypeVar("EventT", bound=frames.Frame)
 
 Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[list[Text], Field(min_length=1)]
-Tokens = Annotated[list[int], Field(min_length=1)]
-TokenLists = Annotated[list[list[int]], Field(min_length=1)]
+Token = Annotated[int, Field(ge=0, le=MAX_INT)]
+Tokens = Annotated[list[Token], Field(min_length=1)]
+TokenLists = Annotated[list[Tokens], Field(min_length=1)]
 
 
 class EmbeddingRequest(RequestModel):
@@ -42,23 +49,16 @@ class EmbeddingRequest(RequestModel):
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Positive | None = None
 
-    def texts(self) -> tuple[str, ...]:
-        """Return the texts.
-
-        Raises:
-            ApiError: 400; they are tokens.
-        """
+    def command(self) -> frames.Embed:
+        """Return what the engine is asked."""
         if isinstance(self.input, str):
-            return (self.input,)
-        texts = tuple(text for text in self.input if isinstance(text, str))
-        if len(texts) != len(self.input) or not texts:
-            msg = "Tokens as input are not supported by luci. Send texts."
-            raise invalid_request(
-                msg,
-                param="input",
-                code="unsupported_value",
-            )
-        return texts
+            return frames.Embed(request_id=0, texts=(self.input,))
+        texts = tuple(one for one in self.input if isinstance(one, str))
+        # A list of numbers is one text, a list of lists is several.
+        numbers = tuple(one for one in self.input if isinstance(one, int))
+        lists = tuple(tuple(one) for one in self.input if isinstance(one, list))
+        token_lists = (numbers,) if numbers else lists
+        return frames.Embed(request_id=0, texts=texts, token_lists=token_lists)
 
 
 class DocumentText(RequestModel):
@@ -99,8 +99,8 @@ def router(services: Services) -> APIRouter:
 
 
 async def _embed(services: Services, asked: EmbeddingRequest, client: str) -> dict[str, object]:
-    texts = asked.texts()
-    _check_count(len(texts), services, "input")
+    command = asked.command()
+    _check_count(len(command.texts or command.token_lists), services, "input")
     async with open_session(services, asked.model, client, text_param="input") as session:
         n_embd = session.lease.info.n_embd
         if asked.dimensions is not None and asked.dimensions > n_embd:
@@ -109,7 +109,7 @@ async def _embed(services: Services, asked: EmbeddingRequest, client: str) -> di
                 "Ask for fewer.",
                 param="dimensions",
             )
-        embedded = await _ask(session, frames.Embed(request_id=0, texts=texts), frames.Embedded)
+        embedded = await _ask(session, command, frames.Embedded)
     services.metrics.count_tokens(session.answering.name, embedded.prompt_tokens)
     vectors = [shortened(vector, asked.dimensions) for vector in embedded.vectors]
     return {

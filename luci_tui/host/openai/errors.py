@@ -43,9 +43,12 @@ _REFUSED_CODES = frozenset(
         "invalid_schema",
         "media_failed",
         "media_not_supported",
+        "invalid_token",
+        "no_fill_in",
         "no_tokenizer",
         "text_too_long",
         "too_long",
+        "unsupported_by_endpoint",
     }
 )
 """Codes of RequestError for which the request is at fault."""
@@ -157,6 +160,8 @@ def _param(code: str, text_param: str) -> str | None:
         "invalid_image": text_param,
         "invalid_media": text_param,
         "media_not_supported": text_param,
+        "invalid_token": text_param,
+        "no_fill_in": "suffix",
         "invalid_schema": "response_format",
         "invalid_grammar": "grammar",
     }.get(code)

@@ -1,8 +1,8 @@
 // One model, one context, n slots: the whole core behind one class.
 //
-// Thread rule: one thread calls everything, except interrupt(), tokenize() and detokenize(), which
-// any thread may call. No method prints, exits or aborts by itself; ggml may abort the process on a
-// broken model, which is why an Engine lives in a worker process.
+// Thread rule: one thread calls everything, except interrupt(), tokenize(), pieces() and
+// detokenize(), which any thread may call. No method prints, exits or aborts by itself; ggml may
+// abort the process on a broken model, which is why an Engine lives in a worker process.
 #pragma once
 
 #include <atomic>
@@ -43,13 +43,19 @@ public:
                                       bool parse_special) const {
         return model_.tokenize(text, add_special, parse_special);
     }
-    // Bytes, not always valid UTF-8.
-    std::string detokenize(const std::vector<llama_token> & tokens) const;
+    // The bytes of each token, not always valid UTF-8; those of control tokens only with `special`.
+    // Throws RequestError for an id outside the vocabulary.
+    std::vector<std::string> pieces(const std::vector<llama_token> & tokens, bool special) const;
+    // The same in one piece.
+    std::string detokenize(const std::vector<llama_token> & tokens, bool special) const;
 
     // One vector of n_embd floats per text, and the number of prompt tokens. Needs
     // LoadParams::embedding.
     std::pair<std::vector<std::vector<float>>, int32_t> embed(
         const std::vector<std::string> & texts, bool normalize);
+    // The same for texts that are tokens already; nothing is put before or after them.
+    std::pair<std::vector<std::vector<float>>, int32_t> embed_tokens(
+        const std::vector<std::vector<llama_token>> & inputs, bool normalize);
     // One score per document. Needs pooling "rank" and a model with a classification head.
     std::pair<std::vector<float>, int32_t> rerank(const std::string & query,
                                                   const std::vector<std::string> & documents);
@@ -67,7 +73,7 @@ public:
 private:
     Slot & idle_slot(int32_t slot);
     std::string fingerprint() const;
-    std::vector<std::vector<float>> embed_tokens(
+    std::vector<std::vector<float>> pooled_rows(
         const std::vector<std::vector<llama_token>> & inputs, int32_t width);
 
     LoadParams params_;

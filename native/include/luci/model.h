@@ -22,6 +22,8 @@ public:
     // The value of a metadata key, or "" where the file has none.
     std::string metadata(const char * key) const;
 
+    // Throws RequestError when one of them is no token of the vocabulary.
+    void check_tokens(const std::vector<llama_token> & tokens) const;
     // Bytes of the token's text; control tokens only when `special`.
     std::string piece(llama_token token, bool special) const;
     // Throws RequestError when the text is too long to tokenize.

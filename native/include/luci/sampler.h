@@ -7,6 +7,7 @@
 
 #include "common.h"
 #include "llama-cpp.h"
+#include "luci/errors.h"
 #include "luci/model.h"
 #include "luci/types.h"
 
@@ -26,14 +27,18 @@ struct GrammarSpec {
 // "invalid_schema").
 GrammarSpec user_grammar(const SamplingParams & params);
 
+// What a row of logits that nothing can be chosen from is answered with.
+RequestError unusable_logits();
+
 class Sampler {
 public:
     // Throws RequestError for values out of range and for a grammar that does not parse.
     Sampler(const Model & model, const SamplingParams & params, const GrammarSpec & grammar);
 
     // The next token for one row of n_vocab logits. Logit bias is written into the row.
-    // Throws RequestError("nan_logits") when the row holds a NaN or nothing that can be chosen.
-    // Several Samplers may sample at once, each from its own row.
+    // LLAMA_TOKEN_NULL = the grammar allows nothing but the end, which may not be chosen.
+    // Throws RequestError("nan_logits") when the row holds a NaN, an infinity or nothing that can
+    // be chosen. Several Samplers may sample at once, each from its own row.
     llama_token sample(float * logits);
 
     // Takes the token into penalties, DRY and the grammar.
@@ -42,7 +47,8 @@ public:
     // Takes a prompt token into penalties and DRY, not into the grammar.
     void accept_prompt(llama_token token);
 
-    // Log-probability of `token` and the most likely others, from the row as sample() left it.
+    // Log-probability of `token`, at least -9999, and of the most likely others. NaN = the row
+    // holds a NaN or an infinity. Any number of threads.
     TokenLogprob logprob(const float * logits, llama_token token) const;
 
     uint32_t seed() const { return seed_; }
@@ -52,6 +58,7 @@ private:
     void build_grammar(const GrammarSpec & spec);
     llama_token pick(const float * logits, bool with_grammar);
     llama_token pick_greedy(const float * logits) const;
+    bool may_grammar_end() const;
 
     const Model & model_;
     llama_sampler_ptr chain_;

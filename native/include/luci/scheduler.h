@@ -54,9 +54,10 @@ private:
     void guess();
     void make_room(std::vector<Event> & events);
     void shift_context(Slot & slot);
+    void compute_again(Slot & slot);
     void fill_batch();
     void add_decode_tokens(Slot & slot);
-    void add_prompt_chunk(Slot & slot, int32_t & budget);
+    void add_prompt_chunk(Slot & slot, int32_t & budget, int32_t & n_rows);
     int32_t prompt_budget(int32_t room) const;
     const std::vector<float> * choose_scales();
     void add(llama_token token, int32_t pos, int32_t seq, bool has_logits);
@@ -70,10 +71,11 @@ private:
     bool free_idle_cache();
     void after_decode(double step_ms, std::vector<Event> & events);
     void report_progress(Slot & slot, std::vector<Event> & events);
+    void score_prompts(std::vector<Event> & events);
     void sample_all(std::vector<Event> & events);
-    void sample_slot(Slot & slot, const std::vector<float *> & rows,
+    bool sample_slot(Slot & slot, const std::vector<float *> & rows,
                      std::vector<llama_token> & tokens) const;
-    void take_tokens(Slot & slot, const std::vector<llama_token> & tokens,
+    void take_tokens(Slot & slot, const std::vector<llama_token> & tokens, bool is_at_end,
                      const std::vector<float *> & rows, std::vector<Event> & events);
     void finish(Slot & slot, const std::string & reason, std::vector<Event> & events);
     void fail(Slot & slot, const std::string & code, const std::string & message,

@@ -1,6 +1,7 @@
 // One sequence of the context: what its cache holds and which request it serves.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -23,6 +24,10 @@ struct Slot {
     std::vector<llama_token> cache;      // what the sequence holds, from its beginning
     std::vector<MediaSpan> cache_spans;  // where embeddings stand in it
     std::vector<float> cache_scales;     // LoRA scales the cache was computed with
+    // Tokens at the beginning whose entries are what computing the cache's tokens would give; those
+    // behind a context shift have seen tokens that are gone.
+    int32_t n_exact = INT32_MAX;
+    bool is_shared = false;  // another sequence may stand in the same cells of a shared buffer
     std::unique_ptr<Task> task;
 
     // WAITING: copy `n_awaited` tokens from `source` once it holds them.
@@ -30,6 +35,7 @@ struct Slot {
     int32_t n_awaited = 0;
 
     // This step's batch.
+    int32_t batch_begin = 0;     // of its first prompt token
     int32_t batch_index = -1;    // of the token whose logits choose the next one; -1 = none
     int32_t n_prompt_added = 0;  // prompt tokens in the batch
 

@@ -27,16 +27,20 @@ public:
          const std::vector<float> & default_lora_scales);
 
     uint64_t id;
-    std::vector<llama_token> prompt;
-    std::vector<MediaPiece> media;   // in the order of their places in the prompt
-    std::vector<MediaSpan> spans;    // their places
-    std::vector<float> lora_scales;  // one per adapter of the model
+    std::vector<llama_token> prompt;  // to compute; a context that was full puts its rest here
+    std::vector<MediaPiece> media;    // in the order of their places in the prompt
+    std::vector<MediaSpan> spans;     // their places
+    int32_t prompt_tokens = 0;        // as the request came, without those that did not fit
+    std::vector<float> lora_scales;   // one per adapter of the model
     Sampler & sampler() { return *sampler_; }
+    // True while the prompt is computed for a request that asked for its probabilities.
+    bool is_scoring() const { return has_prompt_logprobs && completion_tokens == 0; }
 
     int32_t max_tokens;
     int32_t n_keep;
     bool shift_context;
-    bool cache_prompt;
+    bool cache_prompt;  // false also where every token of the prompt needs its logits
+    bool has_prompt_logprobs;
     int32_t delivery_ms;
     int32_t n_logprobs;
 
@@ -51,13 +55,20 @@ public:
     Clock::time_point submitted_at = Clock::now();
     Clock::time_point admitted_at;
     Clock::time_point prefill_at;
-    Clock::time_point first_token_at;
+    Clock::time_point first_token_at;  // where none was asked for, when the prompt was computed
     Clock::time_point last_token_at;
     Clock::time_point progress_at;
 
     // The piece that the n-th entry of the prompt belongs to; null = it is a token.
     MediaPiece * media_at(int32_t n);
 
+    // The prompt's token at `position` with its probability, from the logits of the token before
+    // it; null for the first one.
+    PromptLogprob prompt_logprob(int32_t position, const float * logits) const;
+
+    // Takes the token that ends the answer. It has no text, but a request that asked for all
+    // probabilities gets this one too.
+    void add_end(llama_token token, const float * logits);
     // Takes one generated token into the text. Returns true when a stop string is complete.
     bool add_token(llama_token token, const float * logits);
 
@@ -75,6 +86,7 @@ private:
     std::unique_ptr<Sampler> sampler_;
     std::unique_ptr<ChatParser> parser_;
     std::vector<llama_token> preserved_tokens_;
+    std::vector<int32_t> prompt_offsets_;
     TextStream stream_;
     Event pending_;
 };

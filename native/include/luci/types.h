@@ -92,6 +92,7 @@ struct MediaInput {
 
 struct Request {
     std::optional<std::string> prompt;
+    std::optional<std::string> suffix;  // the answer stands between `prompt` and this
     std::optional<std::vector<llama_token>> tokens;
     std::optional<std::string> messages_json;
     // A part {"type": "media", "index": i} of a message's content stands for media[i].
@@ -101,7 +102,8 @@ struct Request {
     bool parallel_tool_calls = false;
     bool enable_thinking = true;
     bool add_bos = true;
-    int32_t max_tokens = -1;  // -1 = until the model ends or the context is full
+    int32_t max_tokens = -1;       // -1 = until the model ends or the context is full
+    bool prompt_logprobs = false;  // report the prompt's own tokens as well
     std::vector<std::string> stop;
     SamplingParams sampling;
     bool shift_context = false;
@@ -116,6 +118,13 @@ struct TokenLogprob {
     std::string text;
     float logprob;
     std::vector<std::tuple<llama_token, std::string, float>> top;  // most likely first
+};
+
+// A token of the prompt. The first one of a prompt has no log-probability and no rivals: nothing
+// stands before it.
+struct PromptLogprob : TokenLogprob {
+    bool is_first;
+    int32_t offset;  // character of the prompt's text at which the token begins
 };
 
 struct ToolCallDelta {
@@ -142,6 +151,7 @@ struct Event {
     std::vector<ToolCallDelta> tool_calls;
     std::vector<llama_token> tokens;
     std::vector<TokenLogprob> logprobs;
+    std::vector<PromptLogprob> prompt_logprobs;
 
     // DONE
     std::string finish_reason;  // "stop", "length", "tool_calls" or "cancelled"
@@ -175,6 +185,8 @@ struct ModelInfo {
     int32_t n_embd = 0;
     int32_t n_slots = 0;
     int32_t n_threads = 0;
+    std::string bos_token;  // text; empty = the vocabulary has none
+    std::string eos_token;
     bool has_chat_template = false;
     bool can_rewind = false;
     bool takes_images = false;
