@@ -1,72 +1,72 @@
 #include "luci/top_k.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 
 namespace luci {
 
 namespace {
 
-// A block is looked at one by one only when its maximum beats the worst candidate so far.
-constexpr int32_t BLOCK = 64;
-constexpr int32_t LANES = 16;
+// Measured: with more of them the maxima take longer to choose from, with fewer there are more
+// logits in each of the best.
+constexpr int32_t MIN_COLUMNS = 512;
+constexpr int32_t COLUMNS_PER_TOKEN = 4;
+constexpr float LOWEST = -std::numeric_limits<float>::infinity();
 
-// The maximum of one block, and whether it holds a NaN. One running maximum for each lane: a single
-// one would be a chain of dependent comparisons that no compiler may reorder into vectors.
-float block_maximum(const float * logits, int32_t n, bool & has_nan) {
-    float maxima[LANES];
-    int32_t n_nan[LANES] = {};
-    std::fill(maxima, maxima + LANES, -std::numeric_limits<float>::infinity());
-    int32_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (int32_t lane = 0; lane < LANES; lane++) {
-            const float value = logits[i + lane];
-            maxima[lane] = value > maxima[lane] ? value : maxima[lane];
-            n_nan[lane] += value != value;
+// Looks at the logits as rows of maxima.size() and writes down the largest of each column, which
+// compilers turn into vectors. Returns whether one is a NaN.
+bool column_maxima(const float * logits, int32_t n_vocab, std::vector<float> & maxima) {
+    const int32_t n_columns = static_cast<int32_t>(maxima.size());
+    int32_t n_nan = 0;
+    for (int32_t begin = 0; begin < n_vocab; begin += n_columns) {
+        const float * row = logits + begin;
+        const int32_t n = std::min(n_columns, n_vocab - begin);
+        float * largest = maxima.data();
+        for (int32_t i = 0; i < n; i++) {
+            largest[i] = row[i] > largest[i] ? row[i] : largest[i];
+            n_nan += row[i] != row[i];
         }
     }
-    for (; i < n; i++) {
-        maxima[0] = logits[i] > maxima[0] ? logits[i] : maxima[0];
-        n_nan[0] += logits[i] != logits[i];
+    return n_nan > 0;
+}
+
+// A value that at least k logits reach: the k-th largest maximum, for each column has one such
+// logit. LOWEST when there are fewer columns than that.
+float reached_by(std::vector<float> maxima, int32_t k) {
+    if (k > static_cast<int32_t>(maxima.size())) {
+        return LOWEST;
     }
-    has_nan |= std::any_of(n_nan, n_nan + LANES, [](int32_t count) { return count > 0; });
-    return *std::max_element(maxima, maxima + LANES);
+    std::nth_element(maxima.begin(), maxima.begin() + (k - 1), maxima.end(), std::greater<float>());
+    return maxima[k - 1];
 }
 
 }  // namespace
 
 bool select_top_k(const float * logits, int32_t n_vocab, int32_t k,
                   std::vector<llama_token_data> & out) {
-    const auto better = [](const llama_token_data & a, const llama_token_data & b) {
-        return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
-    };
     out.clear();
-    out.reserve(static_cast<size_t>(k) + 1);
-    float threshold = -std::numeric_limits<float>::infinity();
-    bool has_nan = false;
-    for (int32_t begin = 0; begin < n_vocab; begin += BLOCK) {
-        const int32_t end = std::min(begin + BLOCK, n_vocab);
-        const float block_max = block_maximum(logits + begin, end - begin, has_nan);
-        if (block_max <= threshold) {
+    const int32_t n_columns = std::max(MIN_COLUMNS, COLUMNS_PER_TOKEN * k);
+    std::vector<float> maxima(n_columns, LOWEST);
+    const bool has_nan = column_maxima(logits, n_vocab, maxima);
+    // Few columns reach this value, and nothing below it can be among the best.
+    const float least = reached_by(maxima, k);
+    for (int32_t column = 0; column < n_columns; column++) {
+        if (maxima[column] < least || maxima[column] == LOWEST) {
             continue;
         }
-        for (int32_t i = begin; i < end; i++) {
-            if (!(logits[i] > threshold)) {
-                continue;
-            }
-            // `better` as the heap's order puts the worst candidate on top.
-            out.push_back({i, logits[i], 0.0f});
-            std::push_heap(out.begin(), out.end(), better);
-            if (static_cast<int32_t>(out.size()) > k) {
-                std::pop_heap(out.begin(), out.end(), better);
-                out.pop_back();
-            }
-            if (static_cast<int32_t>(out.size()) == k) {
-                threshold = out.front().logit;
+        for (int32_t i = column; i < n_vocab; i += n_columns) {
+            if (logits[i] >= least && logits[i] > LOWEST) {
+                out.push_back({i, logits[i], 0.0f});
             }
         }
     }
-    std::sort_heap(out.begin(), out.end(), better);
+    const auto better = [](const llama_token_data & a, const llama_token_data & b) {
+        return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+    };
+    const size_t n = std::min(out.size(), static_cast<size_t>(k));
+    std::partial_sort(out.begin(), out.begin() + n, out.end(), better);
+    out.resize(n);
     return !has_nan;
 }
 

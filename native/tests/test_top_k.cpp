@@ -12,7 +12,7 @@
 static void test_against_sort() {
     std::mt19937 random(3);
     std::normal_distribution<float> normal;
-    for (const int32_t n_vocab : {1, 5, 63, 64, 65, 1000, 32000}) {
+    for (const int32_t n_vocab : {1, 5, 511, 512, 513, 2000, 32000}) {
         for (const int32_t k : {1, 2, 40, 256}) {
             std::vector<float> logits(n_vocab);
             for (float & logit : logits) {
@@ -35,10 +35,12 @@ static void test_against_sort() {
 }
 
 static void test_equal_logits() {
-    const std::vector<float> logits(200, 1.5f);
-    std::vector<llama_token_data> top;
-    CHECK(luci::select_top_k(logits.data(), 200, 3, top));
-    CHECK(top.size() == 3 && top[0].id == 0 && top[1].id == 1 && top[2].id == 2);
+    for (const int32_t n_vocab : {200, 2000}) {
+        const std::vector<float> logits(n_vocab, 1.5f);
+        std::vector<llama_token_data> top;
+        CHECK(luci::select_top_k(logits.data(), n_vocab, 3, top));
+        CHECK(top.size() == 3 && top[0].id == 0 && top[1].id == 1 && top[2].id == 2);
+    }
 }
 
 static void test_nan() {

@@ -7,6 +7,7 @@ import logging
 import platform
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -21,6 +22,11 @@ _CACHE = _ROOT / ".cache"
 _RAW = _CACHE / "bench-peers.json"
 _GROUPS = ("single", "streams", "prefix", "cancel", "own")
 _MODELS = {"56m": models.SMALL, "1.1b": models.LARGE}
+_PEERS = (results.BENCH, results.BATCHED, results.SERVER, results.PYTHON)
+_CONTENDERS = {
+    name.replace("luci ", ""): name
+    for name in (results.WORKER, results.HOST, results.SERVE, *_PEERS)
+}
 
 
 def main() -> None:
@@ -30,7 +36,8 @@ def main() -> None:
     peers = build.peers_of(_ROOT)
     if not options.no_build:
         build.build_tools(_ROOT, psutil.cpu_count() or 1)
-        build.install_python_peer(_ROOT)
+        if results.PYTHON in options.contenders:
+            build.install_python_peer(_ROOT)
     collector = results.Collector()
     benches = [_bench(name, peers, options.threads, collector) for name in options.models]
     turns = _turns(options)
@@ -41,13 +48,14 @@ def main() -> None:
                     continue
                 logger.info("round %d, %s: %s", round_index + 1, bench.model_name, turn.__name__)
                 turn(bench, round_index)
-    if "own" in options.only and not options.peers_only:
+    if "own" in options.only and results.WORKER in options.contenders:
         for bench in benches:
             own.measure_buffers(bench)
             own.measure_idle_and_memory(bench)
         own.measure_start(collector, options.rounds)
     machine = (
-        *_machine(peers, options.threads),
+        *_machine(options.threads),
+        *_peer_versions(peers, options.contenders),
         *((b.model_name, str(b.model_path.relative_to(_ROOT))) for b in benches),
     )
     report = collector.report(machine, options.rounds)
@@ -63,11 +71,20 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", choices=_MODELS, default=list(_MODELS))
     parser.add_argument("--only", nargs="+", choices=_GROUPS, default=list(_GROUPS))
     parser.add_argument("--threads", type=int, default=psutil.cpu_count(logical=False) or 1)
-    parser.add_argument("--peers-only", action="store_true", help="leave luci itself out")
+    parser.add_argument(
+        "--contenders",
+        nargs="+",
+        choices=_CONTENDERS,
+        default=list(_CONTENDERS),
+        metavar="NAME",
+        help=f"who is measured, of {', '.join(_CONTENDERS)}",
+    )
     parser.add_argument("--no-build", action="store_true", help="use the peers as they are")
     parser.add_argument("--raw", type=Path, default=_RAW, help="where the raw values go, as JSON")
     parser.add_argument("--table", type=Path, help="Markdown file whose table is replaced")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.contenders = [_CONTENDERS[name] for name in options.contenders]
+    return options
 
 
 def _bench(
@@ -80,11 +97,13 @@ def _bench(
 
 
 def _turns(options: argparse.Namespace) -> list[tuple[str, rounds.Turn]]:
-    turns: list[tuple[str, rounds.Turn]] = []
-    for group in options.only:
-        ours = () if options.peers_only else own_rounds.OUR_TURNS.get(group, ())
-        turns += [(group, turn) for turn in (*ours, *rounds.PEER_TURNS.get(group, ()))]
-    return turns
+    return [
+        (group, turn)
+        for group in options.only
+        for turns in (own_rounds.OUR_TURNS, rounds.PEER_TURNS)
+        for contender, turn in turns.get(group, {}).items()
+        if contender in options.contenders
+    ]
 
 
 def _rotated(
@@ -95,25 +114,26 @@ def _rotated(
     return turns[start:] + turns[:start]
 
 
-def _machine(peers: build.Peers, n_threads: int) -> tuple[tuple[str, str], ...]:
+def _machine(n_threads: int) -> tuple[tuple[str, str], ...]:
     memory_gb = psutil.virtual_memory().total / 1e9
-    compiler = subprocess.run(["c++", "--version"], capture_output=True, text=True, check=True)
-    python_peer = [
-        str(peers.python),
-        "-c",
-        "import importlib.metadata as m; print(m.version('llama-cpp-python'))",
-    ]
-    peer = subprocess.run(python_peer, capture_output=True, text=True, check=True)
     return (
         ("processor", f"{_processor()}, {psutil.cpu_count()} CPUs, {n_threads} threads used"),
         ("memory", f"{memory_gb:.0f} GB"),
         ("system", f"{platform.system()} {platform.release()}"),
-        ("compiler", compiler.stdout.splitlines()[0]),
-        ("llama.cpp", _llama_version()),
-        ("llama-cpp-python", peer.stdout.strip()),
-        ("luci", VERSION),
-        ("Python", platform.python_version()),
     )
+
+
+def _peer_versions(peers: build.Peers, contenders: list[str]) -> Iterator[tuple[str, str]]:
+    compiler = subprocess.run(["c++", "--version"], capture_output=True, text=True, check=True)
+    yield "compiler", compiler.stdout.splitlines()[0]
+    yield "llama.cpp", _llama_version()
+    if results.PYTHON in contenders:
+        program = "import importlib.metadata as m; print(m.version('llama-cpp-python'))"
+        command = [str(peers.python), "-c", program]
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+        yield "llama-cpp-python", found.stdout.strip()
+    yield "luci", VERSION
+    yield "Python", platform.python_version()
 
 
 def _processor() -> str:

@@ -109,9 +109,14 @@ def turn_serve_streams(bench: Bench, _: int) -> None:
         asyncio.run(measure(target))
 
 
-OUR_TURNS: dict[str, tuple[Turn, ...]] = {
-    "single": (turn_worker, turn_host, turn_serve),
-    "streams": (turn_worker_streams, turn_serve_streams),
-    "prefix": (turn_worker_prefix,),
-    "cancel": (turn_worker_cancel,),
+OUR_TURNS: dict[str, dict[str, Turn]] = {
+    "single": {
+        results.WORKER: turn_worker,
+        results.HOST: turn_host,
+        results.SERVE: turn_serve,
+    },
+    "streams": {results.WORKER: turn_worker_streams, results.SERVE: turn_serve_streams},
+    "prefix": {results.WORKER: turn_worker_prefix},
+    "cancel": {results.WORKER: turn_worker_cancel},
 }
+"""Turns by group of tests and contender."""

@@ -170,12 +170,16 @@ def turn_python_prefix(bench: Bench, round_index: int) -> None:
     bench.add("prefix40", results.PYTHON, workload.total_s(streams), "s", command)
 
 
-PEER_TURNS: dict[str, tuple[Turn, ...]] = {
-    "single": (turn_llama_bench, turn_server, turn_python),
-    "streams": (turn_batched_bench, turn_server_streams),
-    "prefix": (turn_server_prefix, turn_python_prefix),
-    "cancel": (),
+PEER_TURNS: dict[str, dict[str, Turn]] = {
+    "single": {
+        results.BENCH: turn_llama_bench,
+        results.SERVER: turn_server,
+        results.PYTHON: turn_python,
+    },
+    "streams": {results.BATCHED: turn_batched_bench, results.SERVER: turn_server_streams},
+    "prefix": {results.SERVER: turn_server_prefix, results.PYTHON: turn_python_prefix},
 }
+"""Turns by group of tests and contender."""
 
 
 def _with_server(
