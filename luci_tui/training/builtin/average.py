@@ -31,7 +31,8 @@ def average(runs: list[Path], out: Path) -> None:
     models = [state["model"] for state in states]
     shapes = [{name: tensor.shape for name, tensor in model.items()} for model in models]
     if any(shape != shapes[0] for shape in shapes):
-        raise TrainingError("the runs are models of different shapes; average runs of one model")
+        msg = "The runs are models of different shapes. Average runs of one model."
+        raise TrainingError(msg)
     mean = {
         name: torch.stack([model[name].float() for model in models]).mean(0) for name in models[0]
     }
