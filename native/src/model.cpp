@@ -1,5 +1,8 @@
 #include "luci/model.h"
 
+#include <cctype>
+#include <cstring>
+
 #include <climits>
 
 #include "ggml-backend.h"
@@ -108,6 +111,32 @@ std::string Model::piece(llama_token token, bool special) const {
     return text;
 }
 
+// Splits a text by regular expressions, which llama.cpp partly leaves to the recursion of
+// std::regex: a run of some 30,000 like characters would overflow the stack. The piece ends where
+// no expression of any vocabulary goes on, or, in a run without such a place, at a character.
+static size_t piece_end(const std::string & text, size_t begin) {
+    constexpr size_t MAX_PIECE_BYTES = 8192;
+    if (text.size() - begin <= MAX_PIECE_BYTES) {
+        return text.size();
+    }
+    const auto is_space = [&](size_t at) {
+        return std::strchr(" \t\r\n\v\f", text[at]) != nullptr;
+    };
+    const auto is_letter = [&](size_t at) { return std::isalpha(static_cast<uint8_t>(text[at])); };
+    size_t end = begin + MAX_PIECE_BYTES;
+    for (size_t at = end; at > begin + MAX_PIECE_BYTES / 2; at--) {
+        const bool is_word = text[at] == ' ' && is_letter(at + 1) && is_letter(at - 1);
+        const bool is_line = text[at - 1] == '\n' && !is_space(at) && !is_space(at - 2);
+        if (is_word || is_line) {
+            return at;
+        }
+    }
+    while ((static_cast<uint8_t>(text[end]) & 0xC0) == 0x80 && end > begin + MAX_PIECE_BYTES - 4) {
+        end--;
+    }
+    return end;
+}
+
 std::vector<llama_token> Model::tokenize(const std::string & text, bool add_special,
                                          bool parse_special) const {
     if (llama_vocab_type(vocab_) == LLAMA_VOCAB_TYPE_NONE) {
@@ -120,6 +149,28 @@ std::vector<llama_token> Model::tokenize(const std::string & text, bool add_spec
                            "A text of " + std::to_string(text.size()) +
                                " bytes is too long to tokenize; send less than 512 MiB.");
     }
+    if (llama_vocab_type(vocab_) != LLAMA_VOCAB_TYPE_BPE || piece_end(text, 0) == text.size()) {
+        return tokenize_piece(text, add_special, parse_special);
+    }
+    std::vector<llama_token> tokens;
+    if (add_special && llama_vocab_get_add_bos(vocab_)) {
+        tokens.push_back(llama_vocab_bos(vocab_));
+    }
+    for (size_t begin = 0; begin < text.size();) {
+        const size_t end = piece_end(text, begin);
+        const std::vector<llama_token> more =
+            tokenize_piece(text.substr(begin, end - begin), false, parse_special);
+        tokens.insert(tokens.end(), more.begin(), more.end());
+        begin = end;
+    }
+    if (add_special && llama_vocab_get_add_eos(vocab_)) {
+        tokens.push_back(llama_vocab_eos(vocab_));
+    }
+    return tokens;
+}
+
+std::vector<llama_token> Model::tokenize_piece(const std::string & text, bool add_special,
+                                               bool parse_special) const {
     std::vector<llama_token> tokens(text.size() + 2);
     int32_t n =
         llama_tokenize(vocab_, text.data(), static_cast<int32_t>(text.size()), tokens.data(),

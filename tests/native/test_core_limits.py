@@ -11,6 +11,7 @@ import pytest
 from luci_tui import _native
 from tests.support import core
 from tests.support.arch_models import TinyArch, write_arch_model
+from tests.support.tiny_vocab import byte_pair_vocab
 
 pytestmark = pytest.mark.native
 
@@ -178,3 +179,21 @@ def test_grammar_of_many_parentheses_then_it_is_used_or_refused(llama: Path, dep
             engine.submit(made)
     else:
         assert core.answer(engine, made).text == "a(("
+
+
+@pytest.mark.parametrize("pre", ["default", "deepseek-llm", "llama-bpe"])
+def test_text_without_end_then_it_is_tokenized_and_no_word_is_broken(
+    tmp_path: Path, pre: str
+) -> None:
+    path = write_arch_model(TinyArch.LLAMA, tmp_path / "bpe.gguf", vocab=byte_pair_vocab(pre))
+    engine = core.load(path)
+    for unit in ("a", "1", "!", "\u6f22", " ", "\n"):
+        tokens = engine.tokenize(unit * 200_000, False, False)
+        assert engine.detokenize(tokens).decode() == unit * 200_000
+    sentence = " list the files \u6f22\u5b57, 12 of them!\n"
+    once = engine.tokenize(sentence, False, False)
+    bos = engine.tokenize("", True, False)
+    assert len(bos) == 1
+    assert engine.tokenize(sentence * 2000, True, False) == bos + once * 2000
+    marked = engine.tokenize(sentence * 500 + "<s>", True, True)
+    assert marked == bos + once * 500 + bos

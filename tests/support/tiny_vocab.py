@@ -28,7 +28,7 @@ class TinyVocab:
     """One vocabulary as the keys of a GGUF file want it; the three tuples have equal length."""
 
     model: str
-    """`tokenizer.ggml.model`: "llama" or "bert"."""
+    """`tokenizer.ggml.model`: "llama", "bert" or "gpt2"."""
     texts: tuple[str, ...]
     scores: tuple[float, ...]
     types: tuple[gguf.TokenType, ...]
@@ -36,11 +36,16 @@ class TinyVocab:
     """(key below `tokenizer.ggml`, token id)."""
     flags: tuple[tuple[str, bool], ...]
     """(key below `tokenizer.ggml`, value)."""
+    pre: str = "default"
+    """How a text is split before its parts become tokens."""
+    merges: tuple[str, ...] = ()
 
     def write(self, writer: gguf.GGUFWriter) -> None:
         """Add the vocabulary's keys to a file that is being written."""
         writer.add_tokenizer_model(self.model)
-        writer.add_tokenizer_pre("default")
+        writer.add_tokenizer_pre(self.pre)
+        if self.merges:
+            writer.add_token_merges(list(self.merges))
         writer.add_token_list(list(self.texts))
         writer.add_token_scores(list(self.scores))
         writer.add_token_types(list(self.types))
@@ -116,3 +121,18 @@ def _wpm_vocab() -> TinyVocab:
 
 TINY_SPM = _spm_vocab()
 TINY_WPM = _wpm_vocab()
+
+
+def byte_pair_vocab(pre: str) -> TinyVocab:
+    """Make a GPT-2-like vocabulary of as many tokens as TINY_SPM has, split as `pre` says."""
+    # GPT-2 writes bytes that are no visible character of Latin-1 as those from U+0100 on.
+    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = iter(range(0x100, 0x200))
+    letters = tuple(chr(byte if byte in visible else next(hidden)) for byte in range(256))
+    merges = ("t h", "th e", "\u0120 the", "l i", "s t", "li st", "\u0120 list")
+    texts = (*letters, *(merge.replace(" ", "") for merge in merges), "<s>", "</s>")
+    types = [gguf.TokenType.NORMAL] * (len(texts) - 2) + [gguf.TokenType.CONTROL] * 2
+    specials = (("bos_token_id", len(texts) - 2), ("eos_token_id", len(texts) - 1))
+    flags = (("add_bos_token", True), ("add_eos_token", False))
+    tiny = TinyVocab("gpt2", texts, (0.0,) * len(texts), tuple(types), specials, flags, pre, merges)
+    return tiny.filled_up(len(TINY_SPM.texts))

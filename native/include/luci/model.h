@@ -31,6 +31,9 @@ public:
                                       bool parse_special) const;
 
 private:
+    std::vector<llama_token> tokenize_piece(const std::string & text, bool add_special,
+                                            bool parse_special) const;
+
     // Adapters are freed before the model: declared after it.
     llama_model_ptr model_;
     std::vector<llama_adapter_lora_ptr> loras_;
