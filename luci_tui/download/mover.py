@@ -251,8 +251,10 @@ class _Mover:
                 self._received_bytes += len(chunk)
                 self._speed.note(len(chunk), self._now())
                 if n_waiting >= WRITE_BYTES or self._now() - written_at_s >= WRITE_S:
-                    await self._write(pieces)
-                    pieces, n_waiting, written_at_s = [], 0, self._now()
+                    # Let go of first: a cancel during the write must not write them again below.
+                    ready, pieces, n_waiting = pieces, [], 0
+                    await self._write(ready)
+                    written_at_s = self._now()
                 await self._options.limiter.take(len(chunk))
                 self._tell(Phase.DOWNLOADING)
                 if self._speed.is_slow_tail():
