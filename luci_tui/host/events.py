@@ -88,7 +88,7 @@ class EventLog:
     def close(self) -> None:
         """Say that no event comes any more; those who read end after the last."""
         self._is_closed = True
-        self._wake()
+        self._changed.set()
 
     async def wait_beyond(self, seq: int) -> None:
         """Return when there is an event after `seq`, or none can come."""

@@ -141,9 +141,11 @@ def _run(
 
     import asyncio
 
+    from luci_tui.host.heap import keep_heap_compact
     from luci_tui.host.host_log import start_log
     from luci_tui.host.server import serve
 
+    keep_heap_compact()
     start_log(files.home / "logs", is_detached=options.is_detached)
 
     async def live(build: BuildHost) -> None:
