@@ -13,6 +13,9 @@ namespace {
 // While others decode, prompt chunks are cut so that one step takes about this long.
 constexpr double MAX_STALL_MS = 80.0;
 constexpr int32_t MIN_CHUNK_TOKENS = 16;
+// A prompt of which no more is left is never cut: it holds others up once, while its client would
+// wait for a step for each of those who asked before.
+constexpr int32_t SHORT_TOKENS = 32;
 // A prompt that takes longer than this reports how far it is.
 constexpr double PROGRESS_INTERVAL_MS = 250.0;
 // From this many rows on, sampling is spread over the compute threads.
@@ -212,7 +215,9 @@ void Scheduler::add_decode_tokens(Slot & slot) {
 void Scheduler::add_prompt_chunk(Slot & slot, int32_t & budget, int32_t & n_rows) {
     Task & task = *slot.task;
     const int32_t n_prompt = static_cast<int32_t>(task.prompt.size());
-    int32_t n = std::min(budget, n_prompt - slot.n_cached());
+    const int32_t n_left = n_prompt - slot.n_cached();
+    const int32_t most = n_left <= SHORT_TOKENS ? context_.n_batch - batch_.n_tokens : budget;
+    int32_t n = std::min(most, n_left);
     // Stop exactly where another slot wants to copy: a recurrent state can only be copied there.
     for (const Slot & other : slots_) {
         if (other.state == SlotState::WAITING && other.source == &slot &&

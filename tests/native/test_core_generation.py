@@ -262,6 +262,23 @@ def test_long_prompt_beside_a_stream_then_the_stream_goes_on(llama: Path) -> Non
     core.drain(shared, [stream, long])
 
 
+def test_many_short_prompts_beside_a_stream_then_all_are_computed_in_one_step(llama: Path) -> None:
+    # Before the first prompt of some length, a prompt token is taken to cost 1 ms, and a step
+    # beside a stream may take 80 ms.
+    shared = core.load(llama, n_slots=11)
+    stream = shared.submit(core.request([5] * 8, max_tokens=400, delivery_ms=0))
+    while not any(event.kind == "delta" for event in shared.run(1000.0)):
+        pass
+    short = [
+        shared.submit(core.request(range(10 + i, 40 + i), max_tokens=1, delivery_ms=0))
+        for i in range(10)
+    ]
+    ended = {event.id for event in shared.run(1000.0) if event.kind == "done"}
+    assert ended == set(short)
+    shared.cancel(stream)
+    core.drain(shared, [stream])
+
+
 def test_many_streams_then_each_equals_the_same_request_alone(engine: _native.Engine) -> None:
     source = random.Random(8)
     prompts = [

@@ -97,7 +97,8 @@ def test_waiting_for_a_prefix_with_the_leader_cancelled_then_the_follower_still_
     leader = engine.submit(core.request([*shared, 11]))
     follower = engine.submit(core.request([*shared, 12]))
     first = engine.run(0.0)
-    assert not first
+    # A machine that is busy with other things takes so long that progress is told.
+    assert {event.kind for event in first} <= {"progress"}
     assert [state for _, state, _ in engine.status().slots] == ["prefill", "waiting"]
     engine.cancel(leader)
     outcomes = core.drain(engine, [leader, follower])
