@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 BUILTIN_MODEL_FILE = "luci-shell.gguf"
@@ -68,6 +69,7 @@ def shipped_catalog_file() -> Path:
     return installed if installed.is_file() else package.parent / "models" / "catalog.toml"
 
 
+@cache
 def builtin_model_candidates() -> tuple[Path, ...]:
     """Return where the built-in model may lie: in an installed package, then in a source tree."""
     package = Path(__file__).resolve().parent

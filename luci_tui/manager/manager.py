@@ -374,11 +374,11 @@ class ModelManager:
         """Unload what nobody used for its TTL. Runs until the manager is closed."""
         while True:
             now_s = self._clock.now()
-            occupants = self._pool.occupants()
+            occupants = self._pool.occupants(with_room=False)
             for resident in self._pool.by_key(residency.expired(occupants, now_s)):
                 logger.info("%s was unused for its TTL and is unloaded", resident.key)
                 self._pool.end(resident)
-            due_s = residency.next_expiry_s(self._pool.occupants())
+            due_s = residency.next_expiry_s(self._pool.occupants(with_room=False))
             await self._pool.changed.wait(
                 self._clock, None if due_s is None else max(0.0, due_s - now_s)
             )

@@ -119,8 +119,12 @@ class Pool:
             room -= resident.outstanding(self._measured_s)
         return room
 
-    def occupants(self) -> list[Occupant]:
-        """Describe everyone for `residency`; who comes or goes counts as leased."""
+    def occupants(self, *, with_room: bool = True) -> list[Occupant]:
+        """Describe everyone for `residency`; who comes or goes counts as leased.
+
+        Args:
+            with_room: False = nobody's memory is measured, which every request would pay for.
+        """
         seen: set[str] = set()
         found: list[Occupant] = []
         for one in self._residents:
@@ -130,7 +134,7 @@ class Pool:
                 Occupant(
                     key=one.key,
                     name=one.entry.name,
-                    room=one.room(),
+                    room=one.room() if with_room else Room(),
                     last_used_s=one.last_used_s,
                     n_leases=one.n_leases if is_settled else max(1, one.n_leases),
                     # Of several workers one is kept.
