@@ -20,7 +20,7 @@ from luci_tui.version import VERSION
 COMMANDS = (
     *("ask", "chat", "run", "embed", "inspect", "validate", "quantize", "imatrix"),
     *("load", "unload", "ps", "serve", "host", "jobs"),
-    "catalog",
+    *("catalog", "search", "login", "logout", "whoami", "share"),
     *("bench", "devices", "doctor"),
 )
 """Each is a module of luci_tui.cli with a Typer app named `app`."""
