@@ -199,8 +199,7 @@ async def build_host(
         job_command: How a job process is started; None = as ever.
         machine: What models may take memory from; None = this one.
 
-    Raises:
-        ConfigError: the settings cannot be used.
+    Settings that cannot be used are left out, and a notice says so.
     """
     from luci_tui.chat.journal import Journal
     from luci_tui.host.api.chats import Chats
@@ -217,9 +216,10 @@ async def build_host(
     from luci_tui.host.turns import Turns
     from luci_tui.manager.manager import ManagerOptions, ModelManager
     from luci_tui.manager.registry import Registry
-    from luci_tui.settings import load_settings
+    from luci_tui.settings import read_settings
 
-    settings = load_settings(files.home)
+    reading = read_settings(files.home)
+    settings = reading.settings
     kind = EngineKind(options.engine)
     registry = Registry()
     manager = ModelManager(
@@ -231,7 +231,8 @@ async def build_host(
     models = ManagedModels(manager, registry)
     events = EventLog(MAX_HOST_EVENTS)
     activity = Activity()
-    notices: list[str] = []
+    # A host on defaults is of more use than none, and none of them is a risk.
+    notices = [mistake.sentence for mistake in reading.mistakes]
     journal = Journal(paths.logs_folder() / "chats", with_texts=settings.host.log_texts)
     on_disk = DiskChats(paths.chats_file(), ChatModels(manager), journal, notices.append)
     asked_s = options.idle_exit_s
@@ -254,6 +255,7 @@ async def build_host(
         idle_exit_s=settings.host.idle_exit_s if asked_s is None else asked_s,
         engine=kind.value if new_engine is None else "",
         notices=notices,
+        profile=reading.profile,
     )
 
 
