@@ -135,16 +135,20 @@ def logs(
 def install(
     print_only: Annotated[bool, typer.Option("--print", help="Show it, write nothing.")] = False,
 ) -> None:
-    """Write a systemd user unit that runs the host from login on, without idle exit."""
+    """Write a systemd user unit that runs the host from login on, without idle exit.
+
+    Of the environment only the home folder and the profile of the settings go into it.
+    """
     from luci_tui.host.systemd import UNIT_NAME, unit_path, unit_text
 
+    text = unit_text(paths.luci_home(), paths.setting_variables().get("LUCI_PROFILE", "").strip())
     if print_only:
-        print_line(unit_text(paths.luci_home()).rstrip("\n"))
+        print_line(text.rstrip("\n"))
         return
     path = unit_path()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(unit_text(paths.luci_home()), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         msg = f"The unit {path} cannot be written ({error.strerror}). See `--print`."
         raise ConfigError(msg, code="unit") from error
