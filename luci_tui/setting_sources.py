@@ -8,6 +8,7 @@ the rest. The sections and their fields are those of a Pydantic model; settings.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -194,7 +195,7 @@ def read_sources(
             gathered.take(table, source, is_used=name == profile)
         else:
             msg = "Write [profile.NAME.host] above its settings."
-            gathered.complain((PROFILES, name), f"{PROFILES}.{name} must be a table", msg)
+            gathered.complain((PROFILES, name), f"{_dotted((PROFILES, name))} must be a table", msg)
     if profile and profile not in profiles and not gathered.is_unreadable:
         gathered.miss_profile(profile, list(profiles))
     gathered.take_environment(environment)
@@ -245,8 +246,8 @@ class _Gathered(Generic[S]):
             if section not in self._sections:
                 self._no_such(place, self._sections)
             elif not isinstance(values, dict):
-                advice = f"Write [{'.'.join(place)}] above its settings."
-                self.complain(place, f"{'.'.join(place)} cannot be {_shown(values)}", advice)
+                advice = f"Write [{_dotted(place)}] above its settings."
+                self.complain(place, f"{_dotted(place)} cannot be {_shown(values)}", advice)
             else:
                 for name, value in values.items():
                     self._take_value((*place, name), value, source, is_used=is_used)
@@ -270,7 +271,7 @@ class _Gathered(Generic[S]):
             self._take_value((section, name), value, source, is_used=True)
 
     def miss_profile(self, name: str, known: list[str]) -> None:
-        has = f"it has {', '.join(known)}" if known else "it has none"
+        has = f"it has {', '.join(map(_part, known))}" if known else "it has none"
         sentence = (
             f'There is no profile "{name}" in {self._path}, which {PROFILE_VARIABLE} or --profile '
             f"names ({has}). Choose another one, or write [profile.{name}.host] there."
@@ -280,7 +281,7 @@ class _Gathered(Generic[S]):
     def complain(self, place: tuple[str, ...], why: str, advice: str) -> None:
         line = line_of(self.text, place)
         sentence = f"{self._path}, line {line}: {why}. {advice}"
-        self._add(Mistake(sentence, ".".join(place), line, why=why))
+        self._add(Mistake(sentence, _dotted(place), line, why=why))
 
     def settings(self) -> S:
         """Check the values together; a section whose values do not fit goes without them."""
@@ -311,7 +312,7 @@ class _Gathered(Generic[S]):
         except ValidationError as error:
             detail = error.errors()[0]
             where = [str(part) for part in detail["loc"]] or [name]
-            dotted = ".".join([*place[:-1], *where])
+            dotted = _dotted((*place[:-1], *where))
             why = f"{dotted} cannot be {_shown(detail['input'])} ({_message(detail['msg'])})"
             if source.variable:
                 sentence = f"{source.variable}: {why}. Correct or unset the variable."
@@ -337,7 +338,7 @@ class _Gathered(Generic[S]):
         return next(iter(known or cut), None)
 
     def _no_such(self, place: tuple[str, ...], known: Iterable[str]) -> None:
-        why = f"there is no setting {'.'.join(place)}"
+        why = f"there is no setting {_dotted(place)}"
         near = _near(place[-1], known)
         self.complain(place, why, f"Take the line out or correct the name.{near}")
 
@@ -369,6 +370,15 @@ def _as_toml(words: str) -> JsonValue:
     except (tomllib.TOMLDecodeError, RecursionError):
         return None
     return found["value"] if list(found) == ["value"] else None
+
+
+def _dotted(place: Iterable[str]) -> str:
+    return ".".join(map(_part, place))
+
+
+def _part(name: str) -> str:
+    """Write a key so that it stays within its line."""
+    return name if name and name.isprintable() else json.dumps(name)
 
 
 def _near(name: str, known: Iterable[str]) -> str:

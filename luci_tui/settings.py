@@ -30,11 +30,11 @@ class _Section(BaseModel):
 class HostSettings(_Section):
     """Section `[host]`: the background process."""
 
-    idle_exit_s: float = Field(default=600, ge=0)
+    idle_exit_s: float = Field(default=600, ge=0, allow_inf_nan=False)
     """Seconds without anything to do after which the host leaves; 0 = never."""
     drain_s: float = Field(default=10, ge=0, le=3600)
     """Seconds that running answers and jobs get to end when the host is asked to leave."""
-    model_ttl_s: float = 300
+    model_ttl_s: float = Field(default=300, allow_inf_nan=False)
     """Seconds after which a model that nobody uses is unloaded; 0 = at once, negative = never."""
     log_texts: bool = False
     """True = the session logs hold what users and models say, not only when and how long."""

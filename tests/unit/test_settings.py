@@ -209,3 +209,15 @@ def test_settings_given_a_variable_for_a_list_then_commas_and_toml_are_read(
     environment = {f"LUCI_FOLDERS_{name.upper()}": words}
     found = read_sources(Several, tmp_path / "none", environment).usable()
     assert getattr(found.folders, name) == value
+
+
+def test_settings_with_odd_names_then_each_complaint_is_one_line(tmp_path: Path) -> None:
+    text = '"a\\nb" = 1\n[host]\n"" = 1\n[profile."x\\ny".host]\nmax_jobs = 1979-05-27\n'
+    reading = read_settings(write(tmp_path, text), {"LUCI_PROFILE": "z"})
+    assert [one.line for one in reading.mistakes] == [1, 3, 5, 0]
+    assert not any("\n" in one.sentence for one in reading.mistakes)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_settings_with_no_finite_number_are_refused(tmp_path: Path, value: str) -> None:
+    assert "line 2" in refusal(tmp_path, f"[host]\nmodel_ttl_s = {value}\n")
