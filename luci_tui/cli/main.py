@@ -18,7 +18,8 @@ from luci_tui.host.wiring import BUILTIN, EngineKind
 from luci_tui.version import VERSION
 
 COMMANDS = (
-    *("ask", "chat", "run", "embed", "inspect", "validate", "quantize", "imatrix"),
+    *("ask", "chat", "run", "embed", "inspect", "validate"),
+    *("convert", "quantize", "imatrix", "compare"),
     *("load", "unload", "ps", "serve", "host", "jobs"),
     "catalog",
     *("bench", "devices", "doctor"),

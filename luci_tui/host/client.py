@@ -127,6 +127,11 @@ class HostClient:
         path = f"/luci/jobs/{_part(job_id)}/cancel"
         return await self.post(path, None, messages.JobRecord)
 
+    async def resume_job(self, job_id: str) -> messages.JobRecord:
+        """Begin an ended job again and return the record of the new one."""
+        path = f"/luci/jobs/{_part(job_id)}/resume"
+        return await self.post(path, None, messages.JobRecord)
+
     async def job_events(self, job_id: str, after: int = 0) -> AsyncGenerator[messages.JobEvent]:
         """Follow a job to its end; the last event is the JobChanged that says how it ended."""
         async with aclosing(self.follow(f"/luci/jobs/{_part(job_id)}/events", after)) as events:
