@@ -138,7 +138,8 @@ def _cells(row: ComparedModel) -> list[str]:
     mark = "* " if row.is_best else "  "
     perplexity = "-"
     if one.perplexity is not None:
-        perplexity = f"{one.perplexity:.4f} +- {one.perplexity_error or 0.0:.4f}"
+        form = ".4f" if one.perplexity < 1e6 else ".4g"
+        perplexity = f"{one.perplexity:{form}} +- {one.perplexity_error or 0.0:{form}}"
     loss = "base" if row.is_base else _number(row.loss, ".5f")
     memory = format_bytes(one.memory.total_bytes) if one.memory else "-"
     return [
@@ -165,7 +166,11 @@ def _narrate(compared: ModelsCompared, plot: str) -> None:
         name = Path(row.scored.model).name
         if row.scored.is_other_vocabulary:
             narrate(f"{name} has another vocabulary than the base and was not compared with it.")
-        if row.scored.note:
-            narrate(f"{name}: {row.scored.note}")
+    # One sentence for a family of files that have the same trouble.
+    for note in {
+        row.scored.note.replace(row.scored.model, "A model here") for row in compared.rows
+    }:
+        if note:
+            narrate(f"Speed and memory were not measured: {note}")
     if plot:
         narrate(f"The picture is {plot}.")

@@ -181,8 +181,9 @@ def _speed(spec: TextScoreSpec, header: GgufHeader) -> dict[str, object]:
     except ModelLoadError as error:
         return {"note": error.message}
     fields: dict[str, object] = {"memory": engine.info(0.0).memory}
-    if spec.n_prompt or spec.n_gen:
-        bench = Bench(request_id=1, n_prompt=spec.n_prompt, n_gen=spec.n_gen)
+    n_gen = 0 if load.embedding else spec.n_gen
+    if spec.n_prompt or n_gen:
+        bench = Bench(request_id=1, n_prompt=spec.n_prompt, n_gen=n_gen)
         prefill, decode = engine.bench_once(bench)
         fields |= {"prefill_rate": prefill or None, "decode_rate": decode or None}
     return fields

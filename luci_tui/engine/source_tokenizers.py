@@ -63,7 +63,7 @@ class _FromJson:
 class _FromPieces:
     specials = ()
 
-    def __init__(self, path: Path, auto: Any) -> None:  # noqa: ANN401
+    def __init__(self, path: Path, auto: Any) -> None:
         sentencepiece: Any = importlib.import_module("sentencepiece")
         self._pieces: Any = sentencepiece.SentencePieceProcessor(model_file=str(path))
         n_pieces = int(self._pieces.get_piece_size())
@@ -79,7 +79,7 @@ class _FromPieces:
 
 
 class _FromTransformers:
-    def __init__(self, auto: Any) -> None:  # noqa: ANN401
+    def __init__(self, auto: Any) -> None:
         self._tokenizer: Any = auto
         self.specials = tuple(str(name) for name in auto.all_special_tokens)[:_MAX_SPECIALS]
 
@@ -87,7 +87,7 @@ class _FromTransformers:
         return [int(one) for one in self._tokenizer.encode(text, add_special_tokens=add_special)]
 
 
-def _additions(auto: Any) -> tuple[list[int], list[int]]:  # noqa: ANN401
+def _additions(auto: Any) -> tuple[list[int], list[int]]:
     """Give the tokens that belong before and after a text."""
     plain = [int(one) for one in auto.encode("a", add_special_tokens=False)]
     whole = [int(one) for one in auto.encode("a", add_special_tokens=True)]

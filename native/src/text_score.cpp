@@ -158,7 +158,7 @@ public:
         in_.read(reinterpret_cast<char *>(rows.data()),
                  static_cast<std::streamsize>(n_values * sizeof(uint16_t)));
         if (!in_) {
-            fail("ends too early", "Make it again.");
+            fail("end too early", "Make them again.");
         }
     }
 
@@ -216,6 +216,9 @@ private:
         std::vector<llama_token> base_tokens(token_bytes(params, n_chunks) / sizeof(llama_token));
         in_.read(reinterpret_cast<char *>(base_tokens.data()),
                  static_cast<std::streamsize>(token_bytes(params, n_chunks)));
+        if (!in_) {
+            fail("end too early", "Make them again.");
+        }
         if (found[1] != n_vocab ||
             !std::equal(base_tokens.begin(), base_tokens.end(), tokens.begin())) {
             refuse_other_tokens(params);

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import safetensors.torch
 import sentencepiece
 import tokenizers
 import torch
@@ -59,13 +61,18 @@ def write_hf_model(folder: Path, shape: HfShape, **options: Any) -> Path:
         HfShape.BERT: _bert,
     }
     model = makers[shape](folder)
-    # The usual start of 0.02 leaves the predictions of so small a model all but flat.
+    if shape is not HfShape.T5:  # its attention is not scaled down, so its start is large enough
+        _spread(model)
+    model.save_pretrained(folder, **options)
+    return folder
+
+
+def _spread(model: Any) -> None:
+    """The usual start of 0.02 leaves the predictions of so small a model all but flat."""
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dim() > 1:
                 weight.mul_(4.0)
-    model.save_pretrained(folder, **options)
-    return folder
 
 
 def write_peft_adapter(base: Path, folder: Path) -> Path:
@@ -178,6 +185,7 @@ def _t5(folder: Path) -> Any:
         num_heads=N_HEADS,
         n_positions=N_CTX,
         decoder_start_token_id=0,
+        tie_word_embeddings=False,
     )
     return transformers.T5ForConditionalGeneration(config)
 
@@ -208,3 +216,19 @@ def _bert(folder: Path) -> Any:
     )
     tokenizer.save_pretrained(folder)
     return transformers.BertModel(config)
+
+
+def main(folder: Path) -> None:
+    """Write every model that tests/e2e/test_convert.py needs."""
+    for shape in HfShape:
+        write_hf_model(folder / shape.value, shape)
+    write_peft_adapter(folder / HfShape.LLAMA, folder / "adapter")
+    write_hf_model(folder / "sharded", HfShape.GPT2, max_shard_size="2MB")
+    pickled = write_hf_model(folder / "pickled", HfShape.LLAMA)
+    weights = safetensors.torch.load_file(pickled / "model.safetensors")
+    torch.save(weights, pickled / "pytorch_model.bin")
+    (pickled / "model.safetensors").unlink()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
