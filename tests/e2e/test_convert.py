@@ -133,9 +133,8 @@ def test_bert_goes_from_weights_to_an_embedding(
     small = quantized(luci, path)
     compared(luci, [path, *small], "embedding_distance")
     name = enabled(small[-1], luci_env)
-    answer = luci("embed", name, "the ferry", "--json")
-    assert answer.returncode == 0, answer.stderr
-    assert len(json.loads(answer.stdout)["data"][0]["embedding"]) == 256
+    (vector,) = document(luci("embed", name, "the ferry", "--json"))["vectors"]
+    assert len(vector) == 256
 
 
 def test_t5_is_converted_quantized_and_compared_but_not_run(

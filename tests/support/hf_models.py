@@ -61,15 +61,17 @@ def write_hf_model(folder: Path, shape: HfShape, **options: Any) -> Path:
         HfShape.BERT: _bert,
     }
     model = makers[shape](folder)
-    if shape is not HfShape.T5:  # its attention is not scaled down, so its start is large enough
-        _spread(model)
+    _spread(model, shape)
     model.save_pretrained(folder, **options)
     return folder
 
 
-def _spread(model: Any) -> None:
-    """The usual start of 0.02 leaves the predictions of so small a model all but flat."""
+def _spread(model: Any, shape: HfShape) -> None:
+    """Scale the first weights, so that predictions are neither flat nor all but certain."""
     with torch.no_grad():
+        if shape is HfShape.T5:
+            model.shared.weight.mul_(0.1)
+            return
         for weight in model.parameters():
             if weight.dim() > 1:
                 weight.mul_(4.0)
