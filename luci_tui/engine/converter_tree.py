@@ -20,7 +20,7 @@ LEGACY_SCRIPT: Final = "convert_llama_ggml_to_gguf.py"
 
 _MODULE = "luci_tui._native"
 _FOLDER = "llama_cpp"
-_NEEDED: Final = ("torch", "transformers", "sentencepiece", "google.protobuf", "safetensors")
+NEEDED: Final = ("torch", "transformers", "sentencepiece", "google.protobuf", "safetensors")
 INSTALL_HINT: Final = "pip install 'luci-tui[convert]'"
 
 
@@ -43,7 +43,7 @@ def require_extra() -> None:
     Raises:
         EngineError: one is missing; the sentence says how to install it; code "missing_extra".
     """
-    missing = [name for name in _NEEDED if not _is_installed(name)]
+    missing = [name for name in NEEDED if not _is_installed(name)]
     if missing:
         names = ", ".join(missing)
         msg = f"Converting needs {names}, not installed here. Install with: {INSTALL_HINT}"
