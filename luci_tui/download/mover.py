@@ -7,12 +7,11 @@ knows, see docs/adr/0008. What it does well (metadata, login) is used elsewhere.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
 import httpx
 
@@ -27,6 +26,7 @@ from luci_tui.download.answers import (
 from luci_tui.download.messages import Moved, MoveProgress, Phase, Wanted
 from luci_tui.download.pace import Backoff, Limiter, Speed
 from luci_tui.download.part import PartFile, open_part
+from luci_tui.download.threads import in_thread
 from luci_tui.errors import DownloadError
 
 WRITE_BYTES = 1 << 20
@@ -36,7 +36,6 @@ WRITE_S = 0.1
 REPORT_S = 0.1
 
 Report = Callable[[MoveProgress], None]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,12 +72,14 @@ async def move(
     Raises:
         DownloadError: it cannot be had; the code says why.
     """
-    part = await asyncio.to_thread(open_part, wanted)
+    part = await in_thread(open_part, wanted, undo=PartFile.close)
     mover = _Mover(wanted, part, client, options, report)
     try:
         return await mover.run()
+    except OSError as error:
+        raise part.disk_error(error) from error
     finally:
-        await _undisturbed(asyncio.to_thread(part.close))
+        await in_thread(part.close)
 
 
 class _Mover:
@@ -109,7 +110,7 @@ class _Mover:
         while not self._is_complete() and not await self._attempt():
             pass
         self._tell(Phase.PUBLISHING)
-        sha256 = await _undisturbed(asyncio.to_thread(self._part.publish, self._options.check))
+        sha256 = await in_thread(self._part.publish, self._options.check)
         return Moved(
             path=self._wanted.destination,
             size_bytes=self._part.length,
@@ -120,13 +121,15 @@ class _Mover:
 
     async def _take_up(self) -> None:
         """Go on from what an earlier time has left."""
-        kept_bytes = await asyncio.to_thread(self._part.kept_bytes)
+        kept_bytes = await in_thread(self._part.kept_bytes)
         loop = asyncio.get_running_loop()
+        is_cancelled = threading.Event()
 
-        def report(_: int) -> None:
+        def goes_on(_: int) -> bool:
             loop.call_soon_threadsafe(self._tell, Phase.REHASHING)
+            return not is_cancelled.is_set()
 
-        await asyncio.to_thread(self._part.rehash, kept_bytes, report)
+        await in_thread(self._part.rehash, kept_bytes, goes_on, on_cancel=is_cancelled.set)
 
     def _is_complete(self) -> bool:
         return self._part.size_bytes is not None and self._part.length == self._part.size_bytes
@@ -146,7 +149,7 @@ class _Mover:
         self._n_retries += 1
         if failure.restart:
             self._n_restarts += 1
-            await asyncio.to_thread(self._part.restart)
+            await in_thread(self._part.restart)
         elif self._part.length > had_bytes:
             self._backoff.succeeded()
         wait_s = self._backoff.wait_s(failure.retry_after_s)
@@ -227,11 +230,11 @@ class _Mover:
             if body.begins_at:
                 msg = f"{self._name} has changed at the server meanwhile."
                 raise TryAgainError(msg, restart=True)
-            await asyncio.to_thread(part.restart)
+            await in_thread(part.restart)
         part.etag = body.etag
         part.size_bytes = body.size_bytes
         # Without its state a part belongs to nothing, so that comes before the first byte.
-        await asyncio.to_thread(part.sync)
+        await in_thread(part.sync)
 
     async def _take(self, response: httpx.Response) -> None:
         """Write the body; what has arrived is written even if it breaks off."""
@@ -253,16 +256,17 @@ class _Mover:
                 if n_waiting >= WRITE_BYTES or self._now() - written_at_s >= WRITE_S:
                     # Let go of first: a cancel during the write must not write them again below.
                     ready, pieces, n_waiting = pieces, [], 0
-                    await self._write(ready)
+                    await in_thread(self._part.append, ready)
                     written_at_s = self._now()
                 await self._options.limiter.take(len(chunk))
                 self._tell(Phase.DOWNLOADING)
-                if self._speed.is_slow_tail():
+                # Below a limit it is slow because it was told to be.
+                if self._options.limiter.bytes_per_s <= 0 and self._speed.is_slow_tail():
                     msg = "The connection has become very slow."
                     raise TryAgainError(msg)
         finally:
             if pieces:
-                await self._write(pieces)
+                await in_thread(self._part.append, pieces)
 
     async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         try:
@@ -274,13 +278,10 @@ class _Mover:
             msg = f"Nothing has arrived for {self._options.stall_s:.0f} s."
             raise TryAgainError(msg) from error
 
-    async def _write(self, pieces: list[bytes]) -> None:
-        # A cancel must not leave the thread writing while the part is closed.
-        await _undisturbed(asyncio.to_thread(self._part.append, pieces))
-
     def _tell(self, phase: Phase, note: str = "") -> None:
         now_s = self._now()
-        if phase is Phase.DOWNLOADING and now_s - self._reported_at_s < REPORT_S:
+        is_frequent = phase in (Phase.DOWNLOADING, Phase.REHASHING)
+        if is_frequent and now_s - self._reported_at_s < REPORT_S:
             return
         self._reported_at_s = now_s
         self._report(
@@ -293,18 +294,6 @@ class _Mover:
                 note=note,
             )
         )
-
-
-async def _undisturbed(work: Coroutine[Any, Any, T]) -> T:
-    """Let work in a thread come to its end, also when this task is cancelled meanwhile."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        if not task.cancelled():
-            with contextlib.suppress(DownloadError):
-                await task
-        raise
 
 
 def _lower(headers: httpx.Headers) -> Mapping[str, str]:

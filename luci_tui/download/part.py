@@ -72,8 +72,13 @@ class PartFile:
         os.ftruncate(self._fd, length)
         return length
 
-    def rehash(self, n_bytes: int, report: Callable[[int], None]) -> None:
-        """Read the first `n_bytes` again, so that the sum covers them."""
+    def rehash(self, n_bytes: int, goes_on: Callable[[int], bool]) -> None:
+        """Read the first `n_bytes` again, so that the sum covers them.
+
+        Args:
+            n_bytes: As `kept_bytes` gives it.
+            goes_on: Told the bytes so far; False = end at once, and do not use the part.
+        """
         os.lseek(self._fd, 0, os.SEEK_SET)
         while self.length < n_bytes:
             piece = os.read(self._fd, min(_READ_BYTES, n_bytes - self.length))
@@ -81,7 +86,8 @@ class PartFile:
                 break
             self._hash.update(piece)
             self.length += len(piece)
-            report(self.length)
+            if not goes_on(self.length):
+                return
         self._synced_bytes = self.length
 
     def restart(self) -> None:
@@ -109,7 +115,7 @@ class PartFile:
             if self.length - self._synced_bytes >= SYNC_EVERY_BYTES:
                 self.sync()
         except OSError as error:
-            raise self._disk_error(error) from error
+            raise self.disk_error(error) from error
 
     def sync(self) -> None:
         """Put everything on the disk and say so in the state."""
@@ -155,10 +161,10 @@ class PartFile:
             if check is not None:
                 check(self.part_path)
             self.part_path.replace(self.wanted.destination)
-            _sync_folder(self.wanted.destination.parent)
+            sync_folder(self.wanted.destination.parent)
             self.state_path.unlink(missing_ok=True)
         except OSError as error:
-            raise self._disk_error(error) from error
+            raise self.disk_error(error) from error
         return found
 
     def close(self) -> None:
@@ -192,7 +198,8 @@ class PartFile:
         self.state_path.unlink(missing_ok=True)
         return aside
 
-    def _disk_error(self, error: OSError) -> DownloadError:
+    def disk_error(self, error: OSError) -> DownloadError:
+        """Say what the disk refused; codes "disk_full" and "disk"."""
         name = self.wanted.destination.name
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return DownloadError(
@@ -271,7 +278,8 @@ def _replace(path: Path, data: bytes) -> None:
     new.replace(path)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Put the names in a folder on the disk."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
