@@ -42,6 +42,11 @@ def models_folder() -> Path:
     return luci_home() / "models"
 
 
+def downloads_file() -> Path:
+    """Return the file with the queue of downloads; it may not exist yet."""
+    return luci_home() / "downloads.json"
+
+
 def models_file() -> Path:
     """Return the file in which a person describes models; it may not exist."""
     return luci_home() / "models.toml"

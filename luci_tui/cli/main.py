@@ -20,11 +20,11 @@ from luci_tui.version import VERSION
 COMMANDS = (
     *("ask", "chat", "run", "embed", "inspect", "validate", "quantize", "imatrix"),
     *("load", "unload", "ps", "serve", "host", "jobs"),
-    "catalog",
+    *("catalog", "install", "uninstall", "downloads"),
     *("bench", "devices", "doctor"),
 )
 """Each is a module of luci_tui.cli with a Typer app named `app`."""
-_MODULES = {"jobs": "job_list", "catalog": "catalog_list"}
+_MODULES = {"jobs": "job_list", "catalog": "catalog_list", "downloads": "download_list"}
 """Commands whose module has another name."""
 
 EXIT_FAILURE = 2

@@ -23,6 +23,7 @@ from luci_tui.version import HOST_PROTOCOL, VERSION
 
 if TYPE_CHECKING:
     from luci_tui.host.api.chats import Chats
+    from luci_tui.host.downloads import Downloads
     from luci_tui.host.engines import Engines, ModelSource
     from luci_tui.host.jobs import Jobs
     from luci_tui.host.run_files import RunFiles
@@ -42,6 +43,7 @@ class HostState:
     events: EventLog
     """What changes in the host as a whole; who reads it is an attached front end."""
     jobs: Jobs
+    downloads: Downloads
     turns: Turns
     models: ModelSource
     engines: Engines
@@ -65,12 +67,13 @@ class HostState:
     """Time for what runs, as that one wanted it; None = as the settings say."""
 
     def __post_init__(self) -> None:
-        """Let jobs, turns and calls keep the host."""
+        """Let jobs, downloads, turns and calls keep the host."""
         self._started_s = time.monotonic()
         self.activity.add_keeper(self._keepers)
 
     def _keepers(self) -> list[str]:
         lines = [f"job {job.id} ({job.title})" for job in self.jobs.running]
+        lines += self.downloads.keepers()
         lines += [f"an answer in chat {turn.chat_id}" for turn in self.turns.running()]
         return lines + self.serve.keepers()
 

@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +19,17 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
     from luci_tui.chat.model import ModelSpec
+    from luci_tui.download.mover import MoveOptions
     from luci_tui.engine.client import EngineClient
     from luci_tui.host.api.chats import Chats
+    from luci_tui.host.downloads import Downloads, Source
+    from luci_tui.host.engines import ModelSource
     from luci_tui.host.process import Options
     from luci_tui.host.run_files import RunFiles
     from luci_tui.host.state import HostState
     from luci_tui.manager.machine import Machine
     from luci_tui.manager.startup import MakeEngine
+    from luci_tui.settings import DownloadSettings
 
 BUILTIN = "builtin"
 """The name by which a person asks for the model that ships with luci."""
@@ -188,6 +194,8 @@ async def build_host(
     chats: Chats | None = None,
     job_command: tuple[str, ...] | None = None,
     machine: Machine | None = None,
+    source: Source | None = None,
+    move_options: MoveOptions | None = None,
 ) -> HostState:
     """Make the parts of the host process.
 
@@ -198,6 +206,8 @@ async def build_host(
         chats: None = those on disk.
         job_command: How a job process is started; None = as ever.
         machine: What models may take memory from; None = this one.
+        source: Where models are installed from; None = the hub and plain addresses.
+        move_options: How patient downloads are; None = as ever.
 
     Raises:
         ConfigError: the settings cannot be used.
@@ -246,6 +256,7 @@ async def build_host(
             settings.host.max_jobs,
             partial(note_job, activity, events),
         ),
+        downloads=_downloads(files.home, settings.downloads, models, source, move_options),
         turns=Turns(),
         models=models,
         engines=Engines(models),
@@ -255,6 +266,49 @@ async def build_host(
         engine=kind.value if new_engine is None else "",
         notices=notices,
     )
+
+
+def _downloads(
+    home: Path,
+    settings: DownloadSettings,
+    models: ModelSource,
+    source: Source | None,
+    move_options: MoveOptions | None,
+) -> Downloads:
+    """Return the queue of installs with all that it needs."""
+    from luci_tui.download.fetching import Fetcher
+    from luci_tui.download.pace import Limiter
+    from luci_tui.download.queue import DownloadQueue, QueueOptions
+    from luci_tui.download.url_source import UrlSource
+    from luci_tui.host.downloads import Downloads
+    from luci_tui.library.installing import Installer, validator
+
+    source = source or UrlSource()
+    folder = home / "models"
+    downloads = Downloads(source, folder, models)
+    options = QueueOptions(
+        max_parallel=settings.max_parallel,
+        limit_bytes_per_s=settings.limit_bytes_per_s,
+        reserve_bytes=settings.reserve_bytes,
+    )
+    validate = validator(home / "logs" / "jobs.log")
+    downloads.attach(
+        DownloadQueue(
+            home / paths.downloads_file().name,
+            Fetcher(source.headers, Limiter(), move_options),
+            Installer(folder, validate, downloads.is_in_use, _note_installed),
+            options,
+            downloads.changed,
+        )
+    )
+    return downloads
+
+
+def _note_installed(name: str, is_enabled: bool) -> None:
+    """Write down whether a model that was just installed may be used."""
+    if find_spec("luci_tui.library.own_settings") is None:
+        return
+    import_module("luci_tui.library.own_settings").set_enabled(name, is_enabled)
 
 
 def _engine_maker(kind: EngineKind, new_engine: Callable[[], EngineClient] | None) -> MakeEngine:
