@@ -184,7 +184,8 @@ class DownloadQueue:
     def _file_status(self, item: QueueItem, file: PlannedFile) -> FileStatus:
         arrived = next((one for one in item.fetched if one.name == file.name), None)
         if arrived is not None:
-            step = Step.CHECKING if item.id in self._finishing else Step.FETCHED
+            is_checking = item.state in GOING and item.id in self._finishing
+            step = Step.CHECKING if is_checking else Step.FETCHED
             return FileStatus(file.name, step, arrived.size_bytes, arrived.size_bytes)
         noted = self._status.get((item.id, file.name))
         status = noted or FileStatus(file.name, Step.WAITING_TURN, size_bytes=file.size_bytes)

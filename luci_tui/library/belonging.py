@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from luci_tui.download.plan import Plan, Role
@@ -64,19 +65,26 @@ def _require_projector(plan: Plan, model: GgufHeader, name: str, projector: Gguf
     }
     if not n_embd or not said or n_embd in said:
         return
-    # Old conversions say the width inside the projector there; what counts is what it puts out.
-    widths = {
-        width
-        for tensor in projector.tensors
-        if not tensor.name.startswith(("v.", "a."))
-        for width in tensor.shape
-    }
-    if n_embd not in widths:
+    # Old conversions say a width inside the projector there; what counts is what it puts out.
+    if n_embd not in set(_output_widths(projector)):
         raise _rejected(
             plan,
             f"{name} makes embeddings of {max(said)} values and the model takes {n_embd}: it "
             "belongs to another model.",
         )
+
+
+def _output_widths(projector: GgufHeader) -> Iterator[int]:
+    """Give what the layers behind the encoder put out.
+
+    Source: clip_n_mmproj_embd in tools/mtmd/clip.cpp of the pinned llama.cpp, which takes it from
+    the rows of a matrix or from a bias, and with Gemma 3's transposed matrix from its columns.
+    """
+    for tensor in projector.tensors:
+        if tensor.name.startswith(("v.", "a.")) or not tensor.shape:
+            continue
+        is_transposed = tensor.name == "mm.input_projection.weight"
+        yield tensor.shape[0] if is_transposed else tensor.shape[-1]
 
 
 def _rejected(plan: Plan, why: str) -> DownloadError:
