@@ -204,7 +204,7 @@ class DownloadQueue:
                 installed, or the queue cannot be written.
         """
         async with self._adding:
-            found = self._unfinished(plan.name)
+            found = self.unfinished(plan.name)
             if found is not None:
                 return await self._attach(found, plan), True
             if sum(item.state not in ENDED for item in self.items) >= MAX_UNFINISHED:
@@ -467,7 +467,8 @@ class DownloadQueue:
             code="busy",
         )
 
-    def _unfinished(self, name: str) -> QueueItem | None:
+    def unfinished(self, name: str) -> QueueItem | None:
+        """Return the item that installs a model of this name and has not ended; None = none."""
         unfinished = (item for item in self.items if item.state not in ENDED)
         return next((item for item in unfinished if item.plan.name == name), None)
 

@@ -132,7 +132,8 @@ class Downloads:
             ConfigError: the name is taken by luci itself.
         """
         _check_name(plan.name)
-        if await in_thread(installed_already, self._models_folder, plan) is not None:
+        is_installed = await in_thread(installed_already, self._models_folder, plan) is not None
+        if is_installed and self.queue.unfinished(plan.name) is None:
             return InstallStarted(how=How.INSTALLED)
         item, is_attached = await self.queue.add(plan, is_enabled=is_enabled)
         how = How.ATTACHED if is_attached else How.QUEUED
