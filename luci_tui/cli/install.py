@@ -56,6 +56,9 @@ def install(
     name: Annotated[
         str, typer.Option(metavar="NAME", help="Under which the model is installed.")
     ] = "",
+    mmproj: Annotated[
+        bool, typer.Option("--mmproj", help="With the repository's projector, for images.")
+    ] = False,
     background: Annotated[
         bool, typer.Option("--background", help="Do not wait; see `luci downloads`.")
     ] = False,
@@ -79,7 +82,7 @@ def install(
     if name and len(models) > 1:
         msg = f"--name {name} is one name for {len(models)} models. Install them one by one."
         raise ConfigError(msg)
-    plans = run_async(_plans(kind, models, name)) if len(models) == 1 else []
+    plans = run_async(_plan(kind, models[0], name, mmproj)) if len(models) == 1 else []
     if not yes:
         _confirm(models, plans)
     started, problems = run_async(_begin(kind, models, plans, is_enabled=not no_enable))
@@ -119,9 +122,9 @@ async def _downloads(kind: EngineKind) -> AsyncGenerator[HostDownloads]:
         yield HostDownloads(client)
 
 
-async def _plans(kind: EngineKind, models: Sequence[Wished], name: str) -> list[Plan]:
+async def _plan(kind: EngineKind, one: Wished, name: str, with_mmproj: bool) -> list[Plan]:
     async with _downloads(kind) as downloads:
-        return [await downloads.plan(one.text, name) for one in models]
+        return [await downloads.plan(one.text, name, with_mmproj=with_mmproj)]
 
 
 async def _begin(

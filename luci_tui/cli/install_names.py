@@ -59,7 +59,7 @@ def _tier(words: Sequence[str]) -> list[CatalogEntry]:
 
 
 def _one(word: str) -> Wished:
-    if "/" in word or word.startswith("hf:"):
+    if "/" in word or word.lower().startswith("hf:"):
         return Wished(word)
     catalog = load_catalog(paths.shipped_catalog_file(), paths.own_catalog_file())
     entry = catalog.resolve(word)

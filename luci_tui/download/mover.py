@@ -27,6 +27,7 @@ from luci_tui.download.messages import Moved, MoveProgress, Phase, Wanted
 from luci_tui.download.pace import Backoff, Limiter, Speed
 from luci_tui.download.part import PartFile, open_part
 from luci_tui.download.threads import in_thread
+from luci_tui.download.tls import tls_context
 from luci_tui.errors import DownloadError
 
 WRITE_BYTES = 1 << 20
@@ -56,9 +57,13 @@ class MoveOptions:
 
 
 def new_client(options: MoveOptions) -> httpx.AsyncClient:
-    """Make the client for downloads: proxies and certificates as the environment says."""
+    """Make the client for downloads: proxies and certificates as the environment says.
+
+    Raises:
+        DownloadError: the certificates that it names cannot be read.
+    """
     timeout = httpx.Timeout(None, connect=options.connect_s)
-    return httpx.AsyncClient(timeout=timeout, follow_redirects=False)
+    return httpx.AsyncClient(timeout=timeout, follow_redirects=False, verify=tls_context())
 
 
 async def move(

@@ -40,9 +40,9 @@ class HostDownloads:
         """Ask how one stands."""
         return await self._client.get(f"/luci/downloads/{download_id}", DownloadRecord)
 
-    async def plan(self, wanted: str, name: str = "") -> Plan:
+    async def plan(self, wanted: str, name: str = "", *, with_mmproj: bool = False) -> Plan:
         """Ask which files an install would fetch."""
-        body = PlanInstall(wanted=wanted, name=name)
+        body = PlanInstall(wanted=wanted, name=name, with_mmproj=with_mmproj)
         return await self._client.post("/luci/downloads/plan", body, Plan)
 
     async def add(self, plan: Plan, *, is_enabled: bool = True) -> InstallStarted:

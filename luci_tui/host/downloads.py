@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Protocol
 
 from luci_tui.download.plan import Plan
 from luci_tui.download.queue import DownloadQueue, Place
 from luci_tui.download.records import ENDED, GOING, FileStatus, ItemState, QueueItem
+from luci_tui.download.sources import Source
 from luci_tui.download.threads import in_thread
 from luci_tui.errors import ConfigError, HostError
 from luci_tui.host.api.download_messages import (
@@ -21,6 +21,7 @@ from luci_tui.host.api.download_messages import (
     FileRecord,
     How,
     InstallStarted,
+    PlanInstall,
     Uninstalled,
     UninstallModel,
 )
@@ -36,18 +37,6 @@ PROGRESS_S = 0.2
 MAX_EVENTS = 4096
 
 logger = logging.getLogger(__name__)
-
-
-class Source(Protocol):
-    """Where models come from; see `download.sources`."""
-
-    async def plan(self, wanted: str, *, name: str = "") -> Plan:
-        """Work out which files a name, an address or a repository stands for."""
-        ...
-
-    def headers(self, url: str) -> Mapping[str, str]:
-        """Return what has to be sent with a request to an address, such as a token."""
-        ...
 
 
 class Downloads:
@@ -114,13 +103,15 @@ class Downloads:
             seq=self._log.last_seq,
         )
 
-    async def plan(self, wanted: str, name: str) -> Plan:
+    async def plan(self, wanted: PlanInstall) -> Plan:
         """Work out what an install would fetch.
 
         Raises:
             LuciError: there is no such thing, or the hub cannot be asked.
         """
-        plan = await self._source.plan(wanted, name=name)
+        plan = await self._source.plan(
+            wanted.wanted, name=wanted.name, with_mmproj=wanted.with_mmproj
+        )
         _check_name(plan.name)
         return plan
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from luci_tui.chat.model import ModelSpec
     from luci_tui.download.mover import MoveOptions
+    from luci_tui.download.sources import Source
     from luci_tui.engine.client import EngineClient
     from luci_tui.host.api.chats import Chats
-    from luci_tui.host.downloads import Downloads, Source
+    from luci_tui.host.downloads import Downloads
     from luci_tui.host.engines import ModelSource
     from luci_tui.host.process import Options
     from luci_tui.host.run_files import RunFiles
@@ -279,11 +280,12 @@ def _downloads(
     from luci_tui.download.fetching import Fetcher
     from luci_tui.download.pace import Limiter
     from luci_tui.download.queue import DownloadQueue, QueueOptions
-    from luci_tui.download.url_source import UrlSource
     from luci_tui.host.downloads import Downloads
+    from luci_tui.host.model_source import HostSource
     from luci_tui.library.installing import Installer, validator
 
-    source = source or UrlSource()
+    own_catalog = home / paths.own_catalog_file().name
+    source = source or HostSource(paths.shipped_catalog_file(), own_catalog)
     folder = home / "models"
     downloads = Downloads(source, folder, models)
     options = QueueOptions(

@@ -10,6 +10,7 @@ the one before, so all kills but the first few come while an older version is in
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import os
 import random
@@ -216,15 +217,19 @@ def _be_victim(home: Path) -> NoReturn:
 
 def _import_all() -> None:
     """Import what a host imports when it starts, once for all of them."""
-    import luci_tui.chat.journal
-    import luci_tui.download.mover
-    import luci_tui.engine.echo
-    import luci_tui.engine.job_process
-    import luci_tui.host.disk_chats
-    import luci_tui.host.heap
-    import luci_tui.host.managed_models
-    import luci_tui.host.server
-    import luci_tui.library.installing  # noqa: F401
+    for name in (
+        "chat.journal",
+        "download.mover",
+        "engine.echo",
+        "engine.job_process",
+        "host.disk_chats",
+        "host.heap",
+        "host.managed_models",
+        "host.model_source",
+        "host.server",
+        "library.installing",
+    ):
+        importlib.import_module(f"luci_tui.{name}")
 
 
 def run(folder: Path, n_kills: int, seed: int) -> HostKills:

@@ -86,6 +86,8 @@ class PlanInstall(Message):
     """A catalogue name, "hf:owner/repo", "hf:owner/repo/file.gguf" or an http address."""
     name: str = Field(default="", max_length=100)
     """Under which it shall be installed; empty = as the source says."""
+    with_mmproj: bool = False
+    """True = with the projector, where the repository has exactly one."""
 
 
 class StartInstall(Message):

@@ -43,7 +43,7 @@ async def _list(request: Request) -> Response:
 
 async def _plan(request: Request) -> Response:
     wanted = await bodies.read_model(request, PlanInstall)
-    return bodies.answer(await state_of(request).downloads.plan(wanted.wanted, wanted.name))
+    return bodies.answer(await state_of(request).downloads.plan(wanted))
 
 
 async def _add(request: Request) -> Response:
