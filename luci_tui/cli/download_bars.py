@@ -57,6 +57,8 @@ class Bars:
 
 def line_of(one: DownloadRecord) -> str:
     """Describe a download in one line."""
+    if one.state.value in ("done", "cancelled"):
+        return f"{one.name}  {format_bytes(one.size_bytes)}"
     parts = [one.name, _bar(one), _amount(one)]
     active = [file for file in one.files if file.step.value not in ("queued", "fetched")]
     if one.state.value != "running":

@@ -205,6 +205,11 @@ class DownloadQueue:
         """
         async with self._adding:
             found = self.unfinished(plan.name)
+            finishing = self._finishing.get(found.id) if found is not None else None
+            if found is not None and finishing is not None and found.plan != plan:
+                # It is all but installed: the new one follows it.
+                await asyncio.wait([finishing])
+                found = self.unfinished(plan.name)
             if found is not None:
                 return await self._attach(found, plan), True
             if sum(item.state not in ENDED for item in self.items) >= MAX_UNFINISHED:
@@ -216,12 +221,8 @@ class DownloadQueue:
                 id=self._next_id, plan=plan, is_enabled=is_enabled, created_at=time.time()
             )
             self._next_id += 1
+            await self._save(item)
             self._items[item.id] = item
-            try:
-                await self._save()
-            except DownloadError:
-                del self._items[item.id]
-                raise
             self._on_change(item)
             self._pump()
             return self._items[item.id], False
@@ -510,12 +511,12 @@ class DownloadQueue:
         for file in item.plan.files:
             self._status.pop((item.id, file.name), None)
 
-    async def _save(self) -> None:
+    async def _save(self, *added: QueueItem) -> None:
         async with self._saving:
             data = QueueData(
                 next_id=self._next_id,
                 limit_bytes_per_s=self._limit_bytes_per_s,
-                items=self.items,
+                items=(*self.items, *added),
             )
             try:
                 await in_thread(save_queue, self._file, data)

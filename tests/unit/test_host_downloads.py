@@ -162,7 +162,7 @@ async def test_failure_is_told_with_its_code(
         ("/luci/downloads/x/pause", None, (404, "not_found")),
         ("/luci/downloads/9/move", {"place": "sideways"}, (400, "invalid_request")),
         ("/luci/downloads/limit", {"bytes_per_s": -1}, (400, "invalid_request")),
-        ("/luci/models/uninstall", {"name": "../../etc"}, (400, "invalid_request")),
+        ("/luci/models/uninstall", {"name": "../../etc"}, (404, "not_installed")),
         ("/luci/models/uninstall", {"name": "nobody"}, (404, "not_installed")),
     ],
 )

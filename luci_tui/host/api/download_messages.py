@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from luci_tui.download.plan import ModelName, Plan
+from luci_tui.download.plan import Plan
 from luci_tui.download.records import ItemState, Step
 from luci_tui.host.api.messages import ErrorBody, Gap, Message
 
@@ -84,7 +84,7 @@ class PlanInstall(Message):
 
     wanted: str = Field(min_length=1, max_length=4096)
     """A catalogue name, "hf:owner/repo", "hf:owner/repo/file.gguf" or an http address."""
-    name: str = Field(default="", max_length=100)
+    name: str = Field(default="", max_length=4096)
     """Under which it shall be installed; empty = as the source says."""
     with_mmproj: bool = False
     """True = with the projector, where the repository has exactly one."""
@@ -132,7 +132,7 @@ class SetLimit(Message):
 class UninstallModel(Message):
     """Ask to remove an installed model."""
 
-    name: ModelName
+    name: str = Field(min_length=1, max_length=4096)
     unload: bool = False
     """True = take it out of memory first, if nobody uses it at this moment."""
 
