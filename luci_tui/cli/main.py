@@ -20,7 +20,8 @@ from luci_tui.version import VERSION
 COMMANDS = (
     *("ask", "chat", "run", "embed", "inspect", "validate", "quantize", "imatrix"),
     *("load", "unload", "ps", "serve", "host", "jobs"),
-    *("catalog", "install", "uninstall", "downloads"),
+    *("catalog", "search", "install", "uninstall", "downloads"),
+    *("login", "logout", "whoami", "share"),
     *("bench", "devices", "doctor"),
 )
 """Each is a module of luci_tui.cli with a Typer app named `app`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass, field
@@ -85,7 +86,8 @@ def store_token(environment: HubEnvironment, secret: str) -> Path:
             os.fsync(file.fileno())
         new.replace(path)
     except OSError as error:
-        new.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            new.unlink()
         msg = (
             f"The token cannot be stored in {path} ({error.strerror}). Correct the folder's "
             "permissions, or set HF_TOKEN in the environment."

@@ -413,7 +413,8 @@ async def in_process(script: str) -> str:
 
 def test_library_of_the_hub_is_not_imported_before_a_question() -> None:
     script = (
-        "import sys, luci_tui.cli.main, luci_tui.download.sources, luci_tui.download.hub_search; "
+        "import sys, luci_tui.cli.main, luci_tui.cli.share, luci_tui.library.share; "
+        "import luci_tui.download.sources, luci_tui.download.hub_search; "
         "sys.exit(sum(name in sys.modules for name in ('huggingface_hub', 'httpx2')))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
