@@ -31,6 +31,8 @@ SETTLE_S: Final = 1.0
 DEBOUNCE_MS: Final = 400
 STEP_MS: Final = 200
 """How often it is looked whether the system told of changes."""
+BEGIN_MS: Final = 5000
+"""After so long the watch has surely begun; what came before that is looked for once."""
 VALIDATE_S: Final = 120.0
 """Longest time for the validator's look at one model."""
 
@@ -93,23 +95,26 @@ class LibraryWatch:
             return
         changes = awatch(
             *folders,
-            watch_filter=lambda _, path: path.lower().endswith(".gguf"),
+            watch_filter=lambda _, path: path.lower().endswith(".gguf") or Path(path).is_dir(),
             debounce=DEBOUNCE_MS,
             step=STEP_MS,
             stop_event=self._stop,
-            rust_timeout=0,
+            rust_timeout=BEGIN_MS,
+            yield_on_timeout=True,
             recursive=True,
             ignore_permission_denied=True,
         )
+        has_begun = False
         async with aclosing(changes) as rounds:
-            async for _ in rounds:
-                await self._look(places)
+            async for changed in rounds:
+                if changed or not has_begun:
+                    await self._look(places)
+                has_begun = True
 
     async def _look(self, places: Places) -> None:
         """Identify what is new, again and again while something is still being written."""
         while True:
-            models = await asyncio.to_thread(_find, places)
-            left_s = _unsettled_s(models)
+            models, left_s = await asyncio.to_thread(_find, places)
             await self._tell(places, models)
             if not left_s:
                 break
@@ -157,24 +162,25 @@ def _existing(places: Places) -> list[Path]:
     return [folder for folder in places.custom if folder.is_dir()]
 
 
-def _find(places: Places) -> list[FoundModel]:
+def _find(places: Places) -> tuple[list[FoundModel], float]:
+    """Find the models, and say how long to wait until nothing has changed for a moment.
+
+    A folder that changed just now counts: what is put into a folder that was made a moment ago may
+    come before the system watches it.
+    """
     walk = Walk()
-    return [model for folder in places.custom for model in find_custom(folder, walk)]
+    models = [model for folder in places.custom for model in find_custom(folder, walk)]
+    times_ns = [model.stamp.mtime_ns for model in models] + list(walk.folders.values())
+    now_ns = time.time_ns()
+    # A time in the future is somebody's clock, not a sign that it is being written.
+    ages_s = [(now_ns - one) / 1e9 for one in times_ns if one <= now_ns]
+    return models, max(0.0, SETTLE_S - min(ages_s, default=SETTLE_S))
 
 
 def _read_headers(places: Places, models: list[FoundModel]) -> None:
     with HeaderCache(places.cache_file) as cache:
         for model in models:
             header_facts(model, cache)
-
-
-def _unsettled_s(models: list[FoundModel]) -> float:
-    """Say how long to wait until nothing has changed for a moment; 0 = nothing has."""
-    now_ns = time.time_ns()
-    ages_s = [(now_ns - model.stamp.mtime_ns) / 1e9 for model in models]
-    # A time in the future is somebody's clock, not a sign that it is being written.
-    youngest_s = min((age for age in ages_s if age >= 0), default=SETTLE_S)
-    return max(0.0, SETTLE_S - youngest_s)
 
 
 def _wants_verdict(places: Places, model: FoundModel) -> bool:

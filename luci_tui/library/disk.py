@@ -240,7 +240,8 @@ def _duplicates(models: tuple[LibraryModel, ...], cache_file: Path | None) -> It
 def _same_content(models: list[LibraryModel], cache: HeaderCache) -> Iterator[DiskItem]:
     by_content: dict[str, list[LibraryModel]] = defaultdict(list)
     places: set[tuple[int, int]] = set()
-    for model in sorted(models, key=lambda one: list(ModelKind).index(one.found.kind)):
+    order = list(ModelKind)
+    for model in sorted(models, key=lambda m: (m.path.is_symlink(), order.index(m.found.kind))):
         try:
             facts = model.path.stat()
             sample = _sample(model, cache)

@@ -12,6 +12,8 @@ import math
 from pathlib import Path
 from typing import Final
 
+from luci_tui.catalog.entries import CatalogEntry
+from luci_tui.gguf.estimate import ContextShape, estimate
 from luci_tui.gguf.header import ArrayInfo, GgufHeader, TensorInfo, Value
 
 WEIGHTS_PER_LAYER: Final = 12
@@ -80,3 +82,10 @@ def guessed_header(parameters_b: float, active_b: float | None, n_ctx_train: int
         arrays={"tokenizer.ggml.tokens": ArrayInfo("string", N_VOCAB, 0)},
         tensors=tensors,
     )
+
+
+def needed_bytes(entry: CatalogEntry) -> int:
+    """Estimate what a load of an entry's model with its defaults takes."""
+    header = guessed_header(entry.parameters_b, entry.active_parameters_b, entry.n_ctx)
+    memory = estimate(header, ContextShape())
+    return memory.needed_bytes - memory.weights_bytes + entry.size_bytes

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from luci_tui.errors import GgufError
-from luci_tui.gguf.describe import FileKind, active_params, file_kind, file_type_name
-from luci_tui.gguf.estimate import ContextShape, estimate
-from luci_tui.gguf.header import GgufHeader, read_header
 from luci_tui.library.header_cache import FactKind, HeaderCache
 from luci_tui.library.records import FoundModel, HeaderFacts, ModelKind, ModelState
+
+if TYPE_CHECKING:
+    from luci_tui.gguf.header import GgufHeader
 
 SETTLED_S: Final = 10.0
 """A file that changed this short ago and cannot be read may still be on its way."""
@@ -32,6 +32,10 @@ def header_facts(found: FoundModel, cache: HeaderCache) -> HeaderFacts:
 
 def read_facts(path: Path) -> HeaderFacts:
     """Read the header of a file; why it cannot be read is one of the facts."""
+    # Only who meets a file for the first time needs the parser.
+    from luci_tui.gguf.describe import FileKind, active_params, file_kind, file_type_name
+    from luci_tui.gguf.header import read_header
+
     try:
         header = read_header(path)
     except GgufError as error:
@@ -56,6 +60,8 @@ def read_facts(path: Path) -> HeaderFacts:
 
 
 def _needed_bytes(header: GgufHeader) -> int:
+    from luci_tui.gguf.estimate import ContextShape, estimate
+
     try:
         return estimate(header, ContextShape()).needed_bytes
     except (ArithmeticError, LookupError, ValueError):

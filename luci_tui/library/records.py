@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
-from luci_tui.gguf.describe import FileKind
+_MODEL: Final = "model"
+"""FileKind.MODEL of gguf/describe.py, which takes longer to import than a list may take."""
 
 
 class ModelKind(StrEnum):
@@ -121,7 +123,7 @@ class HeaderFacts:
     @property
     def is_model(self) -> bool:
         """Tell whether it can answer, as adapters and projectors cannot."""
-        return self.kind == FileKind.MODEL
+        return self.kind == _MODEL
 
 
 @dataclass(frozen=True)
