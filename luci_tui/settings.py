@@ -84,6 +84,15 @@ class ServeLimits(_Section):
     """How long an idle connection stays open."""
 
 
+class LibrarySettings(_Section):
+    """Section `[library]`: where models are looked for."""
+
+    folders: tuple[str, ...] = Field(default=(), max_length=64)
+    """Further folders of a person's own model files; `~` is the home folder."""
+    finds_others: bool = True
+    """Whether the stores of other programs are looked at: Hugging Face, Ollama, LM Studio."""
+
+
 class Settings(_Section):
     """Everything that the settings file may hold."""
 
@@ -91,6 +100,7 @@ class Settings(_Section):
     downloads: DownloadSettings = DownloadSettings()
     cost: CostSettings = CostSettings()
     serve: ServeLimits = ServeLimits()
+    library: LibrarySettings = LibrarySettings()
 
 
 def load_settings(home: Path) -> Settings:

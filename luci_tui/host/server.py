@@ -79,6 +79,8 @@ async def serve(state: HostState, listener: socket.socket, on_ready: Callable[[]
         tasks.append(asyncio.create_task(_leave_when_idle(state), name="idle watch"))
         await server.listening.wait()
         on_ready()
+        if state.library is not None:
+            state.library.start()
         await state.stop_asked.wait()
         await _drain(state)
     finally:
@@ -130,6 +132,8 @@ async def _close(state: HostState) -> None:
         ("downloads", state.downloads.close()),
         ("models", state.models.close()),
     ]
+    if state.library is not None:
+        parts.insert(1, ("library", state.library.close()))
     if state.chats is not None:
         parts.insert(1, ("chats", state.chats.transfer.close()))
     for name, closing in parts:

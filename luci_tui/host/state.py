@@ -15,6 +15,7 @@ from luci_tui.host.api.messages import (
     HostMetrics,
     HostStatus,
     JobChanged,
+    LibraryChanged,
 )
 from luci_tui.host.events import EventLog
 from luci_tui.host.idle import Activity
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from luci_tui.host.downloads import Downloads
     from luci_tui.host.engines import Engines, ModelSource
     from luci_tui.host.jobs import Jobs
+    from luci_tui.host.library_watch import LibraryWatch
     from luci_tui.host.run_files import RunFiles
     from luci_tui.host.serving import Serve
 from luci_tui.host.turns import Turns
@@ -53,6 +55,8 @@ class HostState:
     """None = a host for engines and jobs alone."""
     idle_exit_s: float
     """0 = never."""
+    library: LibraryWatch | None = None
+    """None = the folders of custom models are not watched."""
     engine: str = ""
     """Kind of its engines, see wiring.EngineKind; empty = another one."""
     notices: list[str] = field(default_factory=list[str])
@@ -139,5 +143,11 @@ class HostState:
 def note_job(activity: Activity, events: EventLog, changed: JobChanged) -> None:
     """Tell attached front ends of a job that began or ended."""
     activity.touch()
+    if not events.is_closed:
+        events.append(changed)
+
+
+def note_library(events: EventLog, changed: LibraryChanged) -> None:
+    """Tell attached front ends of models that came or went; it keeps no host."""
     if not events.is_closed:
         events.append(changed)

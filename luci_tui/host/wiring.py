@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from luci_tui.host.process import Options
     from luci_tui.host.run_files import RunFiles
     from luci_tui.host.state import HostState
+    from luci_tui.manager.entries import ModelEntry
     from luci_tui.manager.machine import Machine
     from luci_tui.manager.startup import MakeEngine
     from luci_tui.settings import DownloadSettings
@@ -102,15 +101,18 @@ def choose_model(
     n_ctx: int | None = None,
     **load_options: object,
 ) -> ModelSpec:
-    """Return the model that a person named: "builtin" or the path of a GGUF file.
+    """Return the model that a person named: "builtin", a name of the library, or a path.
 
     Args:
-        name: "builtin" or a path; `~` is the home folder.
+        name: "builtin", a name or alias that the registry knows, or a path; `~` is the home folder.
         kind: The engine it is for; the echo needs no file.
-        n_ctx: Tokens of context; None = DEFAULT_N_CTX, or less if the model knows less.
-        load_options: Other fields of frames.LoadSpec than `model_path`.
+        n_ctx: Tokens of context; None = what models.toml says, else DEFAULT_N_CTX, or less if the
+            model knows less.
+        load_options: Other fields of frames.LoadSpec than `model_path`; those that are not at
+            their defaults go before what models.toml says.
 
     Raises:
+        CatalogError: there is no model of this name, or it is disabled.
         ConfigError: an option has a value that cannot be used.
         ModelLoadError: the built-in model is asked for and not part of this installation.
     """
@@ -119,6 +121,9 @@ def choose_model(
     from luci_tui.chat.model import ModelSpec
     from luci_tui.engine.frames import LoadSpec, SamplingParams
 
+    entry = None if name == BUILTIN else _named_entry(name, kind)
+    if entry is not None:
+        return _spec_of(entry, n_ctx, load_options)
     is_builtin = name == BUILTIN
     path = _builtin_path(kind) if is_builtin else Path(name).expanduser()
     load_options["n_ctx"] = _default_n_ctx(path) if n_ctx is None else n_ctx
@@ -133,6 +138,52 @@ def choose_model(
         load=load,
         sampling=SamplingParams(temperature=0.0),
         answers_with_command=True,
+    )
+
+
+def _named_entry(name: str, kind: EngineKind) -> ModelEntry | None:
+    """Look a name up in the registry; None = it is a path."""
+    if "/" in name or name.startswith("~") or Path(name).is_file():
+        return None
+    from luci_tui.errors import CatalogError
+    from luci_tui.manager.registry import Registry
+
+    try:
+        return Registry().find(name)
+    except CatalogError:
+        # What ends like a file is the engine's to refuse, and the echo needs no model at all.
+        if name.endswith(".gguf") or kind is EngineKind.ECHO:
+            return None
+        raise
+
+
+def _spec_of(entry: ModelEntry, n_ctx: int | None, load_options: Mapping[str, object]) -> ModelSpec:
+    """Make the model of an entry, loaded with options of its own where some are given."""
+    from pydantic import ValidationError
+
+    from luci_tui.chat.model import ModelSpec
+    from luci_tui.engine.frames import LoadSpec
+
+    if entry.is_remote:
+        msg = f"{entry.name} is on a server, so this command cannot load it. Use `luci ask -m`."
+        raise ConfigError(msg)
+    kept = entry.load_spec()
+    try:
+        asked = LoadSpec.model_validate({"model_path": kept.model_path, **load_options})
+        given = asked.model_dump(exclude_defaults=True)
+        if given.get("embedding"):
+            given["mmproj_path"] = ""  # vectors are made of text alone
+        chosen_n_ctx = kept.n_ctx or _default_n_ctx(Path(kept.model_path))
+        given["n_ctx"] = chosen_n_ctx if n_ctx is None else n_ctx
+        load = LoadSpec.model_validate({**kept.model_dump(), **given})
+    except ValidationError as error:
+        raise option_error(error) from error
+    return ModelSpec(
+        label=entry.name,
+        load=load,
+        sampling=entry.sampling,
+        system=entry.system,
+        answers_with_command=entry.answers_with_command,
     )
 
 
@@ -222,10 +273,12 @@ async def build_host(
     from luci_tui.host.idle import Activity
     from luci_tui.host.job_kinds import file_job_kinds
     from luci_tui.host.jobs import Jobs
+    from luci_tui.host.library_watch import LibraryWatch
     from luci_tui.host.managed_models import ChatModels, ManagedModels, ServedModels
     from luci_tui.host.serving import Serve
-    from luci_tui.host.state import MAX_HOST_EVENTS, HostState, note_job
+    from luci_tui.host.state import MAX_HOST_EVENTS, HostState, note_job, note_library
     from luci_tui.host.turns import Turns
+    from luci_tui.library.places import find_places
     from luci_tui.manager.manager import ManagerOptions, ModelManager
     from luci_tui.manager.registry import Registry
     from luci_tui.settings import load_settings
@@ -238,6 +291,7 @@ async def build_host(
         _engine_maker(kind, new_engine),
         ManagerOptions(default_ttl_s=settings.host.model_ttl_s),
         machine=machine or _machine(kind, new_engine),
+        on_leave=_note_measured,
     )
     models = ManagedModels(manager, registry)
     events = EventLog(MAX_HOST_EVENTS)
@@ -262,6 +316,12 @@ async def build_host(
         models=models,
         engines=Engines(models),
         serve=Serve(lambda: ServedModels(manager, registry)),
+        library=LibraryWatch(
+            find_places,
+            paths.logs_folder() / "jobs.log",
+            partial(note_library, events),
+            job_command,
+        ),
         chats=chats or Chats(shelf=on_disk, talk=on_disk, transfer=on_disk),
         idle_exit_s=settings.host.idle_exit_s if asked_s is None else asked_s,
         engine=kind.value if new_engine is None else "",
@@ -298,7 +358,7 @@ def _downloads(
         DownloadQueue(
             home / paths.downloads_file().name,
             Fetcher(source.headers, Limiter(), move_options),
-            Installer(folder, validate, downloads.is_in_use, _note_installed),
+            Installer(folder, validate, downloads.is_in_use, partial(_note_installed, home)),
             options,
             downloads.changed,
         )
@@ -306,11 +366,11 @@ def _downloads(
     return downloads
 
 
-def _note_installed(name: str, is_enabled: bool) -> None:
+def _note_installed(home: Path, name: str, is_enabled: bool) -> None:
     """Write down whether a model that was just installed may be used."""
-    if find_spec("luci_tui.library.own_settings") is None:
-        return
-    import_module("luci_tui.library.own_settings").set_enabled(name, is_enabled)
+    from luci_tui.library.own_settings import set_enabled
+
+    set_enabled(name, is_enabled, home / paths.library_file().name)
 
 
 def _engine_maker(kind: EngineKind, new_engine: Callable[[], EngineClient] | None) -> MakeEngine:
@@ -324,6 +384,13 @@ def _engine_maker(kind: EngineKind, new_engine: Callable[[], EngineClient] | Non
     from luci_tui.manager.engines import engine_maker
 
     return engine_maker(paths.logs_folder(), WorkerOptions(checks_memory=False))
+
+
+def _note_measured(path: str, n_ctx: int, rss_bytes: int) -> None:
+    """Keep what a worker had in RAM when it left, for `luci fit`."""
+    from luci_tui.library.measured import note_measured
+
+    note_measured(paths.library_cache_file(), Path(path), n_ctx, rss_bytes)
 
 
 def _machine(kind: EngineKind, new_engine: Callable[[], EngineClient] | None) -> Machine:

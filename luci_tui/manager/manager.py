@@ -23,7 +23,7 @@ from luci_tui.manager.entries import ModelEntry
 from luci_tui.manager.fallbacks import all_failed, chain
 from luci_tui.manager.health import RestartPolicy
 from luci_tui.manager.machine import Machine, RamMachine
-from luci_tui.manager.pool import Pool
+from luci_tui.manager.pool import OnLeave, Pool
 from luci_tui.manager.progress import FellBack, OnProgress, Waiting, ignore
 from luci_tui.manager.resident import LeasedEngine, Resident, ResidentState
 from luci_tui.manager.roster import Known, Roster
@@ -78,6 +78,7 @@ class ModelManager:
         *,
         clock: Clock | None = None,
         machine: Machine | None = None,
+        on_leave: OnLeave | None = None,
     ) -> None:
         """Hold nothing yet.
 
@@ -87,12 +88,13 @@ class ModelManager:
             options: What a person has set.
             clock: Where time comes from; None = this machine.
             machine: What is free, and what loads take; None = RAM alone.
+            on_leave: Told in a thread what a worker that has answered took, when it leaves.
         """
         self._source = models
         self._options = options or ManagerOptions()
         self._clock = clock or SystemClock()
         machine = machine or RamMachine()
-        self._pool = Pool(machine, self._options.default_ttl_s)
+        self._pool = Pool(machine, self._options.default_ttl_s, on_leave)
         self._roster = Roster(self._pool, self._options.restarts, self._clock)
         self._startup = Startup(
             self._pool, make_engine, self._clock, self._options.patience, machine
