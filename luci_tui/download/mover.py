@@ -7,7 +7,6 @@ knows, see docs/adr/0008. What it does well (metadata, login) is used elsewhere.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,9 +24,8 @@ from luci_tui.download.answers import (
 )
 from luci_tui.download.messages import Moved, MoveProgress, Phase, Wanted
 from luci_tui.download.pace import Backoff, Limiter, Speed
-from luci_tui.download.part import PartFile, open_part
-from luci_tui.download.threads import in_thread
 from luci_tui.download.tls import tls_context
+from luci_tui.download.writer import PartWriter, open_writer
 from luci_tui.errors import DownloadError
 
 WRITE_BYTES = 1 << 20
@@ -77,28 +75,29 @@ async def move(
     Raises:
         DownloadError: it cannot be had; the code says why.
     """
-    part = await in_thread(open_part, wanted, undo=PartFile.close)
-    mover = _Mover(wanted, part, client, options, report)
+    writer = await open_writer(wanted)
+    mover = _Mover(wanted, writer, client, options, report)
     try:
         return await mover.run()
     except OSError as error:
-        raise part.disk_error(error) from error
+        raise writer.part.disk_error(error) from error
     finally:
-        await in_thread(part.close)
+        await writer.close()
 
 
 class _Mover:
     def __init__(
         self,
         wanted: Wanted,
-        part: PartFile,
+        writer: PartWriter,
         client: httpx.AsyncClient,
         options: MoveOptions,
         report: Report,
     ) -> None:
         self._wanted = wanted
         self._name = wanted.destination.name
-        self._part = part
+        self._writer = writer
+        self._part = writer.part
         self._client = client
         self._options = options
         self._report = report
@@ -111,11 +110,11 @@ class _Mover:
         self._reported_at_s = 0.0
 
     async def run(self) -> Moved:
-        await self._take_up()
+        await self._writer.take_up(lambda: self._tell(Phase.REHASHING))
         while not self._is_complete() and not await self._attempt():
             pass
         self._tell(Phase.PUBLISHING)
-        sha256 = await in_thread(self._part.publish, self._options.check)
+        sha256 = await self._writer.publish(self._options.check)
         return Moved(
             path=self._wanted.destination,
             size_bytes=self._part.length,
@@ -123,18 +122,6 @@ class _Mover:
             received_bytes=self._received_bytes,
             n_retries=self._n_retries,
         )
-
-    async def _take_up(self) -> None:
-        """Go on from what an earlier time has left."""
-        kept_bytes = await in_thread(self._part.kept_bytes)
-        loop = asyncio.get_running_loop()
-        is_cancelled = threading.Event()
-
-        def goes_on(_: int) -> bool:
-            loop.call_soon_threadsafe(self._tell, Phase.REHASHING)
-            return not is_cancelled.is_set()
-
-        await in_thread(self._part.rehash, kept_bytes, goes_on, on_cancel=is_cancelled.set)
 
     def _is_complete(self) -> bool:
         return self._part.size_bytes is not None and self._part.length == self._part.size_bytes
@@ -154,7 +141,7 @@ class _Mover:
         self._n_retries += 1
         if failure.restart:
             self._n_restarts += 1
-            await in_thread(self._part.restart)
+            await self._writer.restart()
         elif self._part.length > had_bytes:
             self._backoff.succeeded()
         wait_s = self._backoff.wait_s(failure.retry_after_s)
@@ -235,11 +222,11 @@ class _Mover:
             if body.begins_at:
                 msg = f"{self._name} has changed at the server meanwhile."
                 raise TryAgainError(msg, restart=True)
-            await in_thread(part.restart)
+            await self._writer.restart()
         part.etag = body.etag
         part.size_bytes = body.size_bytes
         # Without its state a part belongs to nothing, so that comes before the first byte.
-        await in_thread(part.sync)
+        await self._writer.sync()
 
     async def _take(self, response: httpx.Response) -> None:
         """Write the body; what has arrived is written even if it breaks off."""
@@ -250,7 +237,7 @@ class _Mover:
         try:
             while (chunk := await self._next(chunks)) is not None:
                 size_bytes = self._part.size_bytes
-                n_bytes = self._part.length + n_waiting + len(chunk)
+                n_bytes = self._writer.length + n_waiting + len(chunk)
                 if size_bytes is not None and n_bytes > size_bytes:
                     msg = f"The server sends more than the {size_bytes} bytes of {self._name}."
                     raise TryAgainError(msg, restart=True)
@@ -259,9 +246,8 @@ class _Mover:
                 self._received_bytes += len(chunk)
                 self._speed.note(len(chunk), self._now())
                 if n_waiting >= WRITE_BYTES or self._now() - written_at_s >= WRITE_S:
-                    # Let go of first: a cancel during the write must not write them again below.
-                    ready, pieces, n_waiting = pieces, [], 0
-                    await in_thread(self._part.append, ready)
+                    await self._writer.append(pieces)
+                    pieces, n_waiting = [], 0
                     written_at_s = self._now()
                 await self._options.limiter.take(len(chunk))
                 self._tell(Phase.DOWNLOADING)
@@ -271,7 +257,8 @@ class _Mover:
                     raise TryAgainError(msg)
         finally:
             if pieces:
-                await in_thread(self._part.append, pieces)
+                await self._writer.append(pieces)
+            await self._writer.settle()
 
     async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         try:

@@ -21,8 +21,6 @@ from luci_tui.download.messages import Wanted
 from luci_tui.errors import DownloadError
 from luci_tui.units import format_bytes
 
-SYNC_EVERY_BYTES = 16 * 1024 * 1024
-"""After a loss of power at most so much is fetched again."""
 _READ_BYTES = 1 << 20
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -112,21 +110,28 @@ class PartFile:
                     self._hash.update(view[:n_written])
                     self.length += n_written
                     view = view[n_written:]
-            if self.length - self._synced_bytes >= SYNC_EVERY_BYTES:
-                self.sync()
         except OSError as error:
             raise self.disk_error(error) from error
 
+    @property
+    def unsynced_bytes(self) -> int:
+        """Bytes that a loss of power might take."""
+        return self.length - self._synced_bytes
+
     def sync(self) -> None:
-        """Put everything on the disk and say so in the state."""
+        """Put everything on the disk and say so in the state.
+
+        Bytes may be appended by another thread meanwhile; those that come then do not count.
+        """
+        length = self.length
         os.fsync(self._fd)
-        self._synced_bytes = self.length
+        self._synced_bytes = length
         state = PartState(
             url=self.wanted.url,
             size_bytes=self.size_bytes,
             sha256=self.wanted.sha256,
             etag=self.etag,
-            synced_bytes=self.length,
+            synced_bytes=length,
             boot_id=boot_id(),
         )
         _replace(self.state_path, state.model_dump_json().encode())

@@ -27,9 +27,22 @@ async def in_thread(
         on_cancel: Called when the task is cancelled meanwhile; may tell the work to end early.
         undo: Given the result where the task was cancelled, so that nobody will use it.
     """
-    loop = asyncio.get_running_loop()
+    return await ended(submitted(function, *arguments), on_cancel=on_cancel, undo=undo)
+
+
+def submitted(function: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+    """Begin blocking work in a thread; whoever begins it has to wait for it with `ended`."""
     # A future, not a task: the end of the event loop cancels all tasks.
-    future = loop.run_in_executor(None, partial(function, *arguments))
+    return asyncio.get_running_loop().run_in_executor(None, partial(function, *arguments))
+
+
+async def ended(
+    future: asyncio.Future[T],
+    *,
+    on_cancel: Callable[[], None] | None = None,
+    undo: Callable[[T], object] | None = None,
+) -> T:
+    """Wait for work in a thread, see `in_thread`."""
     cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
@@ -41,5 +54,5 @@ async def in_thread(
     if cancelled is None:
         return future.result()
     if future.exception() is None and undo is not None:
-        await loop.run_in_executor(None, undo, future.result())
+        await asyncio.get_running_loop().run_in_executor(None, undo, future.result())
     raise cancelled
