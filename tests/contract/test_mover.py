@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from luci_tui.download.messages import Moved
+from luci_tui.download.mover import new_client
 from luci_tui.errors import DownloadError
 from tests.support.download_faults import CASES, Case
-from tests.support.downloads import CONTENT, fetch, files_of, served, wanted_of
+from tests.support.downloads import CONTENT, fetch, files_of, quick, served, wanted_of
 from tests.support.hub import Fault, running_hub
 
 MIB = 1 << 20
@@ -105,3 +106,14 @@ async def test_nobody_listens_then_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="could not be fetched") as caught:
         await fetch(wanted)
     assert caught.value.code == "network"
+
+
+async def test_connection_is_read_in_large_pieces() -> None:
+    # There is no option for it; a library that forgets the constant would cost half the rate.
+    async with (
+        served(content=CONTENT * 8) as (hub, _),
+        new_client(quick()) as client,
+        client.stream("GET", hub.url_of()) as response,
+    ):
+        sizes = [len(chunk) async for chunk in response.aiter_raw()]
+    assert max(sizes) > 65_536
