@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,5 +72,9 @@ async def _account(token: HubToken) -> Account:
 def _read_secret(endpoint: str) -> str:
     if sys.stdin.isatty():
         narrate(f"Make a token at {endpoint}/settings/tokens and paste it here.")
-        return str(typer.prompt("Token (not shown)", hide_input=True, err=True)).strip()
+        # Typer's own prompt is written before the terminal stops showing what is typed.
+        try:
+            return getpass.getpass("Token (not shown): ").strip()
+        except EOFError:
+            return ""
     return sys.stdin.read(MAX_INPUT_CHARS).strip()

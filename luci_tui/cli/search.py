@@ -8,7 +8,7 @@ import typer
 
 from luci_tui.cli.output import Progress, narrate, print_json, print_line
 from luci_tui.cli.session import run_async
-from luci_tui.units import format_bytes, format_count
+from luci_tui.units import format_bytes, format_count, format_duration
 
 if TYPE_CHECKING:
     from luci_tui.download.hub_search import FoundRepo
@@ -56,13 +56,17 @@ def search(
 
 async def _search(text: str, limit: int, free_bytes: int | None) -> tuple[FoundRepo, ...]:
     from luci_tui.download import hub_search
-    from luci_tui.download.hub import Hub
+    from luci_tui.download.hub import Hub, HubOptions
 
     progress = Progress()
+
+    def wait(seconds: float, reason: str) -> None:
+        progress.show(f"waiting {format_duration(seconds)}: {reason}")
+
     progress.show("asking the hub")
     try:
         return await hub_search.search(
-            Hub(),
+            Hub(options=HubOptions(on_wait=wait)),
             text,
             limit=limit,
             free_bytes=free_bytes,
@@ -87,9 +91,8 @@ def _show(found: FoundRepo) -> None:
         print_line(f"    its files cannot be listed: {found.problem}")
     for model in found.models[:MAX_SHOWN_MODELS]:
         shards = f", {len(model.files)} files" if len(model.files) > 1 else ""
-        print_line(
-            f"    {model.quant or '?':<9} {format_bytes(model.size_bytes):>9}  {model.path}{shards}"
-        )
+        size = format_bytes(model.size_bytes)
+        print_line(f"    {model.quant or '?':<10} {size:>9}  {model.path}{shards}")
     n_more = len(found.models) - MAX_SHOWN_MODELS
     if n_more > 0:
         print_line(f"    and {n_more} more")

@@ -9,7 +9,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import ValidationError
 
-from luci_tui.catalog.catalog import Catalog
+from luci_tui import paths
+from luci_tui.catalog.catalog import Catalog, load_catalog
 from luci_tui.catalog.entries import CatalogEntry
 from luci_tui.download.answers import origin
 from luci_tui.download.hub import Hub
@@ -151,6 +152,16 @@ class HubSource:
             )
         except ValidationError as error:
             raise _hostile_name(file.path) from error
+
+
+def default_source(hub: Hub | None = None) -> HubSource:
+    """Make a source of the hub in use and of the catalogue, both as this process finds them.
+
+    Raises:
+        ConfigError: HF_ENDPOINT is no address.
+    """
+    own, shipped = paths.own_catalog_file(), paths.shipped_catalog_file()
+    return HubSource(hub or Hub(), lambda: load_catalog(shipped, own))
 
 
 def model_name(path: str) -> str:

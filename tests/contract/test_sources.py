@@ -12,7 +12,7 @@ from luci_tui.catalog.catalog import Catalog
 from luci_tui.catalog.entries import CatalogEntry
 from luci_tui.download.messages import Wanted
 from luci_tui.download.plan import Plan, Role
-from luci_tui.download.sources import HubSource
+from luci_tui.download.sources import HubSource, default_source
 from luci_tui.errors import CatalogError, DownloadError, LuciError
 from tests.support.downloads import fetch
 from tests.support.hub import COMMIT, Fault, running_hub
@@ -158,6 +158,18 @@ async def test_gated_repo_is_planned_only_for_those_who_get_it(tmp_path: Path) -
         repo.access[TOKEN] = Access.GRANTED
         plan = await source.plan("hf:org/m")
         assert TOKEN not in plan.model_dump_json()
+
+
+async def test_source_as_this_process_finds_it_knows_own_entries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUCI_HOME", str(tmp_path))
+    alias = '[[model]]\nname = "smollm2-135m"\naliases = ["tiny"]\nrepo = "org/tiny"\n'
+    (tmp_path / "catalog.toml").write_text(alias + 'files = ["t.gguf"]\n')
+    async with running_hub() as fake:
+        fake.add_repo("org/tiny", {"t.gguf": BIG})
+        plan = await default_source(quick_hub(fake, tmp_path)).plan("tiny")
+        assert (plan.name, plan.repo) == ("smollm2-135m", "org/tiny")
 
 
 async def test_token_is_given_to_the_hubs_own_origin_alone(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ class Hub:
             await _send_head(writer, 200, {"Content-Length": len(text)})
             writer.write(text)
             return True
-        if path.startswith(("/api/", "/lfs/")) or ".git/" in path:
+        if path.startswith(("/api/", "/lfs/", "/oauth/")) or ".git/" in path:
             return await self._answer_api(writer, self.asked[number])
         return await self._answer_file(writer, self.asked[number], number)
 

@@ -94,6 +94,8 @@ class HubApi:
         self.repos: dict[str, HubRepo] = {}
         self.users: dict[str, HubUser] = {}
         """By token."""
+        self.renewals: dict[str, str] = {}
+        """Tokens to be had, by what a login through the browser has kept for that."""
         self.renamed: dict[str, str] = {}
         """Old names to new ones."""
         self.page_size = 1000
@@ -132,6 +134,7 @@ class HubApi:
             "/api/models/": self._model,
             "/api/models": self._list,
             "/lfs/": self._lfs_put,
+            "/oauth/token": self._renew,
         }
 
     def _whoami(self, request: ApiRequest) -> ApiReply:
@@ -142,6 +145,14 @@ class HubApi:
         orgs = [{"name": name} for name in user.orgs]
         facts = {"type": "user", "name": user.name, "orgs": orgs}
         return as_json({**facts, "auth": {"type": "access_token", "accessToken": token}})
+
+    def _renew(self, request: ApiRequest) -> ApiReply:
+        """Give a new token for one that lasts some hours."""
+        asked = parse_qs(request.body.decode())["refresh_token"][0]
+        token = self.renewals.pop(asked, "")
+        if not token:
+            return as_json({"error": "invalid_grant"}, status=400)
+        return as_json({"access_token": token, "expires_in": 28_800, "refresh_token": "next"})
 
     def _list(self, request: ApiRequest) -> ApiReply:
         text = request.query.get("search", [""])[0].lower()
@@ -237,12 +248,14 @@ class HubApi:
         objects: list[object] = []
         for one in json.loads(request.body)["objects"]:
             place = {"href": f"{self.upload_url}/lfs/{one['oid']}"}
-            is_there = one["oid"] in self.uploads
-            objects.append({**one, **({} if is_there else {"actions": {"upload": place}})})
+            actions = {"actions": {"upload": place, "verify": place}}
+            objects.append({**one, **({} if one["oid"] in self.uploads else actions)})
         return as_json({"transfer": "basic", "objects": objects})
 
     def _lfs_put(self, request: ApiRequest) -> ApiReply:
         oid = request.path.removeprefix("/lfs/")
+        if request.method == "POST":
+            return ApiReply() if oid in self.uploads else refusal(404, "", "It did not arrive")
         if hashlib.sha256(request.body).hexdigest() != oid:
             return refusal(400, "", "The content has another sha256")
         self.uploads[oid] = request.body
