@@ -54,6 +54,8 @@ def test_person_finds_enables_names_and_uses_a_file_of_their_own(home: Path, luc
         assert fact in info
     taken = luci("llm", "set", "one", "--alias", "m")
     assert b"is taken by the model mine" in taken.stderr
+    (home / "models.toml").write_text('[[model]]\nname = "big"\npath = "/big.gguf"\n')
+    assert b"taken in models.toml" in luci("llm", "set", "one", "--alias", "big").stderr
     luci("llm", "set", "mine", "--remove-alias", "m", "--no-tier", "--no-note")
     assert luci("llm", "info", "m").returncode == 2
     assert rows(luci)["mine"]["tier_source"] == "computed"
