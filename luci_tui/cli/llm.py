@@ -64,12 +64,15 @@ def list_models(
         raise ConfigError(msg)
     library = load_library()
     models = [one for one in library.models if tier in (None, one.tier)]
-    missing = _catalogue(library, tier) if what == "all" else []
+    missing = _missing(library, tier) if what == "all" else []
     if fits:
         models, missing = _fitting(models, missing)
     if json_output:
         rows: list[object] = [one.to_json() for one in models]
-        rows += [_entry_json(entry) for entry in missing]
+        if missing:
+            from luci_tui.library.lookup import entry_facts
+
+            rows += [entry_facts(entry) for entry in missing]
         print_json(rows)
         return
     for line in list_rows(models, missing):
@@ -174,13 +177,11 @@ def _narrate_problems(library: Library) -> None:
         narrate(f"luci: {problem}")
 
 
-def _catalogue(library: Library, tier: int | None) -> list[CatalogEntry]:
-    """Give the entries of the catalogue that are not on this machine."""
-    from luci_tui.catalog.catalog import load_catalog
+def _missing(library: Library, tier: int | None) -> list[CatalogEntry]:
+    # The catalogue takes longer to load than the list of models.
+    from luci_tui.library.lookup import missing_entries
 
-    here = {one.found.catalog_name for one in library.models}
-    entries = load_catalog(*library.places.catalogs).list_models(tier=tier)
-    return [entry for entry in entries if entry.name not in here]
+    return missing_entries(library, tier)
 
 
 def _fitting(
@@ -196,21 +197,17 @@ def _fitting(
     )
 
 
-def _entry_json(entry: CatalogEntry) -> dict[str, object]:
-    facts = entry.model_dump(mode="json")
-    return {**facts, "kind": "catalogue", "enabled": False, "tier_source": "catalogue"}
-
-
 def _catalogue_info(library: Library, name: str, *, as_json: bool) -> None:
     """Show what the catalogue says about a model that is not here, or that nobody knows it."""
     from luci_tui.catalog.catalog import load_catalog
+    from luci_tui.library.lookup import entry_facts
 
     try:
         entry = load_catalog(*library.places.catalogs).resolve(name)
     except CatalogError as error:
         raise CatalogError(library.unknown(name), code="unknown_model") from error
     if as_json:
-        print_json(_entry_json(entry))
+        print_json(entry_facts(entry))
         return
     for key, value in entry.model_dump(mode="json").items():
         if value not in (None, "", [], ()):
@@ -263,7 +260,11 @@ def _new_aliases(
             msg = f"{model.name} has no alias {alias[:100]!r} of yours; it has: {told}."
             raise ConfigError(msg)
         own.remove(alias)
+    written = _written_names() if added else set[str]()
     for alias in added:
+        if alias in written:
+            msg = f'The name "{alias}" is taken in models.toml. Choose another one.'
+            raise ConfigError(msg)
         other = library.get(alias)
         if other is not None and other.name != model.name:
             msg = f'The name "{alias}" is taken by the model {other.name}. Choose another one.'
@@ -271,3 +272,12 @@ def _new_aliases(
         if alias != model.name and alias not in own:
             own.append(alias)
     return tuple(own)
+
+
+def _written_names() -> set[str]:
+    """Give the names and aliases of models.toml, which go before those of the library."""
+    from luci_tui import paths
+    from luci_tui.manager.models_toml import read
+
+    entries = read(paths.models_file()).entries
+    return {name for entry in entries for name in (entry.name, *entry.aliases)}

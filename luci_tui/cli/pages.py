@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -47,8 +47,7 @@ def help_(
     if topic in PAGES:
         print_page(topic)
         return
-    group = top.command
-    command = group.get_command(top, topic)  # type: ignore[attr-defined]
+    command = cast("Any", top.command).get_command(top, topic)
     if command is None:
         near = difflib.get_close_matches(topic, _there(), 3, 0.4)
         hint = f"Did you mean {', '.join(near)}?" if near else f"There are {', '.join(_there())}."

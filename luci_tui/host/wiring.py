@@ -292,6 +292,7 @@ async def build_host(
         ManagerOptions(default_ttl_s=settings.host.model_ttl_s),
         machine=machine or _machine(kind, new_engine),
         on_leave=_note_measured,
+        refresh=registry.refresh,
     )
     models = ManagedModels(manager, registry)
     events = EventLog(MAX_HOST_EVENTS)

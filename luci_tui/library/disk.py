@@ -6,9 +6,9 @@ what other programs left are shown.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 from collections import defaultdict
@@ -16,8 +16,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from luci_tui.download.plan import Plan
 from luci_tui.errors import GgufError
 from luci_tui.library.header_cache import FactKind, HeaderCache
 from luci_tui.library.places import Places, StoreKind
@@ -26,6 +27,8 @@ from luci_tui.units import format_bytes
 
 SAMPLE_BYTES: Final = 256 * 1024
 """Of the start, the middle and the end of a file."""
+_ENDED: Final = frozenset({"done", "cancelled"})
+"""States of installs in downloads.json that need nothing any more."""
 _MAX_QUEUE_BYTES: Final = 64 * 1024 * 1024
 _MAX_NAMES: Final = 20_000
 
@@ -123,22 +126,22 @@ def clean(items: Iterable[DiskItem]) -> Iterator[tuple[DiskItem, str]]:
 def _installed(home: Path, models: Path) -> Iterator[DiskItem]:
     from luci_tui.library.manifest import MANIFEST_NAME, read_manifest
 
-    queued = _queue_text(home)
+    queue = _Queue(home / "downloads.json")
     for folder in _folders(models / "installed"):
         try:
             manifest = read_manifest(folder)
         except GgufError:
             continue  # `luci llm list` says what is wrong; nothing here is judged without it
         in_use = None if manifest is None else manifest.version
-        is_queued = folder.name.encode() in queued
         for version in _folders(folder):
+            is_queued = queue.needs(folder.name, version.name)
             if version.name == in_use and manifest is not None:
                 known = {one.name for one in manifest.files}
                 yield from _beside_files(version, known, is_queued=is_queued)
             else:
                 yield from _other_version(version, in_use, is_queued=is_queued)
         new = folder / f"{MANIFEST_NAME}.new"
-        if new.is_file() and not is_queued:
+        if new.is_file() and not queue.needs(folder.name):
             yield _item(DiskKind.ORPHAN, new, "An install ended before it was complete.")
 
 
@@ -187,13 +190,30 @@ def _download_state(name: str, *, is_busy: bool, is_queued: bool) -> str:
     return f"Nobody downloads {name} any more; an install would go on from it."
 
 
-def _queue_text(home: Path) -> bytes:
-    """Give all that the queue of downloads remembers, whatever its form is."""
-    text = b""
-    for path in sorted(home.glob("downloads.*")):
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            text += file.read(_MAX_QUEUE_BYTES)
-    return text
+class _Queue:
+    """Which versions the queue of downloads still needs; all of them where it cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self._needed: set[tuple[str, str]] | None = set()
+        try:
+            with path.open("rb") as file:
+                data: Any = json.loads(file.read(_MAX_QUEUE_BYTES))
+            for item in data["items"]:
+                if item["state"] not in _ENDED:
+                    plan = Plan.model_validate(item["plan"])
+                    self._needed.add((plan.name, plan.version))
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            self._needed = None
+
+    def needs(self, name: str, version: str = "") -> bool:
+        """Tell whether the files of a version are needed; "" = of any version of the model."""
+        if self._needed is None:
+            return True
+        return any(
+            one == name and version in ("", its_version) for one, its_version in self._needed
+        )
 
 
 # What lies right in a folder.
@@ -369,9 +389,14 @@ def _remove(path: Path) -> None:
     if not path.is_dir():
         _unlink(path)
         return
-    for file in _files(path):
-        _unlink(file)
-    path.rmdir()
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for file in _files(path):
+            _unlink(file)
+        path.rmdir()
+    finally:
+        os.close(descriptor)
 
 
 def _unlink(path: Path) -> None:

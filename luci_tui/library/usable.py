@@ -42,15 +42,25 @@ class UsableModels:
         self._places: Places | None = None
         self._stamps: dict[Path, int] | None = None
         self._found = Usable()
+        self._has_looked = False
 
     def get(self) -> Usable:
-        """Give what can be used now. No file of a model is opened: it may be broken."""
-        with self._lock:
-            if self._stamps is None or any(
-                _mtime_ns(path) != stamp for path, stamp in self._stamps.items()
-            ):
-                self._look()
+        """Give what can be used now. No file of a model is opened: it may be broken.
+
+        While another thread looks through the folders, what it found before holds.
+        """
+        if not self._lock.acquire(blocking=not self._has_looked):
             return self._found
+        try:
+            self._look_if_changed()
+            return self._found
+        finally:
+            self._lock.release()
+
+    def refresh(self) -> None:
+        """Look through the folders if one has changed, so that the next `get` need not."""
+        with self._lock:
+            self._look_if_changed()
 
     def disabled(self) -> Mapping[str, str]:
         """Give the names of all disabled models, those of other programs included: slow."""
@@ -61,6 +71,12 @@ class UsableModels:
         if self._places is None:
             self._places = self._find_places()
         return self._places
+
+    def _look_if_changed(self) -> None:
+        stamps = self._stamps
+        if stamps is None or any(_mtime_ns(path) != stamp for path, stamp in stamps.items()):
+            self._look()
+            self._has_looked = True
 
     def _look(self) -> None:
         now_ns = time.time_ns()

@@ -5,6 +5,7 @@ Names are compared whole and as they are written; part of a name never stands fo
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,6 +58,10 @@ class Registry:
     def problems(self) -> tuple[str, ...]:
         """What in models.toml cannot be used, one sentence each; the rest works without it."""
         return self._read().problems
+
+    async def refresh(self) -> None:
+        """Look through changed folders in a thread, so that what is asked next need not."""
+        await asyncio.to_thread(self._library.refresh)
 
     def names(self) -> tuple[ModelEntry, ...]:
         """List every model that has a name: built-in, of models.toml, of the library if enabled."""

@@ -54,6 +54,8 @@ def test_person_finds_enables_names_and_uses_a_file_of_their_own(home: Path, luc
         assert fact in info
     taken = luci("llm", "set", "one", "--alias", "m")
     assert b"is taken by the model mine" in taken.stderr
+    (home / "models.toml").write_text('[[model]]\nname = "big"\npath = "/big.gguf"\n')
+    assert b"taken in models.toml" in luci("llm", "set", "one", "--alias", "big").stderr
     luci("llm", "set", "mine", "--remove-alias", "m", "--no-tier", "--no-note")
     assert luci("llm", "info", "m").returncode == 2
     assert rows(luci)["mine"]["tier_source"] == "computed"
@@ -174,3 +176,17 @@ def test_fit_of_a_file_is_from_its_header_and_of_the_catalogue_a_guess(
     assert luci("fit", "llama3.1-8b", "--n-ctx", "99999999").returncode == 1
     assert luci("fit", "no-such-model").returncode == 2
     assert luci("fit", str(home / "models" / "any.gguf")).returncode == 0
+
+
+def test_memory_that_a_model_took_in_the_host_is_told_by_fit(home: Path, luci: Luci) -> None:
+    luci("llm", "enable", "mine")
+    assert json.loads(luci("fit", "mine", "--json").stdout)["measured"] is None
+    answer = luci("ask", "--model", "mine", "hi")
+    assert answer.returncode == 0, answer.stderr
+    now = json.loads(luci("fit", "mine", "--json").stdout)["measured"]
+    assert (now["when"], now["rss_bytes"] > 1_000_000) == ("now", True)
+    assert luci("unload", "mine").returncode == 0
+    kept = json.loads(luci("fit", "mine", "--json").stdout)["measured"]
+    assert kept["when"] != "now"
+    assert kept["rss_bytes"] > 1_000_000
+    assert home.exists()

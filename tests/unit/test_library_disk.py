@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from luci_tui.download.plan import Plan, PlannedFile
 from luci_tui.library.disk import DiskItem, DiskKind, clean, examine
+from luci_tui.library.manifest import version_folder
 from luci_tui.library.places import find_places
 from luci_tui.library.store import Library
 from tests.support.libraries import MODEL, hugging_face, install, use_home
@@ -74,7 +77,7 @@ def test_old_versions_parts_orphans_and_what_was_set_aside_are_found_and_cleaned
     assert Library().find("one").problem == ""
 
 
-def test_part_that_is_being_downloaded_or_waits_in_the_queue_stays(home: Path) -> None:
+def test_part_that_is_being_downloaded_stays(home: Path) -> None:
     version = home / "models" / "installed" / "busy" / ("0" * 12)
     version.mkdir(parents=True)
     part = version / "busy.gguf.part"
@@ -95,10 +98,25 @@ def test_part_that_is_being_downloaded_or_waits_in_the_queue_stays(home: Path) -
         os.close(descriptor)
     assert "in use by another process" in problem
     assert part.exists()
-    (home / "downloads.json").write_text('[{"plan": {"name": "busy"}}]')
-    assert kinds(home) == {"0" * 12: (DiskKind.PARTIAL, False)}
+
+
+@pytest.mark.parametrize(
+    ("state", "is_cleanable"), [("paused", False), ("failed", False), ("cancelled", True)]
+)
+def test_version_that_the_queue_needs_stays(home: Path, state: str, is_cleanable: bool) -> None:
+    file = PlannedFile(name="a.gguf", url="https://hub.test/a.gguf")
+    plan = Plan(name="a", source="a test", files=(file,))
+    version = version_folder(home / "models", plan)
+    version.mkdir(parents=True)
+    (version / "a.gguf").write_bytes(MODEL)
+    queue = {"items": [{"id": 1, "plan": plan.model_dump(mode="json"), "state": state}]}
+    (home / "downloads.json").write_text(json.dumps(queue))
+    assert items(home)[version].is_cleanable is is_cleanable
+    (home / "downloads.json").write_text("no queue")
+    found = items(home)[version]
+    assert not found.is_cleanable
     with pytest.raises(ValueError, match="not luci's"):
-        list(clean(items(home).values()))
+        list(clean([found]))
 
 
 def test_link_to_somebody_elses_folder_is_not_followed(home: Path, tmp_path: Path) -> None:

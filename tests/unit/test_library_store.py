@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 
 from luci_tui.errors import CatalogError
 from luci_tui.library import own_settings
+from luci_tui.library.gathering import Gathered, gather
+from luci_tui.library.header_cache import HeaderCache
+from luci_tui.library.places import find_places
 from luci_tui.library.records import ModelKind, ModelState, TierSource
 from luci_tui.library.store import Library
 from luci_tui.library.usable import UsableModels
@@ -258,3 +262,27 @@ def test_folders_are_looked_through_only_when_they_have_changed(home: Path) -> N
     assert usable.get() is first
     put(home / "models" / "custom_models" / "sub" / "other.gguf")
     assert "other" in usable.get().disabled
+
+
+def test_who_asks_while_another_thread_looks_gets_what_was_found_before(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(home / "models", "one")
+    usable = UsableModels()
+    before = usable.get()
+    looks, goes_on = threading.Event(), threading.Event()
+
+    def slow(*_: object, **__: object) -> Gathered:
+        looks.set()
+        assert goes_on.wait(20)
+        return gather(find_places(), HeaderCache(None))
+
+    monkeypatch.setattr("luci_tui.library.usable.gather", slow)
+    install(home / "models", "two")
+    thread = threading.Thread(target=usable.refresh)
+    thread.start()
+    assert looks.wait(20)
+    assert usable.get() is before
+    goes_on.set()
+    thread.join()
+    assert [one.name for one in usable.get().models] == ["one", "two"]
