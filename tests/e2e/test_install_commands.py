@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -58,6 +59,7 @@ def hub(luci_env: dict[str, str], tmp_path: Path) -> Iterator[str]:
     files = tmp_path / "hub"
     files.mkdir()
     write_arch_model(TinyArch.LLAMA, files / "tiny-F32.gguf")
+    write_arch_model(TinyArch.LLAMA, files / "next-F16.gguf", seed=2)
     (files / "cut-Q8_0.gguf").write_bytes(raw_gguf.good_model().build()[:-5000])
     with hub_process(files) as url:
         luci_env |= {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "*"}
@@ -167,3 +169,23 @@ def test_second_ctrl_c_lets_the_download_go_on(
         assert program.wait().exit_code == 130
     (one,) = downloads(luci)
     assert one["state"] == "running"
+
+
+def test_model_whose_files_go_while_it_is_in_memory_is_one_sentence_and_can_be_unloaded(
+    luci: Luci, home: Path
+) -> None:
+    assert luci("install", "hf:org/repo:F32", "--name", "tiny").returncode == 0
+    assert luci("load", "tiny").returncode == 0
+    updated = luci("install", "hf:org/repo/next-F16.gguf", "--name", "tiny")
+    assert updated.returncode == 0, updated.stderr
+    folder = model_folder(home / "models", "tiny")
+    # The version in memory stays until nobody has it open.
+    assert len([path for path in folder.iterdir() if path.is_dir()]) == 2
+    shutil.rmtree(folder)
+    assert b"tiny" in luci("ps").stdout
+    gone = luci("embed", "tiny", "text")
+    assert (gone.returncode, gone.stderr.count(b"\n")) == (2, 1)
+    assert b'There is no model "tiny"' in gone.stderr
+    assert luci("unload", "tiny").returncode == 0
+    assert luci("install", "hf:org/repo:F32", "--name", "tiny").returncode == 0
+    assert luci("load", "tiny").returncode == 0
