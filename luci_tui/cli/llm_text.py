@@ -63,6 +63,7 @@ def info_lines(one: LibraryModel) -> list[str]:
         ("file", str(found.path)),
         ("shards", str(len(found.files)) if len(found.files) > 1 else ""),
         ("projector", "" if found.mmproj is None else str(found.mmproj)),
+        ("card", "" if one.card is None else str(one.card)),
         ("size", f"{format_bytes(one.size_bytes)} ({one.size_bytes:,} bytes)"),
         ("title", header.title),
         ("architecture", header.architecture),

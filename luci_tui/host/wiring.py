@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from luci_tui.download.mover import MoveOptions
     from luci_tui.download.sources import Source
     from luci_tui.engine.client import EngineClient
+    from luci_tui.engine.frames import LoadSpec
     from luci_tui.host.api.chats import Chats
     from luci_tui.host.downloads import Downloads
     from luci_tui.host.engines import ModelSource
@@ -116,29 +117,44 @@ def choose_model(
         ConfigError: an option has a value that cannot be used.
         ModelLoadError: the built-in model is asked for and not part of this installation.
     """
-    from pydantic import ValidationError
-
-    from luci_tui.chat.model import ModelSpec
-    from luci_tui.engine.frames import LoadSpec, SamplingParams
-
-    entry = None if name == BUILTIN else _named_entry(name, kind)
+    if name == BUILTIN:
+        return _builtin_spec(kind, n_ctx, load_options)
+    entry = _named_entry(name, kind)
     if entry is not None:
         return _spec_of(entry, n_ctx, load_options)
-    is_builtin = name == BUILTIN
-    path = _builtin_path(kind) if is_builtin else Path(name).expanduser()
-    load_options["n_ctx"] = _default_n_ctx(path) if n_ctx is None else n_ctx
-    try:
-        load = LoadSpec.model_validate({"model_path": str(path), **load_options})
-    except ValidationError as error:
-        raise option_error(error) from error
-    if not is_builtin:
-        return ModelSpec(label=path.name or name, load=load)
+    from luci_tui.chat.model import ModelSpec
+
+    path = Path(name).expanduser()
+    return ModelSpec(label=path.name or name, load=_load_of(path, n_ctx, load_options))
+
+
+def _builtin_spec(
+    kind: EngineKind, n_ctx: int | None, load_options: Mapping[str, object]
+) -> ModelSpec:
+    from luci_tui.chat.model import ModelSpec
+    from luci_tui.engine.frames import SamplingParams
+
     return ModelSpec(
         label=BUILTIN,
-        load=load,
+        load=_load_of(_builtin_path(kind), n_ctx, load_options),
         sampling=SamplingParams(temperature=0.0),
         answers_with_command=True,
     )
+
+
+def _load_of(path: Path, n_ctx: int | None, load_options: Mapping[str, object]) -> LoadSpec:
+    """Say how a file is loaded that nothing is known of."""
+    from pydantic import ValidationError
+
+    from luci_tui.engine.frames import LoadSpec
+
+    chosen_n_ctx = _default_n_ctx(path) if n_ctx is None else n_ctx
+    try:
+        return LoadSpec.model_validate(
+            {"model_path": str(path), **load_options, "n_ctx": chosen_n_ctx}
+        )
+    except ValidationError as error:
+        raise option_error(error) from error
 
 
 def _named_entry(name: str, kind: EngineKind) -> ModelEntry | None:

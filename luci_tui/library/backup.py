@@ -186,7 +186,7 @@ def _files_of(model: LibraryModel, home: Path, places: Places) -> Iterator[Backu
         yield from _installed_files(model, places)
         return
     paths = [*model.found.files, *([model.found.mmproj] if model.found.mmproj else [])]
-    for path in paths:
+    for path in [*paths, *([model.card] if model.card else [])]:
         yield _file(path, _relative(path, home, places))
 
 
@@ -206,9 +206,9 @@ def _installed_files(model: LibraryModel, places: Places) -> Iterator[BackupFile
         if path.is_file():
             relative = top / manifest.version / one.name
             yield _file(path, relative, sha256=one.sha256)
-    for name in (MANIFEST_NAME, "README.md"):
-        if (folder / name).is_file():
-            yield _file(folder / name, top / name)
+    if model.card is not None:
+        yield _file(model.card, top / manifest.version / model.card.name)
+    yield _file(folder / MANIFEST_NAME, top / MANIFEST_NAME)
 
 
 def _relative(path: Path, home: Path, places: Places) -> Path:

@@ -50,25 +50,9 @@ def guessed_header(parameters_b: float, active_b: float | None, n_ctx_train: int
         "llama.attention.key_length": HEAD_WIDTH,
         "llama.attention.value_length": HEAD_WIDTH,
     }
-    shapes = {"token_embd": (width, N_VOCAB), "output_norm": (width,), "output": (width, N_VOCAB)}
-    for layer in range(n_layers):
-        shapes |= {
-            f"blk.{layer}.{name}": shape
-            for name, shape in {
-                "attn_norm": (width,),
-                "attn_q": (width, width),
-                "attn_k": (width, n_kv * HEAD_WIDTH),
-                "attn_v": (width, n_kv * HEAD_WIDTH),
-                "attn_output": (width, width),
-                "ffn_norm": (width,),
-                "ffn_gate": (width, n_ff),
-                "ffn_up": (width, n_ff),
-                "ffn_down": (n_ff, width),
-            }.items()
-        }
     tensors = tuple(
         TensorInfo(f"{name}.weight", shape, _F16, 0, 2 * math.prod(shape), 0)
-        for name, shape in shapes.items()
+        for name, shape in _shapes(n_layers, width, n_kv * HEAD_WIDTH, n_ff).items()
     )
     return GgufHeader(
         path=Path("/"),
@@ -82,6 +66,28 @@ def guessed_header(parameters_b: float, active_b: float | None, n_ctx_train: int
         arrays={"tokenizer.ggml.tokens": ArrayInfo("string", N_VOCAB, 0)},
         tensors=tensors,
     )
+
+
+def _shapes(n_layers: int, width: int, kv_width: int, n_ff: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {
+        "token_embd": (width, N_VOCAB),
+        "output_norm": (width,),
+        "output": (width, N_VOCAB),
+    }
+    layer_shapes: dict[str, tuple[int, ...]] = {
+        "attn_norm": (width,),
+        "attn_q": (width, width),
+        "attn_k": (width, kv_width),
+        "attn_v": (width, kv_width),
+        "attn_output": (width, width),
+        "ffn_norm": (width,),
+        "ffn_gate": (width, n_ff),
+        "ffn_up": (width, n_ff),
+        "ffn_down": (n_ff, width),
+    }
+    for layer in range(n_layers):
+        shapes |= {f"blk.{layer}.{name}": shape for name, shape in layer_shapes.items()}
+    return shapes
 
 
 def needed_bytes(entry: CatalogEntry) -> int:

@@ -160,6 +160,12 @@ class LibraryModel:
         """Of all its files, the projector included."""
         return self.found.stamp.size_bytes + self.found.mmproj_bytes
 
+    @property
+    def card(self) -> Path | None:
+        """The model card beside the first file, NAME.md; None = there is none."""
+        path = self.path.with_suffix(".md")
+        return path if self.found.is_readable and path.is_file() else None
+
     def to_json(self) -> dict[str, object]:
         """Give everything as plain data."""
         found, header = self.found, self.header
@@ -174,6 +180,7 @@ class LibraryModel:
             "path": str(found.path),
             "files": [str(path) for path in found.files],
             "mmproj": None if found.mmproj is None else str(found.mmproj),
+            "card": None if self.card is None else str(self.card),
             "size_bytes": self.size_bytes,
             "architecture": header.architecture,
             "title": header.title,

@@ -23,6 +23,7 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (home / "models" / "two.gguf").write_bytes(MODEL + bytes(64))
     (home / "models" / "custom_models" / "sub").mkdir(parents=True)
     (home / "models" / "custom_models" / "sub" / "three.gguf").write_bytes(MODEL + bytes(96))
+    (home / "models" / "custom_models" / "sub" / "three.md").write_text("# a card")
     (home / "library.toml").write_text("[model.three]\nenabled = true\n")
     ollama(tmp_path / "person" / ".ollama" / "models", "theirs:latest", MODEL + bytes(128))
     return home
@@ -44,9 +45,9 @@ def test_copy_is_a_home_that_works_and_has_sums_that_others_can_check(
     assert (planned.n_models, planned.to_copy_bytes) == (3, planned.total_bytes)
     assert not copy.exists()
     report = run_backup(planned, lambda *_: None)
-    assert (report.n_copied, report.problems) == (6, [])
+    assert (report.n_copied, report.problems) == (7, [])
     subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=copy, check=True)
-    assert verify_backup(copy, lambda *_: None).n_present == 6
+    assert verify_backup(copy, lambda *_: None).n_present == 7
     monkeypatch.setenv("LUCI_HOME", str(copy))
     copied = Library(with_foreign=False)
     assert {one.name: one.is_enabled for one in copied.models} == {
@@ -55,6 +56,7 @@ def test_copy_is_a_home_that_works_and_has_sums_that_others_can_check(
         "three": True,
     }
     assert copied.find("one").found.mmproj is not None
+    assert copied.find("three").card is not None
 
 
 def test_second_copy_has_nothing_to_do_but_what_changed(home: Path, tmp_path: Path) -> None:
@@ -64,7 +66,7 @@ def test_second_copy_has_nothing_to_do_but_what_changed(home: Path, tmp_path: Pa
     (home / "models" / "two.gguf").write_bytes(MODEL)
     (copy / "models" / "custom_models" / "sub" / "three.gguf").unlink()
     report = run(home, copy)
-    assert (report.n_copied, report.n_present) == (2, 4)
+    assert (report.n_copied, report.n_present) == (2, 5)
     assert (copy / "models" / "two.gguf").read_bytes() == MODEL
 
 
