@@ -1,4 +1,4 @@
-"""What the environment says about the terminal, and secrets that a setting says are there.
+"""What the environment says about the terminal and the hub, and secrets that it holds.
 
 paths.py reads the rest of the environment.
 """
@@ -7,7 +7,18 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PUBLIC_HUB = "https://huggingface.co"
+_QUIET_HUB_LIBRARY = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_XET_TELEMETRY_ENABLED": "0",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+    "HF_HUB_DISABLE_XET": "1",
+}
+"""With telemetry off the library does not ask the hub for its list of agent harnesses either."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,56 @@ class TerminalFacts:
     """`$NO_COLOR` is set and not empty: colours are unwanted. Source: https://no-color.org"""
 
 
+@dataclass(frozen=True)
+class HubEnvironment:
+    """What the environment says about the hub, under the names that its own library uses."""
+
+    endpoint: str = PUBLIC_HUB
+    """`$HF_ENDPOINT` without a slash at the end."""
+    token: str = field(default="", repr=False)
+    """Empty = not in the environment."""
+    token_variable: str = ""
+    """Where `token` is from."""
+    token_file: Path = Path()
+    """Where a login is stored; it may not exist."""
+    is_offline: bool = False
+    """`$HF_HUB_OFFLINE`: no request is to be made."""
+
+
+def hub_environment() -> HubEnvironment:
+    """Read what is said about the hub, each time anew."""
+    env = os.environ
+    variables = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+    variable = next((name for name in variables if env.get(name, "").strip()), "")
+    cache = Path(env.get("XDG_CACHE_HOME") or "~/.cache")
+    home = _path(env.get("HF_HOME") or str(cache / "huggingface"))
+    offline = env.get("HF_HUB_OFFLINE") or env.get("TRANSFORMERS_OFFLINE") or ""
+    return HubEnvironment(
+        endpoint=(env.get("HF_ENDPOINT", "").strip() or PUBLIC_HUB).rstrip("/"),
+        token=env.get(variable, "").strip(),
+        token_variable=variable,
+        token_file=_path(env.get("HF_TOKEN_PATH") or str(home / "token")),
+        is_offline=offline.upper() in ("1", "ON", "YES", "TRUE"),
+    )
+
+
+def quiet_hub_library() -> None:
+    """Tell huggingface_hub, before it is imported, to make no request that nobody asked for.
+
+    It prints no progress of its own either, and large files go over plain HTTP.
+    """
+    os.environ.update(_QUIET_HUB_LIBRARY)
+
+
+def certificates() -> str:
+    """Return the file or folder of certificates that servers are checked against; "" = none said.
+
+    The names are those that OpenSSL, requests and curl go by; the first one that is set counts.
+    """
+    names = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    return next((found for name in names if (found := os.environ.get(name, "").strip())), "")
+
+
 def terminal_facts() -> TerminalFacts:
     """Read the facts from the environment and the standard streams."""
     env = os.environ
@@ -44,6 +105,10 @@ def terminal_facts() -> TerminalFacts:
 def environment_secret(name: str) -> str:
     """Return the secret that a setting says is in the environment variable `name`; "" = not set."""
     return os.environ.get(name, "").strip()
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.expandvars(text)).expanduser()
 
 
 def _is_terminal(stream: object) -> bool:

@@ -10,6 +10,7 @@ import typer
 from luci_tui import paths
 from luci_tui.catalog.catalog import Catalog, get_model_info, load_catalog
 from luci_tui.catalog.entries import TIER_NAMES, CatalogEntry
+from luci_tui.cli import catalog_check
 from luci_tui.cli.output import narrate, print_json, print_line
 from luci_tui.errors import ConfigError
 from luci_tui.units import format_bytes
@@ -20,6 +21,7 @@ Examples:
   luci catalog list --tag code --json
   luci catalog info smollm2-360m
   luci catalog tiers
+  luci catalog check smollm2-360m
 """
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
@@ -87,6 +89,9 @@ def tiers(
     for tier, count in counts.items():
         print_line(f"{tier}  {TIER_NAMES[tier]:<9} {count:>4}")
     print_line(f"   {'all':<9} {sum(counts.values()):>4}")
+
+
+app.command("check", epilog=catalog_check.EPILOG)(catalog_check.check)
 
 
 def _load() -> Catalog:

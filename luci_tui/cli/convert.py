@@ -23,6 +23,7 @@ EPILOG = """\b
 Examples:
   luci convert ./Llama-3.2-1B models/llama-3.2-1b-F16.gguf
   luci convert ./Llama-3.2-1B llama-Q8_0.gguf --outtype q8_0
+  luci convert hf:HuggingFaceTB/SmolLM2-135M smollm2-135m-F16.gguf
   luci convert ./my-adapter adapter.gguf --lora ./Llama-3.2-1B
   luci convert ./Llama-3.2-1B llama.gguf --background
 """
@@ -78,19 +79,15 @@ def convert(
 
 def _spec(source: str, out: str, outtype: str, lora: str, *, force: bool) -> ConvertSpec:
     from luci_tui.library.convert import ConvertSpec
-    from luci_tui.library.convert_fetch import fetch_source, is_remote
+    from luci_tui.library.convert_fetch import is_remote
 
-    origin = ""
-    if is_remote(source):
-        origin, source = source, str(fetch_source(source))
     return ConvertSpec.model_validate(
         {
-            "source": str(Path(source).absolute()),
+            "source": source if is_remote(source) else str(Path(source).absolute()),
             "output": str(Path(out).absolute()),
             "outtype": outtype,
             "lora_base": str(Path(lora).absolute()) if lora else "",
             "force": force,
-            "origin": origin,
         }
     )
 

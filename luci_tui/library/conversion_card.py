@@ -3,45 +3,46 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from luci_tui.units import format_bytes, format_parameters
+from luci_tui.library.card import CardFacts, render_card
+from luci_tui.units import format_count, format_parameters
 from luci_tui.version import VERSION
 
 if TYPE_CHECKING:
     from luci_tui.library.convert import ConvertResult
 
 
-def card_text(result: ConvertResult, origin: str, today: str = "") -> str:
-    """Write the card as Markdown.
+def card_text(result: ConvertResult, today: str = "") -> str:
+    """Write the card, in the form that `luci share` uploads.
 
     Args:
         result: The conversion.
-        origin: Where the source came from; "" = its folder.
         today: The date, YYYY-MM-DD; "" = ask the clock.
     """
-    source = origin or result.source
-    rows = [
-        ("Converted from", f"`{source}`"),
-        ("Converted on", today or time.strftime("%Y-%m-%d")),
-        ("Converted by", f"luci {VERSION} with llama.cpp's converter"),
-        ("Architecture", result.architecture),
-        ("Type of the weights", result.outtype.upper()),
-        ("Parameters", f"{result.n_params} ({format_parameters(result.n_params)})"),
-        ("Size", f"{result.size_bytes} bytes ({format_bytes(result.size_bytes)})"),
-    ]
-    name = result.path.rsplit("/", 1)[-1]
-    lines = [f"# {name}", "", "| What | Value |", "|---|---|"]
-    lines += [f"| {key} | {value} |" for key, value in rows]
-    lines += ["", "## Checks", ""]
-    lines += [f"- {line}" for line in check_lines(result)]
-    lines += ["", "Base model, training data and licence are those of the source.", ""]
-    return "\n".join(lines)
+    checks = "\n".join(f"- {line}" for line in check_lines(result))
+    path = Path(result.path)
+    converted = (
+        f"Converted from `{result.origin or result.source}` by luci {VERSION} with llama.cpp's "
+        f"converter. {result.n_params} parameters ({format_parameters(result.n_params)})."
+    )
+    facts = CardFacts(
+        title=path.stem,
+        base_model=result.origin.removeprefix("hf:").partition("@")[0],
+        quant=result.outtype.upper(),
+        architecture=result.architecture,
+        training="none: converted, with the weights of the source",
+        date=today or time.strftime("%Y-%m-%d"),
+        notes=f"{converted}\n\n## Checks\n\n{checks}",
+        files=((path.name, result.size_bytes),),
+    )
+    return render_card(facts)
 
 
 def check_lines(result: ConvertResult) -> list[str]:
     """Say what was checked and how it came out, one sentence each."""
-    warnings = f"{result.n_warnings} warnings" if result.n_warnings else "no finding"
+    warnings = format_count(result.n_warnings, "warning") if result.n_warnings else "no finding"
     lines = [f"The file's structure and every weight were validated: {warnings}."]
     check = result.check
     if check is not None and check.n_strings:

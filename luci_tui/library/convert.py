@@ -22,6 +22,7 @@ from luci_tui.errors import EngineError, GgufError
 from luci_tui.gguf.findings import FileReport, Severity
 from luci_tui.gguf.header import read_header
 from luci_tui.library.conversion_card import card_text
+from luci_tui.library.convert_fetch import fetch_source, is_remote
 from luci_tui.library.convert_source import SourceKind, read_source, require_room
 from luci_tui.library.probe_strings import probe_strings
 
@@ -41,15 +42,13 @@ class ConvertSpec(BaseModel):
 
     kind: Literal["convert"] = "convert"
     source: str
-    """Folder of the weights, of a LoRA adapter, or a legacy GGML file."""
+    """Folder of the weights, of a LoRA adapter, a legacy GGML file, or hf:OWNER/REPO."""
     output: str
     outtype: OutType = "f16"
     lora_base: str = ""
     """Folder of the model that the adapter belongs to; "" = the source is no adapter."""
     force: bool = False
     """Replace an output that is there."""
-    origin: str = ""
-    """Where the source came from, for the card; "" = the folder itself."""
 
 
 class ConvertResult(BaseModel):
@@ -59,6 +58,9 @@ class ConvertResult(BaseModel):
 
     kind: Literal["converted"] = "converted"
     source: str
+    """The folder or file that was converted."""
+    origin: str = ""
+    """Where that was fetched from, such as "hf:OWNER/REPO"; "" = it was there."""
     path: str
     card: str
     """Path of the model card beside the file."""
@@ -95,12 +97,24 @@ async def convert(
         LuciError: the source is refused, or a step failed; no file is left.
     """
     begin_s = time.monotonic()
+    origin = ""
+    if is_remote(spec.source):
+        converter_tree.require_extra()
+        async with aclosing(fetch_source(spec.source)) as fetched:
+            async for event in fetched:
+                if isinstance(event, Path):
+                    origin, spec = spec.source, spec.model_copy(update={"source": str(event)})
+                else:
+                    yield event
     work = await asyncio.to_thread(_Conversion, spec, log_path, command)
     with part_folder(work.output) as part:
         async with aclosing(work.steps(part.path)) as events:
             async for event in events:
                 yield event
         result = work.result(part.path, time.monotonic() - begin_s)
+        if origin:
+            note = f"The weights of {origin} stay in {spec.source}; remove them if you like."
+            result = result.model_copy(update={"origin": origin, "notes": (*result.notes, note)})
         await asyncio.to_thread(work.commit, part, result)
     yield result
 
@@ -175,7 +189,7 @@ class _Conversion:
 
     def commit(self, part: PartFolder, result: ConvertResult) -> None:
         """Give the file and its card their names."""
-        text = card_text(result, self._spec.origin)
+        text = card_text(result)
         (part.path / self.card.name).write_text(text, encoding="utf-8")
         # Someone may have made files of these names meanwhile.
         self._check_destinations()

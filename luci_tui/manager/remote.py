@@ -129,9 +129,9 @@ class RemoteEngine:
             case frames.Embed():
                 wanted = requests.embed_request(command, self.endpoint)
                 vectors = await self._fetch(wanted, replies.Vectors)
+                n_texts = len(command.texts) + len(command.token_lists)
                 return self._read(
-                    request_id,
-                    lambda: vectors.embedded(len(command.texts), normalize=command.normalize),
+                    request_id, lambda: vectors.embedded(n_texts, normalize=command.normalize)
                 )
             case frames.Rerank():
                 wanted = requests.rerank_request(command, self.endpoint)

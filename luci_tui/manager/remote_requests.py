@@ -76,6 +76,10 @@ def generate_request(request: frames.Generate, endpoint: Endpoint) -> RemoteRequ
     else:
         prompt: JsonValue = request.prompt
         body["prompt"] = list(request.tokens) if request.tokens is not None else prompt
+    if request.suffix is not None:
+        _add_suffix(body, request.suffix, endpoint.dialect, unsupported, is_text=not is_chat)
+    # Servers that have it give it in shapes of their own.
+    unsupported += ["prompt_logprobs"] * request.prompt_logprobs
     if request.max_tokens >= 0:
         body["max_tokens"] = request.max_tokens
     elif not is_chat and endpoint.dialect is not Dialect.LLAMA_SERVER:
@@ -106,6 +110,16 @@ def _add_tools(body: Body, request: frames.Generate) -> None:
     body["tools"] = _parsed(request.tools_json, "tools")
     body["tool_choice"] = request.tool_choice
     body["parallel_tool_calls"] = request.parallel_tool_calls
+
+
+def _add_suffix(
+    body: Body, suffix: str, dialect: Dialect, unsupported: list[str], *, is_text: bool
+) -> None:
+    # llama-server passes over it and vLLM refuses it at this path.
+    if is_text and dialect in (Dialect.OPENAI, Dialect.LUCI):
+        body["suffix"] = suffix
+    else:
+        unsupported.append("suffix")
 
 
 def _add_sampling(
@@ -205,9 +219,10 @@ def _add_engine_options(
 
 def embed_request(command: frames.Embed, endpoint: Endpoint) -> RemoteRequest:
     """Translate a request for vectors; luci scales them itself where they are to be scaled."""
+    texts: list[JsonValue] = list(command.texts)
     body: Body = {
         "model": endpoint.model,
-        "input": list(command.texts),
+        "input": texts or [list(tokens) for tokens in command.token_lists],
         "encoding_format": "float",
     }
     if not command.normalize:
@@ -231,6 +246,8 @@ def rerank_request(command: frames.Rerank, endpoint: Endpoint) -> RemoteRequest:
 
 def tokenize_request(command: frames.Tokenize, endpoint: Endpoint) -> RemoteRequest:
     """Translate a request for token ids; its path is below the server's root, not the base URL."""
+    if command.with_pieces:
+        raise unsupported_error(endpoint, "tokenize with_pieces")
     match endpoint.dialect:
         case Dialect.OPENAI:
             raise unsupported_error(endpoint, "tokenize")

@@ -9,11 +9,24 @@ namespace luci {
 
 namespace {
 
-void replace_all(std::string & text, const std::string & from, const std::string & to) {
-    for (size_t at = text.find(from); at != std::string::npos;
-         at = text.find(from, at + to.size())) {
-        text.replace(at, from.size(), to);
+// Puts both texts into a template in one pass: what stands in a query is never read as a place.
+std::string fill(const std::string & form, const std::string & query,
+                 const std::string & document) {
+    const std::string query_place = "{query}";
+    const std::string document_place = "{document}";
+    std::string text;
+    for (size_t at = 0; at < form.size();) {
+        if (form.compare(at, query_place.size(), query_place) == 0) {
+            text += query;
+            at += query_place.size();
+        } else if (form.compare(at, document_place.size(), document_place) == 0) {
+            text += document;
+            at += document_place.size();
+        } else {
+            text += form[at++];
+        }
     }
+    return text;
 }
 
 // Query and document as one input. Source: format_prompt_rerank in llama.cpp's
@@ -23,10 +36,7 @@ std::vector<llama_token> rerank_input(const Model & model, const std::string & q
     const llama_vocab * vocab = model.vocab();
     const char * own_template = llama_model_chat_template(model.get(), "rerank");
     if (own_template != nullptr) {
-        std::string text = own_template;
-        replace_all(text, "{query}", query);
-        replace_all(text, "{document}", document);
-        return model.tokenize(text, false, true);
+        return model.tokenize(fill(own_template, query, document), false, true);
     }
     const llama_token end = llama_vocab_eos(vocab) != LLAMA_TOKEN_NULL ? llama_vocab_eos(vocab)
                                                                        : llama_vocab_sep(vocab);

@@ -134,6 +134,12 @@ std::pair<int32_t, uint64_t> Engine::save_state(int32_t slot_number, const std::
                                " was computed with other LoRA scales than those the model was "
                                "loaded with; save after a request without scales of its own.");
     }
+    if (slot.n_exact < slot.n_cached()) {
+        throw RequestError("invalid_state",
+                           "The context of slot " + std::to_string(slot_number) +
+                               " was shifted, so what it holds is not what its tokens alone give. "
+                               "Save a slot whose text fits the context.");
+    }
     std::string state(llama_state_seq_get_size(context_.get(), slot.seq), '\0');
     state.resize(llama_state_seq_get_data(context_.get(), reinterpret_cast<uint8_t *>(state.data()),
                                           state.size(), slot.seq));

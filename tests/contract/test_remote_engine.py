@@ -117,6 +117,8 @@ async def test_remote_given_a_raw_prompt_then_completions_answer(server: OpenAiS
     logprobs = [one for delta in answer.deltas for one in delta.logprobs]
     assert logprobs[0].top == ((-1, "a: ", -0.5), (-1, "other", -1.5))
     assert server.bodies[0]["prompt"] == "one two"
+    await engines.answer(engine, wanted.model_copy(update={"suffix": " three"}))
+    assert server.bodies[1]["suffix"] == " three"
     await engine.close()
 
 
@@ -135,6 +137,7 @@ async def test_remote_given_a_raw_prompt_then_completions_answer(server: OpenAiS
             ["mirostat", "dry_multiplier"],
         ),
         ("llama-server", {"context_policy": "shift"}, ["context_policy=shift"]),
+        ("llama-server", {"prompt_logprobs": True, "suffix": "x"}, ["prompt_logprobs", "suffix"]),
     ],
 )
 async def test_remote_given_an_option_without_a_word_then_it_is_refused_by_name(
@@ -176,6 +179,11 @@ async def test_remote_given_texts_then_embeds_reranks_and_tokenizes(server: Open
     plain = await engine.ask(frames.Embed(request_id=0, texts=("abcd",), normalize=False))
     assert isinstance(plain, frames.Embedded)
     assert plain.vectors == ((4.0, 3.0),)
+    of_tokens = await engine.ask(frames.Embed(request_id=0, token_lists=((1, 2, 3), (4,))))
+    assert isinstance(of_tokens, frames.Embedded)
+    assert server.bodies[-1]["input"] == [[1, 2, 3], [4]]
+    with pytest.raises(RequestError, match="with_pieces"):
+        await engine.ask(frames.Tokenize(request_id=0, text="ab", with_pieces=True))
     ranked = await engine.ask(frames.Rerank(request_id=0, query="q", documents=("abc", "a")))
     assert isinstance(ranked, frames.Reranked)
     assert (ranked.scores, ranked.prompt_tokens) == ((3.0, 1.0), 9)

@@ -120,6 +120,14 @@ def test_saved_state_of_another_model_then_it_is_refused(llama: Path, tmp_path: 
         core.load(llama).restore_state(0, str(tmp_path / "slot.state"))
 
 
+def test_saved_state_after_a_context_shift_then_it_is_refused(llama: Path, tmp_path: Path) -> None:
+    engine = core.load(llama, n_ctx=256)
+    shifted = core.request([20] * 200, max_tokens=150, shift_context=True, n_keep=8)
+    core.answer(engine, shifted)
+    with pytest.raises(_native.RequestError, match="was shifted"):
+        engine.save_state(0, str(tmp_path / "slot.state"))
+
+
 def test_embeddings_then_they_are_unit_vectors_and_batching_changes_nothing(
     tmp_path: Path,
 ) -> None:
@@ -156,6 +164,17 @@ def test_rerank_then_each_document_has_its_own_score(tmp_path: Path) -> None:
     assert n_tokens > 0
     assert scores[0] == pytest.approx(scores[2], abs=1e-4)
     assert scores[0] != pytest.approx(scores[1], abs=1e-4)
+
+
+def test_rerank_given_a_query_with_a_place_of_the_template_then_it_is_text(
+    tmp_path: Path,
+) -> None:
+    # Where the documents differ and the template has no place for them, no score may differ.
+    template = [{"name": "rerank", "template": "{query}"}]
+    path = write_arch_model(TinyArch.RERANKER, tmp_path / "rank.gguf", chat_template=template)
+    engine = core.load(path, embedding=True, pooling="rank")
+    scores, _ = engine.rerank("show {document}", ["list of files", "small name"])
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6)
 
 
 @pytest.mark.parametrize("kv_type", ["f32", "q8_0", "q4_0"])

@@ -9,7 +9,7 @@ asks for in src/models/*.cpp.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum, auto
 from pathlib import Path
@@ -143,7 +143,7 @@ def write_arch_model(
     *,
     seed: int = 1,
     n_layers: int | None = None,
-    chat_template: str | None = None,
+    chat_template: str | Sequence[Mapping[str, str]] | None = None,
     n_ctx_train: int = N_CTX_TRAIN,
     sizes: Sizes = TINY,
     vocab: TinyVocab | None = None,
@@ -157,7 +157,8 @@ def write_arch_model(
         path: The new file; its folder must exist.
         seed: Of the weights; two models with different seeds answer differently.
         n_layers: None = the shape's own count. A count of 1 makes a draft model for LLAMA.
-        chat_template: Jinja source; None = the file has none.
+        chat_template: Jinja source, or several as {"name": …, "template": …}; None = the file has
+            none.
         n_ctx_train: Context the file says that it was trained with.
         sizes: Widths and counts; larger ones where a figure must mean something.
         vocab: As many tokens as the shape's own, with something wrong; None = the shape's own.

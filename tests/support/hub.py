@@ -3,7 +3,7 @@
 Each request takes the next `Fault` of the file that it asks for; without one the hub behaves. It
 speaks the part of the Hugging Face Hub's protocol that downloads need:
 `/{repo}/resolve/{rev}/{path}` with its headers, redirects to a second origin, and errors with
-X-Error-Code.
+X-Error-Code. What it says about its repositories stands in `tests.support.hub_api`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ import asyncio
 import contextlib
 import hashlib
 import socket
+import ssl
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
-COMMIT = "c" * 40
+from tests.support.hub_api import COMMIT, ApiReply, HubApi, HubRepo
+
 STATS_PATH = "/stats"
 """Answers with the bytes of all bodies so far, for a test in another process."""
 _CHUNK_BYTES = 1 << 16
@@ -104,6 +108,9 @@ class Asked:
     """"first" or "other"."""
     sent_bytes: int = 0
     """Of the body."""
+    method: str = "GET"
+    body: bytes = b""
+    """What came with the request."""
 
 
 class Hub:
@@ -115,13 +122,44 @@ class Hub:
         self.url = ""
         self.other_url = ""
         """The same files at another origin, as a content delivery network is."""
+        self.api = HubApi()
+        """Its repositories and users."""
+        self.api.on_commit = self._offer
+        self.api_faults: deque[Fault] = deque()
+        """Of the next answers of the API; a status, a delay or what ends the connection."""
+        self.api_forever: Fault | None = None
+        """What is wrong with each answer of the API once `api_faults` are used up."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, content: bytes, *faults: Fault, name: str = "model.gguf") -> HubFile:
-        """Offer a file and return it."""
+        """Offer a file of org/repo and return it."""
         file = HubFile(content, deque(faults))
-        self.files[f"/org/repo/resolve/main/{name}"] = file
+        repo = self.api.repos.setdefault("org/repo", HubRepo("org/repo"))
+        repo.files[name] = content
+        for revision in (*repo.revisions, repo.commit):
+            self.files[f"/org/repo/resolve/{revision}/{name}"] = file
         return file
+
+    def add_repo(self, name: str, files: dict[str, bytes], **facts: Any) -> HubRepo:
+        """Offer a repository; `facts` are fields of a HubRepo."""
+        repo = self.api.repos[name] = HubRepo(name, dict(files), **facts)
+        self._offer(repo)
+        return repo
+
+    def file_of(self, repo: HubRepo, path: str) -> HubFile:
+        """Return the file behind a path, to give it faults."""
+        return self.files[f"/{repo.name}/resolve/{repo.commit}/{quote(path)}"]
+
+    def asked_api(self) -> list[Asked]:
+        """Return the requests that were for no file's bytes."""
+        return [asked for asked in self.asked if "/resolve/" not in asked.path]
+
+    def _offer(self, repo: HubRepo) -> None:
+        """Make the files of a repository downloadable under each name of its commit."""
+        for path, content in repo.files.items():
+            file = HubFile(content)
+            for revision in (*repo.revisions, repo.commit):
+                self.files[f"/{repo.name}/resolve/{quote(revision, safe='')}/{quote(path)}"] = file
 
     def url_of(self, name: str = "model.gguf") -> str:
         """Return the address of a file."""
@@ -163,19 +201,32 @@ class Hub:
         """Answer one request; False = the connection is over."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *lines = head.split("\r\n")
-        _, path, _ = first.split(" ")
+        method, path, _ = first.split(" ")
         headers = {
             name.lower(): value.strip()
             for name, _, value in (line.partition(":") for line in lines if line)
         }
-        self.asked.append(Asked(path, headers, origin))
+        body = await _read_body(reader, headers)
+        self.asked.append(Asked(path, headers, origin, method=method, body=body))
         number = len(self.asked) - 1
         if path == STATS_PATH:
             text = str(self.sent_bytes).encode()
             await _send_head(writer, 200, {"Content-Length": len(text)})
             writer.write(text)
             return True
-        file = self.files.get(path)
+        if path.startswith(("/api/", "/lfs/", "/oauth/")) or ".git/" in path:
+            return await self._answer_api(writer, self.asked[number])
+        return await self._answer_file(writer, self.asked[number], number)
+
+    async def _answer_file(self, writer: asyncio.StreamWriter, asked: Asked, number: int) -> bool:
+        """Answer a question for bytes; False = the connection is over."""
+        path, headers, origin = asked.path, asked.headers, asked.origin
+        bearer = headers.get("authorization", "").removeprefix("Bearer ")
+        refused = self.api.download_refusal(path, bearer) if origin == "first" else None
+        if refused is not None:
+            return await _reply(writer, refused)
+        # The query of an address ("?download=true") is no part of a file's name.
+        file = self.files.get(urlsplit(path).path) or self.files.get(quote(unquote(path)))
         if file is None:
             return await _refuse(writer, 404, Fault(error_code="EntryNotFound"))
         has_token = headers.get("authorization") == f"Bearer {file.needs_token}"
@@ -197,6 +248,29 @@ class Hub:
         if fault.status >= 400:
             return await _refuse(writer, fault.status, fault)
         return await self._send(writer, file, fault, headers, number)
+
+    async def _answer_api(self, writer: asyncio.StreamWriter, asked: Asked) -> bool:
+        """Answer a question about repositories; False = the connection is over."""
+        fault = self.api_faults.popleft() if self.api_faults else self.api_forever or Fault()
+        await asyncio.sleep(fault.delay_s)
+        if fault.drop_before_head:
+            return False
+        if fault.stall_after >= 0:
+            await asyncio.Event().wait()
+        if fault.garbage:
+            writer.write(fault.garbage)
+            await writer.drain()
+            return False
+        if fault.location:
+            headers = {"Location": fault.location, "Content-Length": 0}
+            await _send_head(writer, fault.status or 307, headers)
+            return True
+        if fault.status >= 400:
+            return await _refuse(writer, fault.status, fault)
+        reply = self.api.answer(asked.method, asked.path, asked.headers, asked.body)
+        return await _reply(
+            writer, replace(reply, headers={**reply.headers, **dict(fault.headers)})
+        )
 
     async def _send(
         self,
@@ -234,6 +308,8 @@ class Hub:
             headers["Content-Length"] = len(body) if fault.announce is None else fault.announce
         headers |= dict(fault.headers)
         await _send_head(writer, fault.status or (206 if is_part else 200), headers)
+        if self.asked[number].method == "HEAD":
+            return True
         if fault.short_by:
             body = body[: -fault.short_by]
         is_whole = await self._send_body(writer, body, fault, number)
@@ -264,8 +340,8 @@ class Hub:
 
 
 @asynccontextmanager
-async def running_hub() -> AsyncGenerator[Hub]:
-    """Run a hub with two origins on loopback."""
+async def running_hub(tls: ssl.SSLContext | None = None) -> AsyncGenerator[Hub]:
+    """Run a hub with two origins on loopback, over https where there is a certificate."""
     hub = Hub()
 
     def on(origin: str) -> Serve:
@@ -274,10 +350,12 @@ async def running_hub() -> AsyncGenerator[Hub]:
 
         return serve
 
-    first = await asyncio.start_server(on("first"), "127.0.0.1", 0)
-    other = await asyncio.start_server(on("other"), "127.0.0.1", 0)
-    hub.url = f"http://127.0.0.1:{first.sockets[0].getsockname()[1]}"
-    hub.other_url = f"http://127.0.0.1:{other.sockets[0].getsockname()[1]}"
+    first = await asyncio.start_server(on("first"), "127.0.0.1", 0, ssl=tls)
+    other = await asyncio.start_server(on("other"), "127.0.0.1", 0, ssl=tls)
+    scheme = "http" if tls is None else "https"
+    hub.url = f"{scheme}://127.0.0.1:{first.sockets[0].getsockname()[1]}"
+    hub.other_url = f"{scheme}://127.0.0.1:{other.sockets[0].getsockname()[1]}"
+    hub.api.url, hub.api.upload_url = hub.url, hub.other_url
     try:
         yield hub
     finally:
@@ -298,6 +376,26 @@ def _range_begin(asked: dict[str, str], etag: str, fault: Fault) -> int | None:
     return int(wanted.removeprefix("bytes=").partition("-")[0])
 
 
+async def _read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+    """Read what comes with a request: as long as it says, or in chunks."""
+    if headers.get("transfer-encoding", "").lower() != "chunked":
+        return await reader.readexactly(int(headers.get("content-length", "0")))
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += await reader.readexactly(size)
+        await reader.readline()
+    await reader.readline()
+    return body
+
+
+async def _reply(writer: asyncio.StreamWriter, reply: ApiReply) -> bool:
+    length = {"Content-Length": len(reply.body)}
+    await _send_head(writer, reply.status, {**reply.headers, **length})
+    writer.write(reply.body)
+    await writer.drain()
+    return True
+
+
 async def _refuse(writer: asyncio.StreamWriter, status: int, fault: Fault) -> bool:
     headers: dict[str, object] = {"Content-Length": 0}
     named = {
@@ -309,7 +407,9 @@ async def _refuse(writer: asyncio.StreamWriter, status: int, fault: Fault) -> bo
     return True
 
 
-async def _send_head(writer: asyncio.StreamWriter, status: int, headers: dict[str, object]) -> None:
+async def _send_head(
+    writer: asyncio.StreamWriter, status: int, headers: Mapping[str, object]
+) -> None:
     lines = [f"HTTP/1.1 {status} Answer", f"X-Repo-Commit: {COMMIT}", "Accept-Ranges: bytes"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))

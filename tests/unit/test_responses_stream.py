@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from luci_tui.engine import frames
 from luci_tui.host.openai.errors import ApiError
+from luci_tui.host.openai.event_stream import encode_event
 from luci_tui.host.openai.responses_request import parse_options
 from luci_tui.host.openai.responses_stream import ResponseStream
 from tests.support import scripted_engine
@@ -226,3 +227,11 @@ def test_validator_given_a_broken_stream_then_it_says_so() -> None:
         broken = [{**event, "sequence_number": place} for place, event in enumerate(rest)]
         with pytest.raises((WrongOrderError, KeyError)):
             response_of(broken)
+
+
+def test_event_given_a_text_with_line_separators_then_it_is_one_line_of_data() -> None:
+    text = "a\u2028b\u2029c\x85d\x0be"
+    lines = encode_event({"type": "delta", "text": text}).decode().splitlines()
+    assert lines[0] == "event: delta"
+    assert json.loads(lines[1].removeprefix("data: "))["text"] == text
+    assert lines[2:] == [""]

@@ -121,7 +121,8 @@ async def beats(events: Feed[_Item], early: list[_Item]) -> AsyncGenerator[_Item
 
 def encode_event(event: JsonObject) -> bytes:
     """Return an event as it goes over the wire, under the name that its `type` gives it."""
-    data = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+    # As ASCII: some clients take U+0085 and U+2028 in a text for the end of the line.
+    data = json.dumps(event, separators=(",", ":"))
     return f"event: {event['type']}\ndata: {data}\n\n".encode()
 
 
