@@ -103,8 +103,11 @@ def _make_room(folder: Path, files: Sequence[RepoFile]) -> None:
     needed = sum(file.size_bytes for file in files if not _is_there(folder, file))
     free = free_bytes(folder)
     if needed > free:
-        msg = f"The weights have {format_bytes(needed)} and {format_bytes(free)} are free in {folder}."
-        raise CatalogError(f"{msg} Make room, then try again.", code="disk_full")
+        msg = (
+            f"The weights have {format_bytes(needed)} and {format_bytes(free)} are free in "
+            f"{folder}. Make room, then try again."
+        )
+        raise CatalogError(msg, code="disk_full")
 
 
 def _is_there(folder: Path, file: RepoFile) -> bool:

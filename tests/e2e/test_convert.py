@@ -16,6 +16,9 @@ from typing import Any, cast
 
 import pytest
 
+from tests.support.hub import running_hub
+from tests.support.hub_use import hub_env, run_luci
+
 Luci = Callable[..., subprocess.CompletedProcess[bytes]]
 
 pytestmark = [pytest.mark.native, pytest.mark.convert, pytest.mark.timeout(600)]
@@ -183,6 +186,20 @@ def test_model_in_several_files_and_types_is_converted_by_the_host(
     assert shown["kind"] == "convert"
     assert shown["result"]["check"]["n_different"] == 0
     assert output.stat().st_size == shown["result"]["size_bytes"]
+
+
+async def test_repository_is_fetched_and_converted(sources: Path, tmp_path: Path) -> None:
+    files = {path.name: path.read_bytes() for path in (sources / "llama").iterdir()}
+    output = tmp_path / "tiny.gguf"
+    async with running_hub() as fake:
+        fake.add_repo("org/tiny", files)
+        command = ("convert", "hf:org/tiny", str(output), "--json")
+        run = await run_luci(hub_env(fake, tmp_path), *command)
+    assert run.code == 0, run.err
+    result = json.loads(run.out)
+    check_tokens(result)
+    assert result["origin"] == "hf:org/tiny"
+    assert "base_model: org/tiny" in output.with_suffix(".md").read_text().replace('"', "")
 
 
 def test_model_with_code_of_its_own_is_not_run(luci: Luci, sources: Path, tmp_path: Path) -> None:
