@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -17,12 +18,13 @@ from typing import Any, cast
 import pytest
 
 from tests.support.hub import running_hub
-from tests.support.hub_use import hub_env, run_luci
+from tests.support.hub_use import hub_env
 
 Luci = Callable[..., subprocess.CompletedProcess[bytes]]
 
 pytestmark = [pytest.mark.native, pytest.mark.convert, pytest.mark.timeout(600)]
 
+LIMIT_S = 300.0
 TYPES = ("Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q8_0")
 
 
@@ -32,7 +34,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sources")
     # torch and its kind warn of much, and warnings are errors here: a process of their own.
     command = [sys.executable, "-m", "tests.support.hf_models", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    subprocess.run(command, check=True, capture_output=True, timeout=LIMIT_S)
     return folder
 
 
@@ -40,7 +42,9 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def luci(luci_env: dict[str, str]) -> Luci:
     def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "luci_tui", *arguments]
-        return subprocess.run(command, capture_output=True, env=luci_env, timeout=300, check=False)
+        return subprocess.run(
+            command, capture_output=True, env=luci_env, timeout=LIMIT_S, check=False
+        )
 
     return run
 
@@ -85,9 +89,14 @@ def compared(luci: Luci, models: list[Path], loss: str) -> list[dict[str, Any]]:
     return rows
 
 
-def enabled(model: Path, env: dict[str, str]) -> str:
-    """Put a model into the models folder and return what `luci run` calls it."""
-    return str(shutil.copy(model, Path(env["LUCI_HOME"]) / "models"))
+def enabled(luci: Luci, model: Path, env: dict[str, str]) -> str:
+    """Drop a model where custom models lie, enable it, and return its name."""
+    folder = Path(env["LUCI_HOME"]) / "models" / "custom_models"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(model, folder)
+    run = luci("llm", "enable", model.stem)
+    assert run.returncode == 0, run.stderr
+    return model.stem
 
 
 def check_tokens(result: dict[str, Any]) -> None:
@@ -114,7 +123,7 @@ def test_generating_model_goes_from_weights_to_an_answer(
     small = quantized(luci, path)
     rows = compared(luci, [path, *small], "mean_kld")
     assert all(row["perplexity"] > 1 and row["decode_rate"] > 0 for row in rows)
-    name = enabled(small[2], luci_env)
+    name = enabled(luci, small[2], luci_env)
     answer = luci("run", name, "the ferry", "--raw", "--max-tokens", "8", "--json")
     assert document(answer)["usage"]["completion_tokens"] > 0
 
@@ -135,7 +144,7 @@ def test_bert_goes_from_weights_to_an_embedding(
     assert luci("validate", str(path)).returncode == 0
     small = quantized(luci, path)
     compared(luci, [path, *small], "embedding_distance")
-    name = enabled(small[-1], luci_env)
+    name = enabled(luci, small[-1], luci_env)
     (vector,) = document(luci("embed", name, "the ferry", "--json"))["vectors"]
     assert len(vector) == 256
 
@@ -152,7 +161,7 @@ def test_t5_is_converted_quantized_and_compared_but_not_run(
     small = quantized(luci, path)
     rows = compared(luci, [path, *small], "mean_kld")
     assert all("encoder-decoder" in row["note"] for row in rows)
-    answer = luci("run", enabled(path, luci_env), "the ferry", "--raw")
+    answer = luci("run", enabled(luci, path, luci_env), "the ferry", "--raw")
     assert answer.returncode == 2
     assert b"does not run" in answer.stderr
 
@@ -193,10 +202,15 @@ async def test_repository_is_fetched_and_converted(sources: Path, tmp_path: Path
     output = tmp_path / "tiny.gguf"
     async with running_hub() as fake:
         fake.add_repo("org/tiny", files)
-        command = ("convert", "hf:org/tiny", str(output), "--json")
-        run = await run_luci(hub_env(fake, tmp_path), *command)
-    assert run.code == 0, run.err
-    result = json.loads(run.out)
+        command = [sys.executable, "-m", "luci_tui", "convert", "hf:org/tiny", str(output)]
+        run = await asyncio.to_thread(
+            subprocess.run,
+            [*command, "--json"],
+            env=hub_env(fake, tmp_path),
+            capture_output=True,
+            timeout=LIMIT_S,
+        )
+    result = document(run)
     check_tokens(result)
     assert result["origin"] == "hf:org/tiny"
     assert "base_model: org/tiny" in output.with_suffix(".md").read_text().replace('"', "")
