@@ -38,7 +38,9 @@ def run_converter(spec: RunConverterSpec, report: Report) -> ConverterDone:
     notes: list[str] = []
     with watcher.listening(), _own_words(watcher):
         _watch_writing(watcher)
-        if spec.script != LEGACY_SCRIPT:
+        if spec.script == LEGACY_SCRIPT:
+            _mend_legacy_shapes()
+        else:
             keep_foreign_code_out()
         if spec.script == HF_SCRIPT:
             pre_tokenizers.name_unknown(Path(spec.source), notes)
@@ -101,6 +103,25 @@ def _watch_writing(watcher: _Watcher) -> None:
 
     tqdm: Any = importlib.import_module("tqdm")
     tqdm.tqdm = Bar
+
+
+def _mend_legacy_shapes() -> None:
+    """Let the writer understand the script for GGML files.
+
+    The script gives raw bytes with their shape in values, and the tree's writer has come to want
+    the shape in bytes: without this every tensor would get a wrong shape.
+    """
+    gguf: Any = importlib.import_module("gguf")
+    add_tensor = gguf.GGUFWriter.add_tensor
+
+    def add(
+        writer: object, name: str, data: object, raw_shape: list[int], raw_dtype: object
+    ) -> None:
+        n_values, n_bytes = gguf.GGML_QUANT_SIZES[raw_dtype]
+        in_bytes = [*raw_shape[:-1], raw_shape[-1] // n_values * n_bytes]
+        add_tensor(writer, name, data, raw_shape=in_bytes, raw_dtype=raw_dtype)
+
+    gguf.GGUFWriter.add_tensor = add
 
 
 @contextlib.contextmanager

@@ -132,7 +132,8 @@ class _Conversion:
         self._report: FileReport | None = None
         self._check: job_frames.ConversionChecked | None = None
         self._tree = converter_tree.find_tree()
-        converter_tree.require_extra()
+        if not Path(spec.source).is_file():  # the script for GGML files needs none of it
+            converter_tree.require_extra()
         base = Path(spec.lora_base) if spec.lora_base else None
         known = converter_tree.known_architectures(self._tree)
         self._source = read_source(Path(spec.source), base, known)
