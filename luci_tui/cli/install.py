@@ -85,7 +85,11 @@ def install(
     plans = run_async(_plan(kind, models[0], name, mmproj)) if len(models) == 1 else []
     if not yes:
         _confirm(models, plans)
-    started, problems = run_async(_begin(kind, models, plans, is_enabled=not no_enable))
+    try:
+        started, problems = run_async(_begin(kind, models, plans, is_enabled=not no_enable))
+    except KeyboardInterrupt:
+        narrate("What was begun goes on: `luci downloads` shows it.")
+        raise
     _tell_begun(started, problems, is_waiting=not background)
     records = [one.download for one in started if one.download is not None]
     if not background and records:

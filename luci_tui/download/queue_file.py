@@ -10,8 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from luci_tui.download.part import sync_folder
-from luci_tui.download.records import ENDED, QueueData
-from luci_tui.errors import DownloadError
+from luci_tui.download.records import QueueData
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 
@@ -19,23 +18,18 @@ logger = logging.getLogger(__name__)
 
 
 def load_queue(path: Path) -> tuple[QueueData, str]:
-    """Read the queue; a file that is no queue is set aside, which the second value says.
-
-    Raises:
-        DownloadError: it is there and cannot be read.
-    """
+    """Read the queue; a file that is no queue is set aside, which the second value says."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         return QueueData(), ""
     except OSError as error:
-        msg = f"{path} cannot be read ({error.strerror}). Check its permissions."
-        raise DownloadError(msg, code="disk") from error
+        return QueueData(), _set_aside(path, error)
     try:
         return QueueData.model_validate_json(data), ""
-    except ValidationError:
-        return QueueData(), _set_aside(path)
+    except ValidationError as error:
+        return QueueData(), _set_aside(path, error)
 
 
 def save_queue(path: Path, data: QueueData) -> None:
@@ -57,25 +51,15 @@ def save_queue(path: Path, data: QueueData) -> None:
     sync_folder(path.parent)
 
 
-def unfinished_versions(path: Path) -> frozenset[tuple[str, str]]:
-    """Return (model, version) of every install whose files the queue still needs.
-
-    Raises:
-        DownloadError: the file cannot be read, so nobody knows what is needed.
-    """
-    data, problem = load_queue(path)
-    if problem:
-        raise DownloadError(problem, code="disk")
-    return frozenset(
-        (item.plan.name, item.plan.version) for item in data.items if item.state not in ENDED
-    )
-
-
-def _set_aside(path: Path) -> str:
+def _set_aside(path: Path, why: Exception) -> str:
     aside = path.with_name(f"{path.name}.corrupt-{int(time.time())}")
-    path.replace(aside)
-    logger.error("%s was no queue of downloads and is now %s", path, aside)
+    logger.error("%s cannot be read as the queue of downloads: %s", path, why)
+    try:
+        path.replace(aside)
+        done = f"was set aside as {aside.name}"
+    except OSError as error:
+        done = f"cannot be set aside either ({error.strerror})"
     return (
-        f"{path} could not be read as the queue of downloads and was set aside as {aside.name}. "
+        f"{path} could not be read as the queue of downloads and {done}. "
         "Install again what is missing; what has arrived is gone on from."
     )

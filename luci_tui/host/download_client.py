@@ -21,6 +21,9 @@ from luci_tui.host.api.download_messages import (
 )
 from luci_tui.host.client import HostClient
 
+PLAN_S = 600.0
+"""A hub that is slow is asked several times, and may want to be asked later."""
+
 
 class HostDownloads:
     """The downloads of a host.
@@ -43,7 +46,7 @@ class HostDownloads:
     async def plan(self, wanted: str, name: str = "", *, with_mmproj: bool = False) -> Plan:
         """Ask which files an install would fetch."""
         body = PlanInstall(wanted=wanted, name=name, with_mmproj=with_mmproj)
-        return await self._client.post("/luci/downloads/plan", body, Plan)
+        return await self._client.post("/luci/downloads/plan", body, Plan, PLAN_S)
 
     async def add(self, plan: Plan, *, is_enabled: bool = True) -> InstallStarted:
         """Begin an install."""

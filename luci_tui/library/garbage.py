@@ -39,7 +39,7 @@ def find_garbage(models_folder: Path, keep: Collection[Version]) -> tuple[Garbag
 
     Args:
         models_folder: Where models lie.
-        keep: What the queue still needs, see `queue_file.unfinished_versions`.
+        keep: What the queue still needs.
 
     Returns:
         Nothing of a model whose manifest cannot be read: it may be all that is left of it.

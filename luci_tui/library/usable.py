@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from luci_tui.library.catalog_names import catalog_names
 from luci_tui.library.gathering import Gathered, gather
 from luci_tui.library.header_cache import HeaderCache
 from luci_tui.library.places import Places, find_places
@@ -66,6 +67,16 @@ class UsableModels:
         """Give the names of all disabled models, those of other programs included: slow."""
         with self._lock, HeaderCache(self._here().cache_file) as cache:
             return _usable(gather(self._here(), cache)).disabled
+
+    def installable(self, name: str) -> str:
+        """Give the catalogue's entry of this name or alias, however it is written; empty = none."""
+        with self._lock, HeaderCache(self._here().cache_file) as cache:
+            known = catalog_names(*self._here().catalogs, cache)
+        for entry in known.tiers:
+            names = (entry, *known.aliases.get(entry, ()))
+            if name.lower() in (one.lower() for one in names):
+                return entry
+        return ""
 
     def _here(self) -> Places:
         if self._places is None:

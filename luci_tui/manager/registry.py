@@ -171,6 +171,12 @@ class Registry:
                 f'The model "{name}" is disabled. `luci llm enable {disabled}` makes it usable.',
                 code="disabled",
             )
+        installable = self._library.installable(name)
+        if installable:
+            return CatalogError(
+                f'The model "{name}" is not installed. `luci install {installable}` fetches it.',
+                code="not_installed",
+            )
         known = [one for entry in self._all() for one in (entry.name, *entry.aliases)]
         by_lower = {one.lower(): one for one in known}
         close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)

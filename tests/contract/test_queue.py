@@ -213,6 +213,15 @@ async def test_damaged_queue_file_is_set_aside_and_said(tmp_path: Path) -> None:
             assert any(".corrupt-" in name for name in files_of(tmp_path))
 
 
+async def test_queue_file_that_cannot_be_read_stops_no_host(tmp_path: Path) -> None:
+    # A folder in its place cannot be read by anybody, root included.
+    (tmp_path / "downloads.json").mkdir()
+    async with running_hub() as hub:
+        with pytest.raises(AssertionError, match="set aside as "):
+            await queue_at(hub, tmp_path, installing=FilesAlone(tmp_path)).__aenter__()
+    assert files_of(tmp_path)[0].startswith("downloads.json.corrupt-")
+
+
 async def test_token_is_asked_for_each_file_and_stands_in_no_file(tmp_path: Path) -> None:
     token = "hf_thisIsNoRealToken"
     async with bench_at(tmp_path, installing=FilesAlone(tmp_path), token=token) as bench:
