@@ -42,6 +42,17 @@ class HostSettings(_Section):
     """Most jobs that run at the same time."""
 
 
+class DownloadSettings(_Section):
+    """Section `[downloads]`: how models are fetched."""
+
+    max_parallel: int = Field(default=3, ge=1, le=16)
+    """Most files at the same time."""
+    limit_bytes_per_s: int = Field(default=0, ge=0, le=10**13)
+    """Bytes per second of all files together; 0 = no limit. `luci downloads limit` sets another."""
+    reserve_bytes: int = Field(default=2 * 1024**3, ge=0, le=10**15)
+    """Bytes that downloads leave free on the disk."""
+
+
 class CostSettings(_Section):
     """Section `[cost]`: power and prices, as far as a person knows; without them no estimate."""
 
@@ -83,14 +94,26 @@ class ServeLimits(_Section):
     """Seconds that an idle connection stays open."""
 
 
+class LibrarySettings(_Section):
+    """Section `[library]`: where models are looked for."""
+
+    folders: tuple[str, ...] = Field(default=(), max_length=64)
+    """Further folders of a person's own model files; `~` is the home folder. Commands look there at
+    once, a host watches those that it knew when it started."""
+    finds_others: bool = True
+    """Whether the stores of other programs are looked at: Hugging Face, Ollama, LM Studio."""
+
+
 class Settings(BaseModel):
     """Everything that the settings file may hold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: HostSettings = HostSettings()
+    downloads: DownloadSettings = DownloadSettings()
     cost: CostSettings = CostSettings()
     serve: ServeLimits = ServeLimits()
+    library: LibrarySettings = LibrarySettings()
 
 
 def read_settings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -201,14 +202,14 @@ def _with_line(text: str, place: tuple[str, ...], value: JsonValue) -> list[str]
     if isinstance(value, dict):
         return []
     end = "\r\n" if "\r\n" in text else "\n"
-    line = f"{place[-1]} = {tomlkit.item(value).as_string()}{end}"
+    line = f"{_toml_key(place[-1])} = {tomlkit.item(value).as_string()}{end}"
     table = tomllib.loads(text)
     for part in place[:-1]:
         table = table.get(part, {})
     lines = re.findall(r"[^\n]*\n|[^\n]+", text)
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += end
-    header = f"[{'.'.join(place[:-1])}]{end}"
+    header = f"[{'.'.join(map(_toml_key, place[:-1]))}]{end}"
     if place[-1] in table:
         return []
     if not table:
@@ -219,6 +220,10 @@ def _with_line(text: str, place: tuple[str, ...], value: JsonValue) -> list[str]
         return [*inside, "".join([*lines, *gap, header, line])]
     last = max(lines_of(text, (*place[:-1], name))[1] for name in table)
     return ["".join([*lines[:last], line, *lines[last:]])]
+
+
+def _toml_key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
 
 
 def _says(text: str, wanted: _Data) -> bool:

@@ -54,6 +54,22 @@ def all_settings(model: type[BaseModel] = Settings) -> list[Setting]:
     return [one for name, section in sections_of(model).items() for one in _of(name, section)]
 
 
+def free_settings(settings: BaseModel) -> list[Setting]:
+    """Return the settings of sections that take any name, as far as they are set."""
+    return [
+        Setting(
+            section=name,
+            name=free,
+            type_words="text",
+            default=None,
+            meaning="",
+            is_read_at_start=bool(getattr(section, "is_read_at_start", True)),
+        )
+        for name, section in settings
+        for free in cast("BaseModel", section).model_extra or {}
+    ]
+
+
 def section_meaning(section: type[BaseModel]) -> str:
     """Return what a section is about, without its name."""
     return " ".join((section.__doc__ or "").split()).partition(": ")[2]
@@ -66,7 +82,7 @@ def json_schema(model: type[BaseModel] = Settings) -> dict[str, Any]:
         reference = str(schema["properties"][name].get("$ref", ""))
         target = schema["$defs"].get(reference.rpartition("/")[2], schema["properties"][name])
         meanings = _docstrings(section)
-        for field, part in target["properties"].items():
+        for field, part in target.get("properties", {}).items():
             part["description"] = meanings.get(field, "")
     schema["properties"][PROFILES] = {
         "type": "object",
@@ -183,9 +199,9 @@ def page(model: type[BaseModel] = Settings) -> str:
         if getattr(section, "is_read_at_start", True):
             when = "Read by the host when it starts."
         parts.append(f"## [{name}]\n\n{_sentence(section_meaning(section))} {when}\n\n")
-        parts.append("| Setting | Type | Default | Meaning | Variable |\n|---|---|---|---|---|\n")
-        parts += [_row(one) for one in _of(name, section)]
-        parts.append("\n")
+        if rows := [_row(one) for one in _of(name, section)]:
+            head = "| Setting | Type | Default | Meaning | Variable |\n|---|---|---|---|---|\n"
+            parts += [head, *rows, "\n"]
     return "".join(parts) + PAGE_FOOTER
 
 
@@ -206,7 +222,7 @@ def _sentence(text: str) -> str:
 
 
 def _of(name: str, section: type[BaseModel]) -> list[Setting]:
-    properties = section.model_json_schema()["properties"]
+    properties = section.model_json_schema().get("properties", {})
     meanings = _docstrings(section)
     return [
         Setting(

@@ -98,11 +98,11 @@ def show(
 def get(key: Annotated[str, typer.Argument(metavar="KEY", help="SECTION.NAME")]) -> None:
     """Print one value; exit code 1 if it has none."""
     from luci_tui.settings import load_settings
-    from luci_tui.settings_file import no_such
-    from luci_tui.settings_schema import all_settings, toml_words
+    from luci_tui.settings_file import no_such, place_of
+    from luci_tui.settings_schema import toml_words
 
-    if all(one.key != key for one in all_settings()):
-        raise no_such(key)
+    if len(place_of(key)) > 2:
+        raise no_such(key)  # a profile's value counts where the profile is chosen
     value = _value_of(load_settings(paths.luci_home()), key)
     if value is None:
         raise typer.Exit(1)
@@ -220,12 +220,15 @@ async def _in_host() -> SettingsInUse | None:
 
 
 def _rows(reading: Reading[Settings], in_host: SettingsInUse | None) -> list[_Row]:
-    from luci_tui.settings_schema import all_settings
+    from luci_tui.setting_sources import sections_of
+    from luci_tui.settings_schema import all_settings, free_settings
 
     values = in_host.values if in_host else {}
     options = in_host.options if in_host else {}
     rows: list[_Row] = []
-    for one in all_settings():
+    names = list(sections_of(type(reading.settings)))
+    known = [*all_settings(), *free_settings(reading.settings)]
+    for one in sorted(known, key=lambda setting: names.index(setting.section)):
         value = _value_of(reading.settings, one.key)
         source = reading.source_of(one.key)
         theirs = values.get(one.section, {})
@@ -249,7 +252,7 @@ def _lines(reading: Reading[Settings], rows: list[_Row]) -> list[str]:
     profile = f", profile {reading.profile}" if reading.profile else ""
     lines = [f"{reading.path}{'' if reading.path.exists() else ' (not there)'}{profile}"]
     texts = {row.setting.key: _text_of(row) for row in rows}
-    width = min(44, max(len(text) for text in texts.values()))
+    width = min(44, max(map(len, texts.values())))
     section = ""
     for row in rows:
         if row.setting.section != section:
@@ -306,7 +309,7 @@ def _tell_what_counts(key: str, written: JsonValue) -> None:
 
     reading = read_settings(paths.luci_home())
     of_profile = key.split(".")[1] if key.startswith(f"{PROFILES}.") else ""
-    plain_key = ".".join(key.split(".")[-2:])
+    plain_key = key.removeprefix(f"{PROFILES}.{of_profile}.") if of_profile else key
     row = next(
         (row for row in _rows(reading, run_async(_in_host())) if row.setting.key == plain_key), None
     )
@@ -321,4 +324,4 @@ def _tell_what_counts(key: str, written: JsonValue) -> None:
 
 def _value_of(settings: Settings, key: str) -> JsonValue:
     section, name = key.split(".", 1)
-    return settings.model_dump(mode="json")[section][name]
+    return settings.model_dump(mode="json").get(section, {}).get(name)

@@ -4,10 +4,13 @@ import stat
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, ConfigDict, Field
 
 from luci_tui.errors import ConfigError
+from luci_tui.setting_sources import read_sources
 from luci_tui.settings import load_settings
 from luci_tui.settings_file import replace_text, set_value, unset_value
+from luci_tui.settings_schema import free_settings, json_schema, page
 
 
 def after(home: Path, text: str, key: str, words: str | None) -> str:
@@ -122,3 +125,36 @@ def test_whole_text_given_a_file_that_changed_meanwhile_then_it_stays(tmp_path: 
     assert replace_text(tmp_path, "", "[host]\n")
     assert not replace_text(tmp_path, "", "[serve]\n")
     assert (tmp_path / "config.toml").read_text() == "[host]\n"
+
+
+class AnyNames(BaseModel):
+    """Section `[keys]`: a text for each name."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str] = Field(init=False)
+
+
+class WithKeys(BaseModel):
+    keys: AnyNames = AnyNames()
+
+
+def test_section_that_takes_any_name_then_names_with_dots_are_read_with_their_source(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[keys]\n"jobs.cancel" = "k"\nbad = 4\n[profile.a.keys]\n"x.y" = "z"\n')
+    reading = read_sources(WithKeys, file, {"LUCI_PROFILE": "a"})
+    assert reading.settings.keys.model_extra == {"jobs.cancel": "k", "x.y": "z"}
+    assert reading.source_of("keys.jobs.cancel").words() == "config.toml:2"
+    assert reading.source_of("keys.x.y").words() == "profile a, config.toml:5"
+    assert [(one.line, one.key) for one in reading.mistakes] == [(3, "keys.bad")]
+    assert [one.key for one in free_settings(reading.settings)] == ["keys.jobs.cancel", "keys.x.y"]
+    assert "## [keys]" in page(WithKeys)
+    assert json_schema(WithKeys)["$defs"]["AnyNames"]["additionalProperties"] == {"type": "string"}
+
+
+def test_profile_with_an_odd_name_then_it_is_written_in_quotation_marks(tmp_path: Path) -> None:
+    set_value(tmp_path, "profile.my own.host.max_jobs", "2")
+    text = '[profile."my own".host]\nmax_jobs = 2\n'
+    assert (tmp_path / "config.toml").read_text() == text
+    assert load_settings(tmp_path, {"LUCI_PROFILE": "my own"}).host.max_jobs == 2
