@@ -21,11 +21,17 @@ from random import Random
 from typing import Final
 
 import httpx
+import psutil
 
 from luci_tui.host.api.messages import Serving, StartServing
 from luci_tui.host.client import HostClient
 from luci_tui.host.lifecycle import Launcher, ensure_host, wait_gone
-from tests.support.process_figures import ProcessFigures, alive, children_of, figures_of
+from tests.support.process_figures import (
+    ProcessFigures,
+    children_of,
+    figures_of,
+    processes_below,
+)
 from tests.support.soak_clients import LONGEST_ANSWER_S, SoakClient, WrongAnswerError
 from tests.support.soak_models import MAIN, prepare_home
 from tests.support.watched_host import read_loop
@@ -125,7 +131,7 @@ class Soak:
         self._seed = seed
         self._home = home
         self._started_s = time.monotonic()
-        self._pids: set[int] = set()
+        self._workers: set[psutil.Process] = set()
         """Of all workers that were seen."""
         self._n_lines = 0
         self._took_s: dict[str, list[float]] = {}
@@ -144,13 +150,13 @@ class Soak:
 
     async def end(self, host_pid: int) -> None:
         """Ask the host to leave, and count what it leaves behind."""
-        self._pids |= children_of(host_pid)
-        self.report.n_workers = len(self._pids)
+        self._workers |= processes_below(host_pid)
+        self.report.n_workers = len(self._workers)
         asked_s = time.monotonic()
         await self._client.stop(drain_s=0)
         has_left = await wait_gone(host_pid, 60)
         self.report.host_exit_s = time.monotonic() - asked_s
-        self.report.n_orphans = len(alive(self._pids)) + (not has_left)
+        self.report.n_orphans = sum(one.is_running() for one in self._workers) + (not has_left)
 
     async def _phase(self, host_pid: int, duration_s: float, number: int) -> None:
         end_s = time.monotonic() + duration_s
@@ -184,7 +190,7 @@ class Soak:
         next_s = time.monotonic() + SAMPLE_S
         while True:
             await asyncio.sleep(1.0)
-            self._pids |= children_of(host_pid)
+            self._workers |= processes_below(host_pid)
             if time.monotonic() >= next_s:
                 next_s += SAMPLE_S
                 sample = await self._sample(host_pid)

@@ -62,3 +62,11 @@ def alive(pids: set[int]) -> set[int]:
         except psutil.NoSuchProcess:
             continue
     return found
+
+
+def processes_below(pid: int) -> set[psutil.Process]:
+    """Return the processes below one, which stay who they are when their numbers are used again."""
+    try:
+        return set(psutil.Process(pid).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return set()
