@@ -73,12 +73,36 @@ class ServeLimits(_Section):
     """How long an idle connection stays open."""
 
 
+class ScreenSettings(_Section):
+    """Section `[screen]`: how the full-screen app looks; tui/preferences.py reads it, too."""
+
+    theme: str = Field(default="", max_length=64)
+    """A theme of the screen, such as "nord", or "ansi-dark" for the terminal's own colours;
+    empty = the usual one. Ctrl-P lists them."""
+    low_bandwidth: bool | None = None
+    """True = fewer redraws; not set = where luci runs at the far end of an SSH connection."""
+
+
+class KeySettings(_Section):
+    """Section `[keys]`: other keys for the screen, such as `"jobs.cancel" = "k,delete"`.
+
+    The names are the ids of actions, which F1 shows; tui/keymap.py knows them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    # The annotation is how Pydantic is told what the values of unnamed fields are.
+    __pydantic_extra__: dict[str, str] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+
+
 class Settings(_Section):
     """Everything that the settings file may hold."""
 
     host: HostSettings = HostSettings()
     cost: CostSettings = CostSettings()
     serve: ServeLimits = ServeLimits()
+    screen: ScreenSettings = ScreenSettings()
+    keys: KeySettings = KeySettings()
 
 
 def load_settings(home: Path) -> Settings:
