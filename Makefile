@@ -8,7 +8,7 @@ SANITIZED := build/sanitize
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format build native-test sanitize soak bench bench-host bench-peers validator-peers docs wheel clean
+.PHONY: help run test test-convert lint format build native-test sanitize soak bench bench-host bench-peers bench-downloads validator-peers docs wheel clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,6 +18,9 @@ run: $(VENV)/.installed ## set everything up and open the app on the built-in mo
 
 test: $(VENV)/.installed-dev ## set everything up and run the tests
 	$(BIN)/python -m pytest
+
+test-convert: $(VENV)/.installed-convert ## install torch and transformers, and test `luci convert` from weights to answer
+	$(BIN)/python -m pytest -m convert
 
 lint: $(VENV)/.installed-dev ## ruff, basedpyright, import-linter, stubtest, clang-format
 	$(BIN)/ruff check .
@@ -61,6 +64,9 @@ bench-host: $(VENV)/.installed ## measure the host: start to ready, idle CPU, me
 bench-peers: $(VENV)/.installed ## compare luci with llama.cpp's tools and llama-cpp-python; rewrites docs/benchmarks.md
 	$(BIN)/python -m luci_tui.bench.peers --rounds 5 --table docs/benchmarks.md
 
+bench-downloads: $(VENV)/.installed ## compare downloads with curl and hf; rewrites their table in docs/benchmarks.md
+	$(BIN)/python -m luci_tui.bench.downloads --rounds 5 --table docs/benchmarks.md
+
 validator-peers: native-test ## compare the validator with other readers; rewrites docs/validator-peers.md (needs Node.js)
 	$(BIN)/python -m tests.support.readers.compare docs/validator-peers.md build/native/native/tests/read_gguf
 
@@ -87,6 +93,10 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml CMakeLists.txt $(NATIVE_SO
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-convert: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev-convert]'
 	@touch $@
 
 define run_cxx_tests

@@ -539,3 +539,77 @@ class ImatrixProgress:
 
 def make_imatrix(params: ImatrixParams, progress: ImatrixProgress) -> ImatrixSummary:
     """Writes out_path. Releases the GIL. Raises QuantizeError or ModelLoadError."""
+
+class TextScoreParams:
+    """What score_text runs; native/include/luci/text_score.h says more of all of these."""
+
+    def __init__(self) -> None: ...
+    model_path: str
+    text: bytes
+    n_ctx: int
+    """Tokens of a chunk; its second half is what counts."""
+    n_chunks: int
+    """0 = all."""
+    n_threads: int
+    n_gpu_layers: int
+    write_base_path: str
+    read_base_path: str
+
+class TextScore:
+    @property
+    def n_chunks(self) -> int: ...
+    @property
+    def n_scored(self) -> int:
+        """Tokens whose probability was looked at."""
+
+    @property
+    def n_vocab(self) -> int: ...
+    @property
+    def mean_nll(self) -> float: ...
+    @property
+    def perplexity(self) -> float: ...
+    @property
+    def perplexity_error(self) -> float: ...
+    @property
+    def mean_kld(self) -> float:
+        """This and what follows only with read_base_path; else 0."""
+
+    @property
+    def kld_error(self) -> float: ...
+    @property
+    def max_kld(self) -> float: ...
+    @property
+    def top_agreement(self) -> float:
+        """0 to 1."""
+
+    @property
+    def top_agreement_error(self) -> float: ...
+
+class TextScoreProgress:
+    """Shared with a running score_text(...) from another thread."""
+
+    def __init__(self) -> None: ...
+    @property
+    def n_done(self) -> int:
+        """Chunks."""
+
+    @property
+    def n_total(self) -> int:
+        """0 until the text is tokenized."""
+
+    def cancel(self) -> None:
+        """End the work before the next chunk."""
+
+def score_text(params: TextScoreParams, progress: TextScoreProgress) -> TextScore:
+    """Releases the GIL. Raises ModelLoadError, ContextError or RequestError."""
+
+def tokenize_all(
+    params: LoadParams, texts: Sequence[str], add_special: bool, parse_special: bool
+) -> list[list[int]]:
+    """Releases the GIL. Raises ModelLoadError or RequestError."""
+
+def all_logits(params: LoadParams, tokens: Sequence[int]) -> NDArray[np.float32]:
+    """(n_tokens * n_vocab,) float32: the logits after each token; of T5 after all of them.
+
+    Releases the GIL. Raises ModelLoadError, ContextError or RequestError.
+    """

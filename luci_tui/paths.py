@@ -42,6 +42,75 @@ def models_folder() -> Path:
     return luci_home() / "models"
 
 
+def downloads_file() -> Path:
+    """Return the file with the queue of downloads; it may not exist yet."""
+    return luci_home() / "downloads.json"
+
+
+def custom_models_folder() -> Path:
+    """Return the folder into which a person puts model files; it may not exist yet."""
+    return models_folder() / "custom_models"
+
+
+def library_file() -> Path:
+    """Return the file with what a person has set about models; it may not exist."""
+    return luci_home() / "library.toml"
+
+
+def library_cache_file() -> Path:
+    """Return the SQLite file of facts from headers, which may be deleted at any time."""
+    return luci_home() / "library.db"
+
+
+def old_luci_models_folder() -> Path:
+    """Return where programs of this name keep models when nobody says otherwise."""
+    return Path.home() / ".luciferai" / "models"
+
+
+def hugging_face_cache_folder() -> Path:
+    """Return the cache of the Hugging Face hub; it may not exist.
+
+    Source: https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
+    """
+    hub = os.environ.get("HF_HUB_CACHE", "").strip()
+    if hub:
+        return Path(hub).expanduser()
+    home = os.environ.get("HF_HOME", "").strip()
+    if home:
+        return Path(home).expanduser() / "hub"
+    cache = os.environ.get("XDG_CACHE_HOME", "").strip()
+    return (Path(cache) if cache else Path.home() / ".cache") / "huggingface" / "hub"
+
+
+def ollama_models_folders() -> tuple[Path, ...]:
+    """Return where Ollama's models may lie: its own setting, a user's home, the Linux service.
+
+    Source: https://docs.ollama.com/faq
+    """
+    configured = os.environ.get("OLLAMA_MODELS", "").strip()
+    if configured:
+        return (Path(configured).expanduser(),)
+    return (Path.home() / ".ollama" / "models", Path("/usr/share/ollama/.ollama/models"))
+
+
+def lm_studio_models_folders() -> tuple[Path, ...]:
+    """Return where LM Studio's models may lie, of today's and of older versions."""
+    home = Path.home()
+    return (home / ".lmstudio" / "models", home / ".cache" / "lm-studio" / "models")
+
+
+def docs_folder() -> Path:
+    """Return the pages that ship with luci: of an installed package, or of a source tree."""
+    package = Path(__file__).resolve().parent
+    installed = package / "docs"
+    return installed if installed.is_dir() else package.parent / "docs"
+
+
+def sources_folder() -> Path:
+    """Return the folder for weights that were fetched to be converted; it may not exist yet."""
+    return luci_home() / "sources"
+
+
 def models_file() -> Path:
     """Return the file in which a person describes models; it may not exist."""
     return luci_home() / "models.toml"

@@ -37,6 +37,17 @@ class HostSettings(_Section):
     """Most jobs that run at the same time."""
 
 
+class DownloadSettings(_Section):
+    """Section `[downloads]`: how models are fetched."""
+
+    max_parallel: int = Field(default=3, ge=1, le=16)
+    """Most files at the same time."""
+    limit_bytes_per_s: int = Field(default=0, ge=0, le=10**13)
+    """Of all files together; 0 = none. `luci downloads limit` sets another one."""
+    reserve_bytes: int = Field(default=2 * 1024**3, ge=0, le=10**15)
+    """What downloads leave free on the disk."""
+
+
 class CostSettings(_Section):
     """Section `[cost]`: what a person knows about power and prices; None = no estimate is made."""
 
@@ -95,14 +106,25 @@ class KeySettings(_Section):
     __pydantic_extra__: dict[str, str] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
+class LibrarySettings(_Section):
+    """Section `[library]`: where models are looked for."""
+
+    folders: tuple[str, ...] = Field(default=(), max_length=64)
+    """Further folders of a person's own model files; `~` is the home folder."""
+    finds_others: bool = True
+    """Whether the stores of other programs are looked at: Hugging Face, Ollama, LM Studio."""
+
+
 class Settings(_Section):
     """Everything that the settings file may hold."""
 
     host: HostSettings = HostSettings()
+    downloads: DownloadSettings = DownloadSettings()
     cost: CostSettings = CostSettings()
     serve: ServeLimits = ServeLimits()
     screen: ScreenSettings = ScreenSettings()
     keys: KeySettings = KeySettings()
+    library: LibrarySettings = LibrarySettings()
 
 
 def load_settings(home: Path) -> Settings:

@@ -67,10 +67,15 @@ def render() -> str:
     parts = [HEADER, _section(group, "luci")]
     for name in COMMANDS:
         command = group.get_command(typer.Context(group), name)
-        parts.append(_section(command, f"luci {name}"))
-        for sub_name, sub_command in getattr(command, "commands", {}).items():
-            parts.append(_section(sub_command, f"luci {name} {sub_name}"))
+        parts += _sections(command, f"luci {name}")
     return "\n".join(parts)
+
+
+def _sections(command: Any, name: str) -> list[str]:
+    parts = [_section(command, name)]
+    for sub_name, sub_command in getattr(command, "commands", {}).items():
+        parts += _sections(sub_command, f"{name} {sub_name}")
+    return parts
 
 
 def _section(command: Any, name: str) -> str:

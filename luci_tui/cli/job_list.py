@@ -23,6 +23,7 @@ Examples:
   luci jobs list
   luci jobs attach 7
   luci jobs cancel 7
+  luci jobs resume 7
 """
 
 app = typer.Typer(
@@ -32,9 +33,12 @@ app = typer.Typer(
     epilog=EPILOG,
     help="""List, watch and end the host's jobs.
 
-    A job goes on when the terminal that began it is closed. `luci quantize --background` and
-    `luci imatrix --background` begin one.""",
+    A job goes on when the terminal that began it is closed. `luci quantize --background` begins
+    one, and so do imatrix, convert and compare.""",
 )
+
+RESUMABLE = ("quantize", "imatrix", "convert", "compare_models")
+"""Kinds of job that `luci jobs resume` can begin again."""
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="As `luci jobs list` shows it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -53,6 +57,9 @@ def list_jobs(json_output: JsonOption = False) -> None:
         )
     if not jobs:
         narrate("There are no jobs.")
+    for job in jobs:
+        if job.state.value == "interrupted" and job.kind in RESUMABLE:
+            narrate(f"Job {job.id} was interrupted; `luci jobs resume {job.id}` goes on with it.")
 
 
 @app.command()
@@ -98,6 +105,20 @@ def cancel(job_id: JobId, json_output: JsonOption = False) -> None:
         print_line(f"Job {job.id} is {job.state.value}.")
 
 
+@app.command()
+def resume(job_id: JobId, json_output: JsonOption = False) -> None:
+    """Begin a job again that was interrupted, cancelled or failed.
+
+    Outputs of `luci quantize` that are finished are kept; anything else begins anew.
+    """
+    job = run_async(_resume(job_id))
+    if json_output:
+        print_json(job.model_dump(mode="json"))
+        return
+    print_line(job.id)
+    narrate(f"Job {job.id} runs: {job.title}. `luci jobs attach {job.id}` watches it.")
+
+
 def _print_end(job: JobRecord, *, as_json: bool) -> None:
     from luci_tui.host.api.messages import JobState, to_error
 
@@ -124,6 +145,11 @@ async def _job(job_id: str) -> JobRecord:
 async def _cancel(job_id: str) -> JobRecord:
     async with running_host() as client:
         return await client.cancel_job(job_id)
+
+
+async def _resume(job_id: str) -> JobRecord:
+    async with running_host() as client:
+        return await client.resume_job(job_id)
 
 
 async def _attach(job_id: str) -> JobRecord:

@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from pydantic import BaseModel
+
 from luci_tui.chat.sanitize import sanitize
 from luci_tui.cli.host_link import host_client
 from luci_tui.cli.output import Progress, narrate, print_json, print_line
@@ -16,14 +18,18 @@ from luci_tui.host.wiring import EngineKind
 from luci_tui.units import format_duration
 
 if TYPE_CHECKING:
-    from luci_tui.engine.job_frames import ImatrixSpec, JobProgress, JobResult, QuantizeSpec
+    from luci_tui.engine.job_frames import ImatrixSpec, JobProgress, QuantizeSpec
     from luci_tui.host.api.messages import JobRecord
+    from luci_tui.library.compare import CompareModelsSpec
+    from luci_tui.library.convert import ConvertSpec
+
+    BackgroundSpec = QuantizeSpec | ImatrixSpec | ConvertSpec | CompareModelsSpec
 
 R = TypeVar("R")
 
 
 async def result_of(
-    events: AsyncGenerator[JobProgress | JobResult],
+    events: AsyncGenerator[JobProgress | BaseModel],
     wanted: type[R],
     words: Callable[[JobProgress], str],
 ) -> R:
@@ -97,7 +103,7 @@ class Rate:
     def words(self, progress: Countable) -> str:
         """Describe the progress in one line."""
         if not progress.n_total:
-            return "reading"
+            return sanitize(progress.what) or "reading"
         parts = [f"{progress.n_done:.0f}/{progress.n_total:.0f} {progress.unit}"]
         elapsed_s = time.monotonic() - self._start_s
         done, total = progress.bytes_done, progress.bytes_total
@@ -111,7 +117,7 @@ class Rate:
         return self._start + ", ".join([*parts, sanitize(progress.what)])
 
 
-def run_in_background(spec: QuantizeSpec | ImatrixSpec, *, as_json: bool) -> None:
+def run_in_background(spec: BackgroundSpec, *, as_json: bool) -> None:
     """Let the host do a job and say how to find it again.
 
     Args:
@@ -129,6 +135,6 @@ def run_in_background(spec: QuantizeSpec | ImatrixSpec, *, as_json: bool) -> Non
     narrate(f"Job {job.id} runs: {job.title}. `luci jobs attach {job.id}` watches it.")
 
 
-async def _start(spec: QuantizeSpec | ImatrixSpec) -> JobRecord:
+async def _start(spec: BackgroundSpec) -> JobRecord:
     async with host_client(EngineKind.WORKER) as client:
         return await client.start_job(spec.kind, spec.model_dump(mode="json", exclude={"kind"}))

@@ -18,13 +18,21 @@ from luci_tui.host.wiring import BUILTIN, EngineKind
 from luci_tui.version import VERSION
 
 COMMANDS = (
-    *("ask", "chat", "run", "embed", "inspect", "validate", "quantize", "imatrix"),
+    *("ask", "chat", "run", "embed", "inspect", "validate"),
+    *("convert", "quantize", "imatrix", "compare"),
     *("load", "unload", "ps", "serve", "host", "jobs"),
-    *("catalog", "search", "login", "logout", "whoami", "share"),
-    *("bench", "devices", "doctor"),
+    *("catalog", "search", "install", "uninstall", "downloads"),
+    *("llm", "models", "fit", "disk", "backup", "custom"),
+    *("login", "logout", "whoami", "share"),
+    *("bench", "devices", "doctor", "help"),
 )
 """Each is a module of luci_tui.cli with a Typer app named `app`."""
-_MODULES = {"jobs": "job_list", "catalog": "catalog_list"}
+_MODULES = {
+    "jobs": "job_list",
+    "catalog": "catalog_list",
+    "downloads": "download_list",
+    "help": "pages",
+}
 """Commands whose module has another name."""
 
 EXIT_FAILURE = 2
@@ -44,8 +52,21 @@ class Invocation:
     open_screen: OpenScreen
 
 
+_nothing = typer.Typer(add_completion=False)
+
+
+@_nothing.command()
+def _do_nothing() -> None:
+    """Stand for a command that is not imported yet."""
+
+
 class LazyGroup(TyperGroup):
     """A group whose commands are imported by name, and the one place where errors become exits."""
+
+    def __init__(self, **attributes: Any) -> None:  # pyright: ignore[reportExplicitAny]
+        super().__init__(**attributes)
+        # Typer looks here for names that are spelt like a wrong one; nothing else reads it.
+        self.commands = dict.fromkeys(COMMANDS, typer.main.get_command(_nothing))
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the names in the order in which help shows them."""

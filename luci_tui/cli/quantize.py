@@ -19,6 +19,7 @@ from luci_tui.units import format_bytes, format_count, format_duration
 if TYPE_CHECKING:
     from luci_tui.engine.job_frames import (
         CompareResult,
+        QuantizedFile,
         QuantizeOutput,
         QuantizeResult,
         QuantizeSpec,
@@ -33,11 +34,15 @@ Examples:
   luci quantize model-F16.gguf small.gguf --type IQ2_M --imatrix model.imatrix.gguf
   luci quantize model-F16.gguf --type Q4_K_M --tensor-type ffn_down=q6_K
   luci quantize model-F16.gguf --type Q4_K_M --report
+  luci quantize model-F16.gguf models/ --all --imatrix-text calibration.txt
   luci quantize model-F16.gguf --type Q4_K_M --background
   luci quantize --list-types
 """
 
 Texts = list[str]
+
+ALL_TYPES = ("Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q8_0")
+"""What --all makes, from small to large."""
 
 
 @app.command(epilog=EPILOG)
@@ -52,8 +57,14 @@ def quantize(
     types: Annotated[
         Texts | None, typer.Option("--type", "-t", metavar="TYPE", help="Quant type; repeatable.")
     ] = None,
+    all_types: Annotated[
+        bool, typer.Option("--all", help=f"{' '.join(ALL_TYPES)}, keeping those that are done.")
+    ] = False,
     imatrix: Annotated[
         str, typer.Option(metavar="FILE", help="Importance matrix, see `luci imatrix`.")
+    ] = "",
+    imatrix_text: Annotated[
+        str, typer.Option(metavar="FILE", help="Make the importance matrix from this text first.")
     ] = "",
     tensor_type: Annotated[
         Texts | None,
@@ -79,6 +90,9 @@ def quantize(
         bool, typer.Option("--dry-run", help="Say how large it would be, write nothing.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep outputs that are done, make the others.")
+    ] = False,
     list_types: Annotated[bool, typer.Option("--list-types", help="List the types.")] = False,
     background: Annotated[
         bool, typer.Option("--background", help="Let the host do it; see `luci jobs`.")
@@ -89,13 +103,18 @@ def quantize(
 
     Without DST the files lie beside the source, with the type in their names: model-F16.gguf
     becomes model-Q4_K_M.gguf. Several types need a folder or a name with {type} in it. A file gets
-    its name when it is complete and checked; the source is only read.
+    its name when it is complete and checked; the source is only read. A batch that was broken off
+    goes on with --resume, which --all implies.
     """
     if list_types:
         _print_types(as_json=json_output)
         return
+    types = [*(types or ()), *(ALL_TYPES if all_types else ())]
     if src is None or not types:
         msg = "SRC and --type are needed: luci quantize model-F16.gguf --type Q4_K_M."
+        raise ConfigError(msg)
+    if imatrix and imatrix_text:
+        msg = "--imatrix and --imatrix-text exclude each other: give one of the two."
         raise ConfigError(msg)
     if background and (report or dry_run):
         msg = "--background goes with neither --report nor --dry-run: leave one of them out."
@@ -116,6 +135,8 @@ def quantize(
         n_threads=threads,
         dry_run=dry_run,
         force=force,
+        keep_finished=(resume or all_types) and not force,
+        imatrix_text=imatrix_text,
     )
     if background:
         run_in_background(spec_in_full(spec), as_json=json_output)
@@ -140,8 +161,9 @@ def spec_in_full(spec: QuantizeSpec) -> QuantizeSpec:
         one.model_copy(update={"path": str(Path(one.path).absolute())}) for one in spec.outputs
     )
     changes: dict[str, object] = {"source": str(Path(spec.source).absolute()), "outputs": outputs}
-    if spec.imatrix:
-        changes["imatrix"] = str(Path(spec.imatrix).absolute())
+    for name, path in (("imatrix", spec.imatrix), ("imatrix_text", spec.imatrix_text)):
+        if path:
+            changes[name] = str(Path(path).absolute())
     return spec.model_copy(update=changes)
 
 
@@ -213,7 +235,7 @@ def _print_result(result: QuantizeResult) -> None:
         ]
         if len(file.paths) > 1:
             words.append(f"{len(file.paths)} shards")
-        words.append("not written" if result.dry_run else format_duration(file.seconds))
+        words.append(_how_made(file, is_dry=result.dry_run))
         print_line(", ".join(words))
         if file.needs_imatrix:
             narrate(f"{file.type} needs an imatrix: make one with `luci imatrix`.")
@@ -224,6 +246,12 @@ def _print_result(result: QuantizeResult) -> None:
                 f"because of the row length, such as {first.name}: {first.wanted_type} -> "
                 f"{first.type}."
             )
+
+
+def _how_made(file: QuantizedFile, *, is_dry: bool) -> str:
+    if file.was_kept:
+        return "was there already"
+    return "not written" if is_dry else format_duration(file.seconds)
 
 
 def _print_types(*, as_json: bool) -> None:

@@ -61,7 +61,9 @@ class Job:
 @app.command(epilog=EPILOG)
 def run(
     ctx: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help='A GGUF file, or "builtin".')],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help='A name, a GGUF file, or "builtin".')
+    ],
     prompt: Annotated[
         str | None, typer.Argument(metavar="PROMPT", help='"-" or nothing reads stdin.')
     ] = None,
@@ -141,7 +143,7 @@ def run(
         model=replace(
             chosen,
             sampling=_sampling(chosen.sampling, asked_sampling),
-            system=system,
+            system=system or chosen.system,
             max_tokens=max_tokens,
         ),
         prompt=read_text(prompt, "prompt"),

@@ -7,13 +7,12 @@ knows, see docs/adr/0008. What it does well (metadata, login) is used elsewhere.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
+import httpcore
 import httpx
 
 from luci_tui.download.answers import (
@@ -26,8 +25,8 @@ from luci_tui.download.answers import (
 )
 from luci_tui.download.messages import Moved, MoveProgress, Phase, Wanted
 from luci_tui.download.pace import Backoff, Limiter, Speed
-from luci_tui.download.part import PartFile, open_part
 from luci_tui.download.tls import tls_context
+from luci_tui.download.writer import PartWriter, open_writer
 from luci_tui.errors import DownloadError
 
 WRITE_BYTES = 1 << 20
@@ -35,9 +34,10 @@ WRITE_BYTES = 1 << 20
 WRITE_S = 0.1
 """On a slow connection less is written, so that a kill costs no more than this."""
 REPORT_S = 0.1
+READ_BYTES = 1 << 20
+"""Most that is read from a connection at once; the library's own 64 KiB cost twice the time."""
 
 Report = Callable[[MoveProgress], None]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ def new_client(options: MoveOptions) -> httpx.AsyncClient:
     Raises:
         DownloadError: the certificates that it names cannot be read.
     """
+    # There is no option for it. It holds for every client of this process, which does no harm.
+    setattr(httpcore.AsyncHTTP11Connection, "READ_NUM_BYTES", READ_BYTES)  # noqa: B010
     timeout = httpx.Timeout(None, connect=options.connect_s)
     return httpx.AsyncClient(timeout=timeout, follow_redirects=False, verify=tls_context())
 
@@ -78,26 +80,29 @@ async def move(
     Raises:
         DownloadError: it cannot be had; the code says why.
     """
-    part = await asyncio.to_thread(open_part, wanted)
-    mover = _Mover(wanted, part, client, options, report)
+    writer = await open_writer(wanted)
+    mover = _Mover(wanted, writer, client, options, report)
     try:
         return await mover.run()
+    except OSError as error:
+        raise writer.part.disk_error(error) from error
     finally:
-        await _undisturbed(asyncio.to_thread(part.close))
+        await writer.close()
 
 
 class _Mover:
     def __init__(
         self,
         wanted: Wanted,
-        part: PartFile,
+        writer: PartWriter,
         client: httpx.AsyncClient,
         options: MoveOptions,
         report: Report,
     ) -> None:
         self._wanted = wanted
         self._name = wanted.destination.name
-        self._part = part
+        self._writer = writer
+        self._part = writer.part
         self._client = client
         self._options = options
         self._report = report
@@ -110,11 +115,11 @@ class _Mover:
         self._reported_at_s = 0.0
 
     async def run(self) -> Moved:
-        await self._take_up()
+        await self._writer.take_up(lambda: self._tell(Phase.REHASHING))
         while not self._is_complete() and not await self._attempt():
             pass
         self._tell(Phase.PUBLISHING)
-        sha256 = await _undisturbed(asyncio.to_thread(self._part.publish, self._options.check))
+        sha256 = await self._writer.publish(self._options.check)
         return Moved(
             path=self._wanted.destination,
             size_bytes=self._part.length,
@@ -122,16 +127,6 @@ class _Mover:
             received_bytes=self._received_bytes,
             n_retries=self._n_retries,
         )
-
-    async def _take_up(self) -> None:
-        """Go on from what an earlier time has left."""
-        kept_bytes = await asyncio.to_thread(self._part.kept_bytes)
-        loop = asyncio.get_running_loop()
-
-        def report(_: int) -> None:
-            loop.call_soon_threadsafe(self._tell, Phase.REHASHING)
-
-        await asyncio.to_thread(self._part.rehash, kept_bytes, report)
 
     def _is_complete(self) -> bool:
         return self._part.size_bytes is not None and self._part.length == self._part.size_bytes
@@ -151,7 +146,7 @@ class _Mover:
         self._n_retries += 1
         if failure.restart:
             self._n_restarts += 1
-            await asyncio.to_thread(self._part.restart)
+            await self._writer.restart()
         elif self._part.length > had_bytes:
             self._backoff.succeeded()
         wait_s = self._backoff.wait_s(failure.retry_after_s)
@@ -232,11 +227,11 @@ class _Mover:
             if body.begins_at:
                 msg = f"{self._name} has changed at the server meanwhile."
                 raise TryAgainError(msg, restart=True)
-            await asyncio.to_thread(part.restart)
+            await self._writer.restart()
         part.etag = body.etag
         part.size_bytes = body.size_bytes
         # Without its state a part belongs to nothing, so that comes before the first byte.
-        await asyncio.to_thread(part.sync)
+        await self._writer.sync()
 
     async def _take(self, response: httpx.Response) -> None:
         """Write the body; what has arrived is written even if it breaks off."""
@@ -247,7 +242,7 @@ class _Mover:
         try:
             while (chunk := await self._next(chunks)) is not None:
                 size_bytes = self._part.size_bytes
-                n_bytes = self._part.length + n_waiting + len(chunk)
+                n_bytes = self._writer.length + n_waiting + len(chunk)
                 if size_bytes is not None and n_bytes > size_bytes:
                     msg = f"The server sends more than the {size_bytes} bytes of {self._name}."
                     raise TryAgainError(msg, restart=True)
@@ -256,18 +251,19 @@ class _Mover:
                 self._received_bytes += len(chunk)
                 self._speed.note(len(chunk), self._now())
                 if n_waiting >= WRITE_BYTES or self._now() - written_at_s >= WRITE_S:
-                    # Let go of first: a cancel during the write must not write them again below.
-                    ready, pieces, n_waiting = pieces, [], 0
-                    await self._write(ready)
+                    await self._writer.append(pieces)
+                    pieces, n_waiting = [], 0
                     written_at_s = self._now()
                 await self._options.limiter.take(len(chunk))
                 self._tell(Phase.DOWNLOADING)
-                if self._speed.is_slow_tail():
+                # Below a limit it is slow because it was told to be.
+                if self._options.limiter.bytes_per_s <= 0 and self._speed.is_slow_tail():
                     msg = "The connection has become very slow."
                     raise TryAgainError(msg)
         finally:
             if pieces:
-                await self._write(pieces)
+                await self._writer.append(pieces)
+            await self._writer.settle()
 
     async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         try:
@@ -279,13 +275,10 @@ class _Mover:
             msg = f"Nothing has arrived for {self._options.stall_s:.0f} s."
             raise TryAgainError(msg) from error
 
-    async def _write(self, pieces: list[bytes]) -> None:
-        # A cancel must not leave the thread writing while the part is closed.
-        await _undisturbed(asyncio.to_thread(self._part.append, pieces))
-
     def _tell(self, phase: Phase, note: str = "") -> None:
         now_s = self._now()
-        if phase is Phase.DOWNLOADING and now_s - self._reported_at_s < REPORT_S:
+        is_frequent = phase in (Phase.DOWNLOADING, Phase.REHASHING)
+        if is_frequent and now_s - self._reported_at_s < REPORT_S:
             return
         self._reported_at_s = now_s
         self._report(
@@ -298,18 +291,6 @@ class _Mover:
                 note=note,
             )
         )
-
-
-async def _undisturbed(work: Coroutine[Any, Any, T]) -> T:
-    """Let work in a thread come to its end, also when this task is cancelled meanwhile."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        if not task.cancelled():
-            with contextlib.suppress(DownloadError):
-                await task
-        raise
 
 
 def _lower(headers: httpx.Headers) -> Mapping[str, str]:

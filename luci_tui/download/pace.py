@@ -26,22 +26,30 @@ class Limiter:
 
     _BURST_S = 0.05
     """Unused time that is made up for, so that short pauses do not cost rate."""
+    _LOOK_S = 0.2
+    """Who waits looks so often whether the limit has become another one."""
 
     def __init__(self, bytes_per_s: float = 0.0, now: Callable[[], float] | None = None) -> None:
         self.bytes_per_s = bytes_per_s
         self._now = now
         self._free_at_s = 0.0
+        self._booked_at = bytes_per_s
 
     async def take(self, n_bytes: int) -> None:
         """Wait until `n_bytes` that have arrived are within the limit."""
-        wait_s = self.book(n_bytes, (self._now or asyncio.get_running_loop().time)())
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)
+        now = self._now or asyncio.get_running_loop().time
+        limit = self.bytes_per_s
+        ready_at_s = now() + self.book(n_bytes, now())
+        while self.bytes_per_s == limit and (left_s := ready_at_s - now()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(left_s, self._LOOK_S))
 
     def book(self, n_bytes: int, now_s: float) -> float:
         """Count bytes and return the seconds that their reader has to wait."""
-        if self.bytes_per_s <= 0:
+        if self.bytes_per_s <= 0 or self.bytes_per_s != self._booked_at:
+            # What was booked at another limit would make everybody wait for it.
             self._free_at_s = now_s
+            self._booked_at = self.bytes_per_s
+        if self.bytes_per_s <= 0:
             return 0.0
         self._free_at_s = max(self._free_at_s, now_s - self._BURST_S) + n_bytes / self.bytes_per_s
         return max(0.0, self._free_at_s - now_s)

@@ -21,8 +21,6 @@ from luci_tui.download.messages import Wanted
 from luci_tui.errors import DownloadError
 from luci_tui.units import format_bytes
 
-SYNC_EVERY_BYTES = 16 * 1024 * 1024
-"""After a loss of power at most so much is fetched again."""
 _READ_BYTES = 1 << 20
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -72,8 +70,13 @@ class PartFile:
         os.ftruncate(self._fd, length)
         return length
 
-    def rehash(self, n_bytes: int, report: Callable[[int], None]) -> None:
-        """Read the first `n_bytes` again, so that the sum covers them."""
+    def rehash(self, n_bytes: int, goes_on: Callable[[int], bool]) -> None:
+        """Read the first `n_bytes` again, so that the sum covers them.
+
+        Args:
+            n_bytes: As `kept_bytes` gives it.
+            goes_on: Told the bytes so far; False = end at once, and do not use the part.
+        """
         os.lseek(self._fd, 0, os.SEEK_SET)
         while self.length < n_bytes:
             piece = os.read(self._fd, min(_READ_BYTES, n_bytes - self.length))
@@ -81,7 +84,8 @@ class PartFile:
                 break
             self._hash.update(piece)
             self.length += len(piece)
-            report(self.length)
+            if not goes_on(self.length):
+                return
         self._synced_bytes = self.length
 
     def restart(self) -> None:
@@ -106,21 +110,28 @@ class PartFile:
                     self._hash.update(view[:n_written])
                     self.length += n_written
                     view = view[n_written:]
-            if self.length - self._synced_bytes >= SYNC_EVERY_BYTES:
-                self.sync()
         except OSError as error:
-            raise self._disk_error(error) from error
+            raise self.disk_error(error) from error
+
+    @property
+    def unsynced_bytes(self) -> int:
+        """Bytes that a loss of power might take."""
+        return self.length - self._synced_bytes
 
     def sync(self) -> None:
-        """Put everything on the disk and say so in the state."""
+        """Put everything on the disk and say so in the state.
+
+        Bytes may be appended by another thread meanwhile; those that come then do not count.
+        """
+        length = self.length
         os.fsync(self._fd)
-        self._synced_bytes = self.length
+        self._synced_bytes = length
         state = PartState(
             url=self.wanted.url,
             size_bytes=self.size_bytes,
             sha256=self.wanted.sha256,
             etag=self.etag,
-            synced_bytes=self.length,
+            synced_bytes=length,
             boot_id=boot_id(),
         )
         _replace(self.state_path, state.model_dump_json().encode())
@@ -155,10 +166,10 @@ class PartFile:
             if check is not None:
                 check(self.part_path)
             self.part_path.replace(self.wanted.destination)
-            _sync_folder(self.wanted.destination.parent)
+            sync_folder(self.wanted.destination.parent)
             self.state_path.unlink(missing_ok=True)
         except OSError as error:
-            raise self._disk_error(error) from error
+            raise self.disk_error(error) from error
         return found
 
     def close(self) -> None:
@@ -192,7 +203,8 @@ class PartFile:
         self.state_path.unlink(missing_ok=True)
         return aside
 
-    def _disk_error(self, error: OSError) -> DownloadError:
+    def disk_error(self, error: OSError) -> DownloadError:
+        """Say what the disk refused; codes "disk_full" and "disk"."""
         name = self.wanted.destination.name
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return DownloadError(
@@ -271,7 +283,8 @@ def _replace(path: Path, data: bytes) -> None:
     new.replace(path)
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Put the names in a folder on the disk."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

@@ -80,6 +80,37 @@ def run_job(spec: job_frames.JobSpec, report: Report) -> job_frames.JobResult:
             from luci_tui.engine.native_imatrix import make_imatrix
 
             return make_imatrix(spec, report)
+        case _:
+            return _run_model_job(spec, report)
+
+
+def _run_model_job(
+    spec: (
+        job_frames.TextScoreSpec
+        | job_frames.RunConverterSpec
+        | job_frames.SourceReferenceSpec
+        | job_frames.ConversionCheckSpec
+    ),
+    report: Report,
+) -> job_frames.JobResult:
+    """Do a job of converting and comparing models."""
+    match spec:
+        case job_frames.TextScoreSpec():
+            from luci_tui.engine.native_text_score import score_text
+
+            return score_text(spec, report)
+        case job_frames.RunConverterSpec():
+            from luci_tui.engine.converter import run_converter
+
+            return run_converter(spec, report)
+        case job_frames.SourceReferenceSpec():
+            from luci_tui.engine.source_reference import make_reference
+
+            return make_reference(spec, report)
+        case job_frames.ConversionCheckSpec():
+            from luci_tui.engine.native_conversion_check import check_conversion
+
+            return check_conversion(spec, report)
 
 
 class _EventLines:

@@ -100,6 +100,10 @@ class QuantizeSpec(_Data):
     """Say how large the files would be and write none."""
     force: bool = False
     """Replace files that are there."""
+    keep_finished: bool = False
+    """An output that is there, whole and newer than what it is made of, is kept as it is."""
+    imatrix_text: str = ""
+    """Path of a text from which an importance matrix is made first; excludes `imatrix`."""
 
 
 class ImatrixSpec(_Data):
@@ -120,6 +124,63 @@ class ImatrixSpec(_Data):
     """Replace a file that is there."""
 
 
+class TextScoreSpec(_Data):
+    """Measure how well a model foretells a text, how fast it is and what memory it takes."""
+
+    kind: Literal["score_text"] = "score_text"
+    model: str
+    text: str
+    """Path of the text."""
+    n_ctx: int = Field(default=512, ge=16, le=1_048_576)
+    """Tokens of a chunk; its second half is what counts."""
+    n_chunks: int = Field(default=0, ge=0)
+    """Most chunks to use; 0 = the whole text."""
+    n_threads: int = Field(default=0, ge=0, le=1024)
+    """0 = one per physical core."""
+    write_base: str = ""
+    """File for this model's predictions, with which others are then compared; "" = none."""
+    read_base: str = ""
+    """File of the base's predictions; "" = compare with nothing."""
+    n_prompt: int = Field(default=128, ge=0, le=65_536)
+    """Tokens of the speed test's prompt; 0 with n_gen 0 = no speed test."""
+    n_gen: int = Field(default=16, ge=0, le=65_536)
+    """Tokens that the speed test decodes."""
+
+
+class RunConverterSpec(_Data):
+    """Run one of llama.cpp's own converters in the job process, without network or foreign code."""
+
+    kind: Literal["run_converter"] = "run_converter"
+    tree: str
+    """Folder of the converters, see `luci_tui.engine.converter_tree`."""
+    script: str
+    """Name of the script in it."""
+    arguments: tuple[str, ...]
+    source: str
+    """Folder of the model, for what its tokenizer says; "" = it has none."""
+
+
+class SourceReferenceSpec(_Data):
+    """Let transformers tokenize strings and compute a few predictions with the source model."""
+
+    kind: Literal["source_reference"] = "source_reference"
+    source: str
+    strings: tuple[str, ...]
+    output: str
+    """The folder for reference.json and reference.npz; it must exist."""
+    max_bytes: int = Field(ge=0)
+    """The model's predictions are only computed where its weights as 32-bit floats are smaller."""
+
+
+class ConversionCheckSpec(_Data):
+    """Compare a converted model with what its source said."""
+
+    kind: Literal["check_conversion"] = "check_conversion"
+    model: str
+    reference: str
+    """The folder that a SourceReferenceSpec has filled."""
+
+
 JobSpec = Annotated[
     ValidateSpec
     | TensorStatsSpec
@@ -127,7 +188,11 @@ JobSpec = Annotated[
     | PlanMemorySpec
     | CoreFactsSpec
     | QuantizeSpec
-    | ImatrixSpec,
+    | ImatrixSpec
+    | TextScoreSpec
+    | RunConverterSpec
+    | SourceReferenceSpec
+    | ConversionCheckSpec,
     Field(discriminator="kind"),
 ]
 job_spec_adapter: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
@@ -142,7 +207,7 @@ class JobProgress(_Data):
     n_done: int
     n_total: int
     """0 = not known."""
-    unit: Literal["bytes", "tensors", "chunks", "values"] = "bytes"
+    unit: Literal["bytes", "tensors", "chunks", "values", "strings", "steps"] = "bytes"
     bytes_done: int = 0
     """Bytes of the source that are worked through, where `unit` is another one."""
     bytes_total: int = 0
@@ -271,6 +336,8 @@ class QuantizedFile(_Data):
     fallbacks: tuple[FallbackTensor, ...] = ()
     needs_imatrix: bool = False
     """After a dry run without an imatrix: the work itself will need one."""
+    was_kept: bool = False
+    """It was there already and was not made again."""
 
 
 class QuantizeResult(_Data):
@@ -283,6 +350,8 @@ class QuantizeResult(_Data):
     n_params: int
     dry_run: bool
     files: tuple[QuantizedFile, ...]
+    imatrix: str = ""
+    """Path of the importance matrix that was used; "" = none."""
 
 
 class ImatrixResult(_Data):
@@ -298,6 +367,103 @@ class ImatrixResult(_Data):
     n_partial_entries: int
     """Of these, weights with an expert that the text did not reach."""
     seconds: float
+
+
+class TextScored(_Data):
+    """What was measured of one model; None = that does not apply to it or was not asked for."""
+
+    kind: Literal["text_scored"] = "text_scored"
+    model: str
+    architecture: str
+    size_bytes: int
+    """Of the file, or of all its shards."""
+    n_params: int
+    bits_per_weight: float
+    """Bits of the tensors' data per weight."""
+    file_type: str
+    """The quant type that the file names; "" = it names none."""
+    n_ctx: int
+    n_chunks: int
+    n_scored: int
+    """Tokens, or of an embedding model texts, that were looked at."""
+    perplexity: float | None = None
+    perplexity_error: float | None = None
+    """One standard error."""
+    mean_kld: float | None = None
+    """Divergence of the base's predictions from this model's, nats per token."""
+    kld_error: float | None = None
+    top_agreement: float | None = None
+    """0 to 1: how often both think the same token the likeliest."""
+    embedding_distance: float | None = None
+    """1 - cosine to the base's embedding, mean over the texts; of embedding models."""
+    is_other_vocabulary: bool = False
+    """The base has other tokens for this text, so nothing was compared with it."""
+    score_s: float = 0.0
+    prefill_rate: float | None = None
+    """Tokens per second."""
+    decode_rate: float | None = None
+    memory: MemoryUse | None = None
+    """With a context of n_ctx tokens."""
+    note: str = ""
+    """What could not be measured, as one sentence."""
+
+
+class ConverterDone(_Data):
+    """The converter has written its file."""
+
+    kind: Literal["converter_done"] = "converter_done"
+    notes: tuple[str, ...] = ()
+    """Sentences for a person."""
+
+
+class SourceReferenceMade(_Data):
+    """What transformers could say."""
+
+    kind: Literal["source_reference_made"] = "source_reference_made"
+    n_strings: int
+    """0 = the source's tokenizer cannot be loaded."""
+    n_prompts: int
+    """0 = no predictions were computed."""
+    notes: tuple[str, ...] = ()
+    """Why something is missing, as sentences for a person."""
+
+
+class TokenDifference(_Data):
+    """A string that the two tokenizers split differently."""
+
+    text: str
+    source_tokens: tuple[int, ...]
+    """The first 24."""
+    model_tokens: tuple[int, ...]
+
+
+class PredictionCheck(_Data):
+    """The converted model's predictions beside the source's, over all positions of the prompts."""
+
+    what: Literal["logits", "embeddings"]
+    n_prompts: int
+    n_positions: int
+    max_difference: float
+    """Largest absolute difference of two logits, or of two values of unit vectors."""
+    mean_difference: float
+    top_agreement: float
+    """0 to 1: how often the same token is likeliest; of embeddings the least cosine."""
+
+
+class ConversionChecked(_Data):
+    """How the converted model compares with its source."""
+
+    kind: Literal["conversion_checked"] = "conversion_checked"
+    n_strings: int
+    """0 = tokens were not compared."""
+    n_different: int
+    n_different_specials: int
+    """Strings of which only the tokens that are added around a text differ."""
+    differences: tuple[TokenDifference, ...] = ()
+    """The first few."""
+    predictions: PredictionCheck | None = None
+    """None = not compared."""
+    notes: tuple[str, ...] = ()
 
 
 class JobFailed(_Data):
@@ -317,6 +483,10 @@ JobResult = (
     | CoreFacts
     | QuantizeResult
     | ImatrixResult
+    | TextScored
+    | ConverterDone
+    | SourceReferenceMade
+    | ConversionChecked
 )
 JobEvent = Annotated[
     JobProgress
@@ -327,6 +497,10 @@ JobEvent = Annotated[
     | CoreFacts
     | QuantizeResult
     | ImatrixResult
+    | TextScored
+    | ConverterDone
+    | SourceReferenceMade
+    | ConversionChecked
     | JobFailed,
     Field(discriminator="kind"),
 ]

@@ -37,7 +37,7 @@ def make_imatrix(spec: ImatrixSpec, report: Report) -> ImatrixResult:
 
     model = check_source(Path(spec.model))
     text_path, output = Path(spec.text), Path(spec.output)
-    text = _read_text(text_path)
+    text = read_text(text_path)
     checks.check_destinations([output], [*model.shard_paths, text_path], force=spec.force)
     sweep(output.parent)
     params = core.ImatrixParams()
@@ -70,7 +70,12 @@ def make_imatrix(spec: ImatrixSpec, report: Report) -> ImatrixResult:
     )
 
 
-def _read_text(path: Path) -> bytes:
+def read_text(path: Path) -> bytes:
+    """Read a text to run through a model.
+
+    Raises:
+        EngineError: it is not there, cannot be read or is far too long.
+    """
     if not path.is_file():
         msg = f"There is no text {path}. Name a file with a few hundred kilobytes of text."
         raise EngineError(msg, code="missing_file")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from luci_tui.engine import quantize_checks as checks
 from luci_tui.engine.job_frames import (
     FallbackTensor,
+    ImatrixSpec,
     JobProgress,
     QuantizedFile,
     QuantizeOutput,
@@ -90,28 +91,65 @@ def quantize(spec: QuantizeSpec, report: Report) -> QuantizeResult:
     source = check_source(Path(spec.source))
     stamps = checks.stamps(source.shard_paths)
     _check_tensor_types(spec)
+    if spec.imatrix_text and not spec.dry_run:
+        spec = spec.model_copy(update={"imatrix": _imatrix_of_text(spec, report)})
     outputs = [_Output(one, spec, source) for one in spec.outputs]
     inputs = [*source.shard_paths, *([Path(spec.imatrix)] if spec.imatrix else [])]
-    if not spec.dry_run:
-        destinations = [path for output in outputs for path in output.paths]
-        checks.check_destinations(destinations, inputs, force=spec.force)
-        for folder in {path.parent for path in destinations}:
-            sweep(folder)
+    if not spec.dry_run and not spec.keep_finished:
+        _check_destinations(outputs, inputs, spec)
     imatrix = read_imatrix(Path(spec.imatrix)) if spec.imatrix else None
     params = _params(spec, source, imatrix)
     for output in outputs:
         output.make_plan(params, imatrix)
     if not spec.dry_run:
-        checks.check_disk([pair for output in outputs for pair in output.needed_bytes()])
-        for index, output in enumerate(outputs):
-            output.write(params, _outputs_report(report, index, len(outputs)), stamps)
+        wanted = [output for output in outputs if not output.keep_if_finished(inputs)]
+        _check_destinations(wanted, inputs, spec)
+        checks.check_disk([pair for output in wanted for pair in output.needed_bytes()])
+        for index, output in enumerate(wanted):
+            output.write(params, _outputs_report(report, index, len(wanted)), stamps)
     return QuantizeResult(
         source=spec.source,
         source_bytes=source.size_bytes,
         n_params=outputs[0].plan.n_params,
         dry_run=spec.dry_run,
         files=tuple(output.described() for output in outputs),
+        imatrix=spec.imatrix,
     )
+
+
+def _check_destinations(
+    outputs: Sequence[_Output], inputs: Sequence[Path], spec: QuantizeSpec
+) -> None:
+    destinations = [path for output in outputs for path in output.paths]
+    checks.check_destinations(destinations, inputs, force=spec.force)
+    for folder in {path.parent for path in destinations}:
+        sweep(folder)
+
+
+def _imatrix_of_text(spec: QuantizeSpec, report: Report) -> str:
+    """Make an importance matrix beside the first output, or take the one that is there.
+
+    Raises:
+        LuciError: the text cannot be used, or another file has the matrix's name.
+    """
+    from luci_tui.engine.native_imatrix import make_imatrix
+
+    if spec.imatrix:
+        msg = "An imatrix and a text for one exclude each other: give one of the two."
+        raise EngineError(msg, code="invalid_request")
+    name = derived_name(Path(spec.source).name, "imatrix", [one.name for one in quantize_types()])
+    path = Path(spec.outputs[0].path).parent / name
+    text = Path(spec.imatrix_text)
+    if spec.keep_finished and checks.is_newer(path, [Path(spec.source), text]):
+        return str(path)
+    wanted = ImatrixSpec(
+        model=spec.source,
+        text=str(text),
+        output=str(path),
+        n_threads=spec.n_threads,
+        force=spec.force,
+    )
+    return make_imatrix(wanted, report).path
 
 
 def check_source(path: Path) -> GgufHeader:
@@ -204,6 +242,7 @@ class _Output:
         self._spec = spec
         self._source = source
         self._seconds = 0.0
+        self._was_kept = False
         path = Path(wanted.path)
         self._prefix = path.name.removesuffix(".gguf")
         n_shards = len(source.shard_paths)
@@ -232,6 +271,28 @@ class _Output:
             checks.check_requantize(self._source.path, self.plan.tensors)
         if not self._spec.dry_run or imatrix is not None:
             checks.check_imatrix_needed(self.type, self.plan.tensors, imatrix)
+
+    def keep_if_finished(self, inputs: Sequence[Path]) -> bool:
+        """Tell whether the file is there already as the plan would make it; if so, leave it.
+
+        Args:
+            inputs: The source's files and the imatrix; a file that is older is made again.
+        """
+        if not self._spec.keep_finished:
+            return False
+        sizes = [path.stat().st_size if path.is_file() else -1 for path in self.paths]
+        if sizes != list(self.plan.file_bytes):
+            return False
+        if not all(checks.is_newer(path, inputs) for path in self.paths):
+            return False
+        try:
+            found = read_header(self.paths[0])
+            _require_valid(self.paths[0], "")
+        except GgufError:
+            return False
+        planned = {one.name: one.target_type.lower() for one in self.plan.tensors}
+        self._was_kept = planned == {one.name: one.type_name.lower() for one in found.tensors}
+        return self._was_kept
 
     def needed_bytes(self) -> list[tuple[Path, int]]:
         """Give each file with its size."""
@@ -306,6 +367,7 @@ class _Output:
             n_tensors=len(tensors),
             n_by_type=dict(collections.Counter(one.target_type for one in tensors)),
             fallbacks=_fallbacks(tensors),
+            was_kept=self._was_kept,
             needs_imatrix=not self._spec.imatrix and any(one.needs_imatrix for one in tensors),
         )
 

@@ -78,6 +78,15 @@ def stamps(paths: Iterable[Path]) -> tuple[Stamp, ...]:
     return tuple(found)
 
 
+def is_newer(path: Path, inputs: Iterable[Path]) -> bool:
+    """Tell whether a file is there and was not written before any of its inputs."""
+    try:
+        made_ns = path.stat().st_mtime_ns
+        return all(made_ns >= one.stat().st_mtime_ns for one in inputs)
+    except OSError:
+        return False
+
+
 def unknown_type(name: str, known: Iterable[str], what: str) -> EngineError:
     """Make the error for a type that does not exist, with the names nearest to it."""
     by_lower = {one.lower(): one for one in known}

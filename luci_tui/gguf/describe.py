@@ -121,11 +121,11 @@ def describe(header: GgufHeader) -> Description:
         name=header.text("general.name") or header.text("general.basename"),
         architecture=header.architecture,
         n_params=n_params,
-        n_params_active=_active_params(header, n_params),
+        n_params_active=active_params(header, n_params),
         bits_per_weight=bits,
         n_ctx_train=header.n_ctx_train,
         license=header.text("general.license") or header.text("general.license.name"),
-        quantization=FILE_TYPES.get(-1 if header.file_type is None else header.file_type, ""),
+        quantization=file_type_name(header),
         mix=_mix(header),
         tokenizer=_tokenizer(header),
         template=_template(header),
@@ -155,7 +155,13 @@ def file_kind(header: GgufHeader) -> FileKind:
     return FileKind.MODEL
 
 
-def _active_params(header: GgufHeader, n_params: int) -> int:
+def file_type_name(header: GgufHeader) -> str:
+    """Give the name of the file's type, such as "Q4_K_M"; "" where it does not say."""
+    return FILE_TYPES.get(-1 if header.file_type is None else header.file_type, "")
+
+
+def active_params(header: GgufHeader, n_params: int) -> int:
+    """Count the weights that one token uses; `n_params` where all of them are."""
     n_experts, n_used = header.number("expert_count"), header.number("expert_used_count")
     if not 0 < n_used < n_experts:
         return n_params

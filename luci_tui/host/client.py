@@ -127,6 +127,11 @@ class HostClient:
         path = f"/luci/jobs/{_part(job_id)}/cancel"
         return await self.post(path, None, messages.JobRecord)
 
+    async def resume_job(self, job_id: str) -> messages.JobRecord:
+        """Begin an ended job again and return the record of the new one."""
+        path = f"/luci/jobs/{_part(job_id)}/resume"
+        return await self.post(path, None, messages.JobRecord)
+
     async def job_events(self, job_id: str, after: int = 0) -> AsyncGenerator[messages.JobEvent]:
         """Follow a job to its end; the last event is the JobChanged that says how it ended."""
         async with aclosing(self.follow(f"/luci/jobs/{_part(job_id)}/events", after)) as events:
@@ -154,12 +159,18 @@ class HostClient:
         """Ask for one model."""
         return _parse(await self.request("GET", path), wanted)
 
-    async def post(self, path: str, body: BaseModel | None, wanted: type[M]) -> M:
-        """Send a model and get one back."""
-        return _parse(await self.request("POST", path, body), wanted)
+    async def post(
+        self, path: str, body: BaseModel | None, wanted: type[M], answer_s: float = ANSWER_S
+    ) -> M:
+        """Send a model and get one back within `answer_s`."""
+        return _parse(await self.request("POST", path, body, answer_s), wanted)
 
     async def request(
-        self, method: str, path: str, body: BaseModel | bytes | None = None
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | bytes | None = None,
+        answer_s: float = ANSWER_S,
     ) -> Answer:
         """Send one request and return its answer, which is a success.
 
@@ -168,7 +179,7 @@ class HostClient:
         """
         content = body.model_dump_json().encode() if isinstance(body, BaseModel) else body
         try:
-            answer = await self._http.request(method, path, content, ANSWER_S)
+            answer = await self._http.request(method, path, content, answer_s)
         except OSError as error:
             raise self._unreachable(error) from error
         _check(answer)

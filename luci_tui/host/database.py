@@ -91,6 +91,17 @@ class JobTable:
         found = await self._run(lambda: self._select(query, job_id))
         return found[0] if found else None
 
+    async def spec(self, job_id: int) -> str:
+        """Give the specification of a job as JSON; "{}" = it had none, or there is no such job."""
+        query = "SELECT spec FROM jobs WHERE id = ?"
+
+        def select() -> str:
+            with closing(self._living().execute(query, (job_id,))) as cursor:
+                row = cursor.fetchone()
+            return str(row[0]) if row else "{}"
+
+        return await self._run(select)
+
     async def close(self) -> None:
         """Close the file; safe to call twice."""
         connection, self._connection = self._connection, None

@@ -25,6 +25,8 @@ from luci_tui.host.api.messages import (
 from luci_tui.host.database import JobTable
 from luci_tui.host.events import Entry, EventLog
 
+RESUMING_KINDS = frozenset({"quantize"})
+"""Kinds whose specification has `keep_finished`; others begin anew when they are resumed."""
 KEPT_LOGS = 64
 """Logs of ended jobs that stay in memory, so that a front end may still read them."""
 
@@ -110,6 +112,24 @@ class Jobs:
             raise CatalogError(f"There is no job {kind}. Known are {known}.", code="unknown_job")
         work = self._kinds[kind](spec)
         return await self.run(kind, work, json_text(spec))
+
+    async def resume(self, job_id: str) -> JobRecord:
+        """Begin an ended job again as a new one, which keeps what the old one has finished.
+
+        Raises:
+            CatalogError: there is none with this id.
+            HostError: it runs, is done, or is of a kind that has no specification; see `start`.
+        """
+        record = await self.get(job_id)
+        if record.kind not in self._kinds or record.state in (JobState.RUNNING, JobState.DONE):
+            is_known = record.kind in self._kinds
+            why = f"is {record.state.value}" if is_known else f"did {record.kind}"
+            msg = f"Job {record.id} {why}, so there is nothing to resume."
+            raise HostError(msg, code="not_resumable")
+        spec: dict[str, JsonValue] = json.loads(await self._table.spec(int(job_id)))
+        if record.kind in RESUMING_KINDS:
+            spec["keep_finished"] = True
+        return await self.start(record.kind, spec)
 
     async def run(self, kind: str, work: Work, spec: str = "{}") -> JobRecord:
         """Begin work that is made already; see `start`."""

@@ -74,10 +74,13 @@ async def serve(state: HostState, listener: socket.socket, on_ready: Callable[[]
     tasks: list[asyncio.Task[object]] = []
     try:
         state.notices += await state.jobs.open()
+        state.notices += await state.downloads.open()
         tasks.append(asyncio.create_task(server.serve(sockets=[listener]), name="server"))
         tasks.append(asyncio.create_task(_leave_when_idle(state), name="idle watch"))
         await server.listening.wait()
         on_ready()
+        if state.library is not None:
+            state.library.start()
         await state.stop_asked.wait()
         await _drain(state)
     finally:
@@ -126,8 +129,11 @@ async def _close(state: HostState) -> None:
         ("turns", state.turns.drain(0)),
         ("engines", state.engines.drain(0)),
         ("jobs", state.jobs.close()),
+        ("downloads", state.downloads.close()),
         ("models", state.models.close()),
     ]
+    if state.library is not None:
+        parts.insert(1, ("library", state.library.close()))
     if state.chats is not None:
         parts.insert(1, ("chats", state.chats.transfer.close()))
     for name, closing in parts:

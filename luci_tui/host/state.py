@@ -15,6 +15,7 @@ from luci_tui.host.api.messages import (
     HostMetrics,
     HostStatus,
     JobChanged,
+    LibraryChanged,
 )
 from luci_tui.host.events import EventLog
 from luci_tui.host.idle import Activity
@@ -23,8 +24,10 @@ from luci_tui.version import HOST_PROTOCOL, VERSION
 
 if TYPE_CHECKING:
     from luci_tui.host.api.chats import Chats
+    from luci_tui.host.downloads import Downloads
     from luci_tui.host.engines import Engines, ModelSource
     from luci_tui.host.jobs import Jobs
+    from luci_tui.host.library_watch import LibraryWatch
     from luci_tui.host.run_files import RunFiles
     from luci_tui.host.serving import Serve
 from luci_tui.host.turns import Turns
@@ -42,6 +45,7 @@ class HostState:
     events: EventLog
     """What changes in the host as a whole; who reads it is an attached front end."""
     jobs: Jobs
+    downloads: Downloads
     turns: Turns
     models: ModelSource
     engines: Engines
@@ -51,6 +55,8 @@ class HostState:
     """None = a host for engines and jobs alone."""
     idle_exit_s: float
     """0 = never."""
+    library: LibraryWatch | None = None
+    """None = the folders of custom models are not watched."""
     engine: str = ""
     """Kind of its engines, see wiring.EngineKind; empty = another one."""
     notices: list[str] = field(default_factory=list[str])
@@ -65,12 +71,13 @@ class HostState:
     """Time for what runs, as that one wanted it; None = as the settings say."""
 
     def __post_init__(self) -> None:
-        """Let jobs, turns and calls keep the host."""
+        """Let jobs, downloads, turns and calls keep the host."""
         self._started_s = time.monotonic()
         self.activity.add_keeper(self._keepers)
 
     def _keepers(self) -> list[str]:
         lines = [f"job {job.id} ({job.title})" for job in self.jobs.running]
+        lines += self.downloads.keepers()
         lines += [f"an answer in chat {turn.chat_id}" for turn in self.turns.running()]
         return lines + self.serve.keepers()
 
@@ -136,5 +143,11 @@ class HostState:
 def note_job(activity: Activity, events: EventLog, changed: JobChanged) -> None:
     """Tell attached front ends of a job that began or ended."""
     activity.touch()
+    if not events.is_closed:
+        events.append(changed)
+
+
+def note_library(events: EventLog, changed: LibraryChanged) -> None:
+    """Tell attached front ends of models that came or went; it keeps no host."""
     if not events.is_closed:
         events.append(changed)

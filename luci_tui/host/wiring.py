@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,13 +17,20 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
     from luci_tui.chat.model import ModelSpec
+    from luci_tui.download.mover import MoveOptions
+    from luci_tui.download.sources import Source
     from luci_tui.engine.client import EngineClient
+    from luci_tui.engine.frames import LoadSpec
     from luci_tui.host.api.chats import Chats
+    from luci_tui.host.downloads import Downloads
+    from luci_tui.host.engines import ModelSource
     from luci_tui.host.process import Options
     from luci_tui.host.run_files import RunFiles
     from luci_tui.host.state import HostState
+    from luci_tui.manager.entries import ModelEntry
     from luci_tui.manager.machine import Machine
     from luci_tui.manager.startup import MakeEngine
+    from luci_tui.settings import DownloadSettings
 
 BUILTIN = "builtin"
 """The name by which a person asks for the model that ships with luci."""
@@ -95,37 +102,104 @@ def choose_model(
     n_ctx: int | None = None,
     **load_options: object,
 ) -> ModelSpec:
-    """Return the model that a person named: "builtin" or the path of a GGUF file.
+    """Return the model that a person named: "builtin", a name of the library, or a path.
 
     Args:
-        name: "builtin" or a path; `~` is the home folder.
+        name: "builtin", a name or alias that the registry knows, or a path; `~` is the home folder.
         kind: The engine it is for; the echo needs no file.
-        n_ctx: Tokens of context; None = DEFAULT_N_CTX, or less if the model knows less.
-        load_options: Other fields of frames.LoadSpec than `model_path`.
+        n_ctx: Tokens of context; None = what models.toml says, else DEFAULT_N_CTX, or less if the
+            model knows less.
+        load_options: Other fields of frames.LoadSpec than `model_path`; those that are not at
+            their defaults go before what models.toml says.
 
     Raises:
+        CatalogError: there is no model of this name, or it is disabled.
         ConfigError: an option has a value that cannot be used.
         ModelLoadError: the built-in model is asked for and not part of this installation.
     """
+    if name == BUILTIN:
+        return _builtin_spec(kind, n_ctx, load_options)
+    entry = _named_entry(name, kind)
+    if entry is not None:
+        return _spec_of(entry, n_ctx, load_options)
+    from luci_tui.chat.model import ModelSpec
+
+    path = Path(name).expanduser()
+    return ModelSpec(label=path.name or name, load=_load_of(path, n_ctx, load_options))
+
+
+def _builtin_spec(
+    kind: EngineKind, n_ctx: int | None, load_options: Mapping[str, object]
+) -> ModelSpec:
+    from luci_tui.chat.model import ModelSpec
+    from luci_tui.engine.frames import SamplingParams
+
+    return ModelSpec(
+        label=BUILTIN,
+        load=_load_of(_builtin_path(kind), n_ctx, load_options),
+        sampling=SamplingParams(temperature=0.0),
+        answers_with_command=True,
+    )
+
+
+def _load_of(path: Path, n_ctx: int | None, load_options: Mapping[str, object]) -> LoadSpec:
+    """Say how a file is loaded that nothing is known of."""
+    from pydantic import ValidationError
+
+    from luci_tui.engine.frames import LoadSpec
+
+    chosen_n_ctx = _default_n_ctx(path) if n_ctx is None else n_ctx
+    try:
+        return LoadSpec.model_validate(
+            {"model_path": str(path), **load_options, "n_ctx": chosen_n_ctx}
+        )
+    except ValidationError as error:
+        raise option_error(error) from error
+
+
+def _named_entry(name: str, kind: EngineKind) -> ModelEntry | None:
+    """Look a name up in the registry; None = it is a path."""
+    if "/" in name or name.startswith("~") or Path(name).is_file():
+        return None
+    from luci_tui.errors import CatalogError
+    from luci_tui.manager.registry import Registry
+
+    try:
+        return Registry().find(name)
+    except CatalogError:
+        # What ends like a file is the engine's to refuse, and the echo needs no model at all.
+        if name.endswith(".gguf") or kind is EngineKind.ECHO:
+            return None
+        raise
+
+
+def _spec_of(entry: ModelEntry, n_ctx: int | None, load_options: Mapping[str, object]) -> ModelSpec:
+    """Make the model of an entry, loaded with options of its own where some are given."""
     from pydantic import ValidationError
 
     from luci_tui.chat.model import ModelSpec
-    from luci_tui.engine.frames import LoadSpec, SamplingParams
+    from luci_tui.engine.frames import LoadSpec
 
-    is_builtin = name == BUILTIN
-    path = _builtin_path(kind) if is_builtin else Path(name).expanduser()
-    load_options["n_ctx"] = _default_n_ctx(path) if n_ctx is None else n_ctx
+    if entry.is_remote:
+        msg = f"{entry.name} is on a server, so this command cannot load it. Use `luci ask -m`."
+        raise ConfigError(msg)
+    kept = entry.load_spec()
     try:
-        load = LoadSpec.model_validate({"model_path": str(path), **load_options})
+        asked = LoadSpec.model_validate({"model_path": kept.model_path, **load_options})
+        given = asked.model_dump(exclude_defaults=True)
+        if given.get("embedding"):
+            given["mmproj_path"] = ""  # vectors are made of text alone
+        chosen_n_ctx = kept.n_ctx or _default_n_ctx(Path(kept.model_path))
+        given["n_ctx"] = chosen_n_ctx if n_ctx is None else n_ctx
+        load = LoadSpec.model_validate({**kept.model_dump(), **given})
     except ValidationError as error:
         raise option_error(error) from error
-    if not is_builtin:
-        return ModelSpec(label=path.name or name, load=load)
     return ModelSpec(
-        label=BUILTIN,
+        label=entry.name,
         load=load,
-        sampling=SamplingParams(temperature=0.0),
-        answers_with_command=True,
+        sampling=entry.sampling,
+        system=entry.system,
+        answers_with_command=entry.answers_with_command,
     )
 
 
@@ -188,6 +262,8 @@ async def build_host(
     chats: Chats | None = None,
     job_command: tuple[str, ...] | None = None,
     machine: Machine | None = None,
+    source: Source | None = None,
+    move_options: MoveOptions | None = None,
 ) -> HostState:
     """Make the parts of the host process.
 
@@ -198,6 +274,8 @@ async def build_host(
         chats: None = those on disk.
         job_command: How a job process is started; None = as ever.
         machine: What models may take memory from; None = this one.
+        source: Where models are installed from; None = the hub and plain addresses.
+        move_options: How patient downloads are; None = as ever.
 
     Raises:
         ConfigError: the settings cannot be used.
@@ -211,10 +289,12 @@ async def build_host(
     from luci_tui.host.idle import Activity
     from luci_tui.host.job_kinds import file_job_kinds
     from luci_tui.host.jobs import Jobs
+    from luci_tui.host.library_watch import LibraryWatch
     from luci_tui.host.managed_models import ChatModels, ManagedModels, ServedModels
     from luci_tui.host.serving import Serve
-    from luci_tui.host.state import MAX_HOST_EVENTS, HostState, note_job
+    from luci_tui.host.state import MAX_HOST_EVENTS, HostState, note_job, note_library
     from luci_tui.host.turns import Turns
+    from luci_tui.library.places import find_places
     from luci_tui.manager.manager import ManagerOptions, ModelManager
     from luci_tui.manager.registry import Registry
     from luci_tui.settings import load_settings
@@ -227,6 +307,8 @@ async def build_host(
         _engine_maker(kind, new_engine),
         ManagerOptions(default_ttl_s=settings.host.model_ttl_s),
         machine=machine or _machine(kind, new_engine),
+        on_leave=_note_measured,
+        refresh=registry.refresh,
     )
     models = ManagedModels(manager, registry)
     events = EventLog(MAX_HOST_EVENTS)
@@ -246,15 +328,66 @@ async def build_host(
             settings.host.max_jobs,
             partial(note_job, activity, events),
         ),
+        downloads=_downloads(files.home, settings.downloads, models, source, move_options),
         turns=Turns(),
         models=models,
         engines=Engines(models),
         serve=Serve(lambda: ServedModels(manager, registry)),
+        library=LibraryWatch(
+            find_places,
+            paths.logs_folder() / "jobs.log",
+            partial(note_library, events),
+            job_command,
+        ),
         chats=chats or Chats(shelf=on_disk, talk=on_disk, transfer=on_disk),
         idle_exit_s=settings.host.idle_exit_s if asked_s is None else asked_s,
         engine=kind.value if new_engine is None else "",
         notices=notices,
     )
+
+
+def _downloads(
+    home: Path,
+    settings: DownloadSettings,
+    models: ModelSource,
+    source: Source | None,
+    move_options: MoveOptions | None,
+) -> Downloads:
+    """Return the queue of installs with all that it needs."""
+    from luci_tui.download.fetching import Fetcher
+    from luci_tui.download.pace import Limiter
+    from luci_tui.download.queue import DownloadQueue, QueueOptions
+    from luci_tui.host.downloads import Downloads
+    from luci_tui.host.model_source import HostSource
+    from luci_tui.library.installing import Installer, validator
+
+    own_catalog = home / paths.own_catalog_file().name
+    source = source or HostSource(paths.shipped_catalog_file(), own_catalog)
+    folder = home / "models"
+    downloads = Downloads(source, folder, models)
+    options = QueueOptions(
+        max_parallel=settings.max_parallel,
+        limit_bytes_per_s=settings.limit_bytes_per_s,
+        reserve_bytes=settings.reserve_bytes,
+    )
+    validate = validator(home / "logs" / "jobs.log")
+    downloads.attach(
+        DownloadQueue(
+            home / paths.downloads_file().name,
+            Fetcher(source.headers, Limiter(), move_options),
+            Installer(folder, validate, downloads.is_in_use, partial(_note_installed, home)),
+            options,
+            downloads.changed,
+        )
+    )
+    return downloads
+
+
+def _note_installed(home: Path, name: str, is_enabled: bool) -> None:
+    """Write down whether a model that was just installed may be used."""
+    from luci_tui.library.own_settings import set_enabled
+
+    set_enabled(name, is_enabled, home / paths.library_file().name)
 
 
 def _engine_maker(kind: EngineKind, new_engine: Callable[[], EngineClient] | None) -> MakeEngine:
@@ -268,6 +401,13 @@ def _engine_maker(kind: EngineKind, new_engine: Callable[[], EngineClient] | Non
     from luci_tui.manager.engines import engine_maker
 
     return engine_maker(paths.logs_folder(), WorkerOptions(checks_memory=False))
+
+
+def _note_measured(path: str, n_ctx: int, rss_bytes: int) -> None:
+    """Keep what a worker had in RAM when it left, for `luci fit`."""
+    from luci_tui.library.measured import note_measured
+
+    note_measured(paths.library_cache_file(), Path(path), n_ctx, rss_bytes)
 
 
 def _machine(kind: EngineKind, new_engine: Callable[[], EngineClient] | None) -> Machine:

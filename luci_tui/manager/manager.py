@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,7 +23,7 @@ from luci_tui.manager.entries import ModelEntry
 from luci_tui.manager.fallbacks import all_failed, chain
 from luci_tui.manager.health import RestartPolicy
 from luci_tui.manager.machine import Machine, RamMachine
-from luci_tui.manager.pool import Pool
+from luci_tui.manager.pool import OnLeave, Pool
 from luci_tui.manager.progress import FellBack, OnProgress, Waiting, ignore
 from luci_tui.manager.resident import LeasedEngine, Resident, ResidentState
 from luci_tui.manager.roster import Known, Roster
@@ -78,6 +78,8 @@ class ModelManager:
         *,
         clock: Clock | None = None,
         machine: Machine | None = None,
+        on_leave: OnLeave | None = None,
+        refresh: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Hold nothing yet.
 
@@ -87,12 +89,15 @@ class ModelManager:
             options: What a person has set.
             clock: Where time comes from; None = this machine.
             machine: What is free, and what loads take; None = RAM alone.
+            refresh: Called before a name is looked up; brings `models` up to date without blocking.
+            on_leave: Told in a thread what a worker that has answered took, when it leaves.
         """
         self._source = models
+        self._refresh_source = refresh
         self._options = options or ManagerOptions()
         self._clock = clock or SystemClock()
         machine = machine or RamMachine()
-        self._pool = Pool(machine, self._options.default_ttl_s)
+        self._pool = Pool(machine, self._options.default_ttl_s, on_leave)
         self._roster = Roster(self._pool, self._options.restarts, self._clock)
         self._startup = Startup(
             self._pool, make_engine, self._clock, self._options.patience, machine
@@ -146,6 +151,7 @@ class ModelManager:
 
     async def load(self, name: str, on_progress: OnProgress = ignore) -> None:
         """Bring a model into memory, itself and no fallback; raises as `lease` does."""
+        await self._refresh()
         model = self._roster.of(self._source.resolve(name))
         self._release(await self._acquire(model, on_progress))
 
@@ -160,6 +166,7 @@ class ModelManager:
             CatalogError: no model has this name.
             EngineError: it is in use; code "model_busy".
         """
+        await self._refresh()
         # One that was taken out of models.toml meanwhile is still known by its name.
         is_known = name in self._roster
         real_name = name if is_known else self._source.resolve(name).name
@@ -217,9 +224,14 @@ class ModelManager:
 
     # From a name to a resident.
 
+    async def _refresh(self) -> None:
+        if self._refresh_source is not None:
+            await self._refresh_source()
+
     async def _acquire_or_fall_back(
         self, name: str, on_progress: OnProgress
     ) -> tuple[Known, Resident]:
+        await self._refresh()
         wanted = self._source.resolve(name)
         failures: list[EngineError] = []
         for entry in chain(wanted, self._source.resolve):

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import tempfile
 import tomllib
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +10,7 @@ from pydantic import JsonValue, ValidationError
 
 from luci_tui.errors import ConfigError
 from luci_tui.manager.entries import BUILTIN, ModelEntry
+from luci_tui.whole_file import locked, write_whole
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 """A longer file is not one that a person wrote."""
@@ -84,7 +80,7 @@ def replace_entry(path: Path, name: str, entry: ModelEntry | None) -> None:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path):
+        with locked(path):
             text = _read_text(path)
             _parse(path, text)
             document = tomlkit.parse(text)
@@ -97,7 +93,7 @@ def replace_entry(path: Path, name: str, entry: ModelEntry | None) -> None:
                 tables.insert(names.index(name) if name in names else len(tables), fields)
             if not tables:
                 del document[_KEY]
-            _write(path, tomlkit.dumps(document))
+            write_whole(path, tomlkit.dumps(document))
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be written ({error.strerror}). Check its folder and the disk."
@@ -223,36 +219,3 @@ def _with_whole_path(entry: ModelEntry, folder: Path) -> ModelEntry:
     return entry.model_copy(
         update={"path": whole(entry.path), "endpoints": endpoints, "load": load}
     )
-
-
-@contextmanager
-def _locked(path: Path) -> Generator[None]:
-    """Let one process at a time read, change and write the file."""
-    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _write(path: Path, text: str) -> None:
-    """Put the file into place when all of it is on the disk."""
-    target = path.resolve()  # a link to the file somewhere else stays a link
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o600
-    descriptor, part = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        Path(part).replace(target)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

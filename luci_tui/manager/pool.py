@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import logging
+from collections.abc import Callable, Coroutine
 
 from luci_tui.errors import EngineError
 from luci_tui.manager.clock import Signal
@@ -12,12 +13,20 @@ from luci_tui.manager.machine import Machine
 from luci_tui.manager.residency import Occupant, Room
 from luci_tui.manager.resident import Resident, ResidentState
 
+OnLeave = Callable[[str, int, int], None]
+"""(path of the model, tokens of context, bytes that its process has in RAM); may block."""
+
+logger = logging.getLogger(__name__)
+
 
 class Pool:
     """Owns the residents and the tasks that load and end them. Belongs to one event loop."""
 
-    def __init__(self, machine: Machine, default_ttl_s: float) -> None:
+    def __init__(
+        self, machine: Machine, default_ttl_s: float, on_leave: OnLeave | None = None
+    ) -> None:
         self._machine = machine
+        self._on_leave = on_leave
         self._measured_s = float("-inf")
         """When the last measurement that is complete began."""
         self._default_ttl_s = default_ttl_s
@@ -161,8 +170,21 @@ class Pool:
 
     async def _close(self, resident: Resident) -> EngineError | None:
         try:
+            await self._note_memory(resident)
             if resident.engine is not None:
                 await resident.engine.close()
         finally:
             self.remove(resident)
         return None
+
+    async def _note_memory(self, resident: Resident) -> None:
+        """Tell what one that has answered took, before it is gone."""
+        rss_bytes = resident.measured_bytes() if resident.n_answers else 0
+        if self._on_leave is None or resident.info is None or not rss_bytes:
+            return
+        try:
+            await asyncio.to_thread(
+                self._on_leave, resident.entry.path, resident.info.n_ctx, rss_bytes
+            )
+        except OSError as error:
+            logger.info("the memory of %s is not remembered: %s", resident.key, error)

@@ -1,22 +1,30 @@
-"""Which model a name stands for: the built-in one, those of models.toml, files, paths.
+"""Which model a name stands for: the built-in one, those of models.toml, of the library, paths.
 
 Names are compared whole and as they are written; part of a name never stands for a model.
 """
 
 from __future__ import annotations
 
+import asyncio
 import difflib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from luci_tui import paths
 from luci_tui.errors import CatalogError, ConfigError, ModelLoadError
+from luci_tui.library.places import find_places
+from luci_tui.library.records import FoundModel
+from luci_tui.library.usable import Usable, UsableModels
 from luci_tui.manager import models_toml
-from luci_tui.manager.entries import BUILTIN, ModelEntry, builtin_entry, entry_for_file
-
-_LATER_SHARD = re.compile(r"-(\d{5})-of-\d{5}$")
+from luci_tui.manager.entries import (
+    BUILTIN,
+    LoadOptions,
+    ModelEntry,
+    builtin_entry,
+    entry_for_file,
+)
 
 
 @dataclass(frozen=True)
@@ -36,21 +44,28 @@ class Registry:
 
         Args:
             file: The models.toml; None = the one in LUCI_HOME.
-            folder: The folder of GGUF files; None = the one in LUCI_HOME.
+            folder: The folder of models; None = the one in LUCI_HOME.
         """
         self.file = file or paths.models_file()
         self._folder = folder or paths.models_folder()
+        self._library = UsableModels(partial(find_places, folder))
         self._stamp: _Stamp | None = None
         self._document = models_toml.Document()
+        self._made_from: tuple[Path | None, models_toml.Document, Usable] | None = None
+        self._entries: tuple[ModelEntry, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What in models.toml cannot be used, one sentence each; the rest works without it."""
         return self._read().problems
 
+    async def refresh(self) -> None:
+        """Look through changed folders in a thread, so that what is asked next need not."""
+        await asyncio.to_thread(self._library.refresh)
+
     def names(self) -> tuple[ModelEntry, ...]:
-        """List every model that has a name: built-in, of models.toml, of the models folder."""
-        return tuple(self._all())
+        """List every model that has a name: built-in, of models.toml, of the library if enabled."""
+        return self._all()
 
     def find(self, name: str) -> ModelEntry:
         """Return the model of this name or alias; a path is no name.
@@ -59,16 +74,10 @@ class Registry:
             CatalogError: there is no such model; the message names similar ones.
             ModelLoadError: the built-in model is asked for and not part of this installation.
         """
-        for entry in self._all():
-            if name == entry.name or name in entry.aliases:
-                return entry
-        if name == BUILTIN:
-            place = paths.builtin_model_candidates()[-1]
-            raise ModelLoadError(
-                f"This installation has no built-in model at {place}. Name a GGUF file instead.",
-                code="builtin_missing",
-            )
-        raise self._unknown(name)
+        entry = self._look_up(name)
+        if entry is None:
+            raise self._unknown(name)
+        return entry
 
     def resolve(self, name: str) -> ModelEntry:
         """Return the model of this name, alias or path.
@@ -81,11 +90,11 @@ class Registry:
             ModelLoadError: the built-in model is asked for and not part of this installation.
         """
         path = _as_path(name)
-        try:
-            return self.find(name)
-        except CatalogError:
-            if path is None:
-                raise
+        entry = self._look_up(name)
+        if entry is not None:
+            return entry
+        if path is None:
+            raise self._unknown(name)
         for entry in self._all():
             if entry.path and Path(entry.path) == path and entry.name == path.stem:
                 return entry
@@ -122,18 +131,25 @@ class Registry:
             )
         models_toml.replace_entry(self.file, name, None)
 
-    def _all(self) -> Iterator[ModelEntry]:
-        builtin = paths.builtin_model_file()
-        if builtin is not None:
-            yield builtin_entry(builtin)
-        written = self._read().entries
-        yield from written
-        taken = {name for entry in written for name in (entry.name, *entry.aliases)} | {BUILTIN}
-        used_paths = {entry.path for entry in written}
-        for path in _model_files(self._folder):
-            if path.stem not in taken and str(path) not in used_paths:
-                aliases = () if path.name in taken else (path.name,)
-                yield entry_for_file(path, path.stem).model_copy(update={"aliases": aliases})
+    def _look_up(self, name: str) -> ModelEntry | None:
+        for entry in self._all():
+            if name == entry.name or name in entry.aliases:
+                return entry
+        if name == BUILTIN:
+            place = paths.builtin_model_candidates()[-1]
+            raise ModelLoadError(
+                f"This installation has no built-in model at {place}. Name a GGUF file instead.",
+                code="builtin_missing",
+            )
+        return None
+
+    def _all(self) -> tuple[ModelEntry, ...]:
+        """List all entries; they are made anew only when something has changed."""
+        made_from = (paths.builtin_model_file(), self._read(), self._library.get())
+        if made_from != self._made_from:
+            self._entries = tuple(_entries(*made_from))
+            self._made_from = made_from
+        return self._entries
 
     def _read(self) -> models_toml.Document:
         """Read models.toml, unless it is the file that was read last."""
@@ -149,6 +165,18 @@ class Registry:
         return self._document
 
     def _unknown(self, name: str) -> CatalogError:
+        disabled = self._library.disabled().get(name)
+        if disabled is not None:
+            return CatalogError(
+                f'The model "{name}" is disabled. `luci llm enable {disabled}` makes it usable.',
+                code="disabled",
+            )
+        installable = self._library.installable(name)
+        if installable:
+            return CatalogError(
+                f'The model "{name}" is not installed. `luci install {installable}` fetches it.',
+                code="not_installed",
+            )
         known = [one for entry in self._all() for one in (entry.name, *entry.aliases)]
         by_lower = {one.lower(): one for one in known}
         close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
@@ -160,6 +188,30 @@ class Registry:
         return CatalogError(f'There is no model "{name}". {hint}{problems}')
 
 
+def _entries(
+    builtin: Path | None, document: models_toml.Document, library: Usable
+) -> Iterator[ModelEntry]:
+    if builtin is not None:
+        yield builtin_entry(builtin)
+    written = document.entries
+    yield from written
+    taken = {name for entry in written for name in (entry.name, *entry.aliases)} | {BUILTIN}
+    used_paths = {entry.path for entry in written}
+    for found in library.models:
+        if found.name not in taken and str(found.path) not in used_paths:
+            yield _library_entry(found, taken)
+
+
+def _library_entry(found: FoundModel, taken: set[str]) -> ModelEntry:
+    """Make the entry of a model of the library; names in models.toml go before its aliases."""
+    return ModelEntry(
+        name=found.name,
+        aliases=tuple(alias for alias in found.aliases if alias not in taken),
+        path=str(found.path),
+        load=LoadOptions(mmproj_path="" if found.mmproj is None else str(found.mmproj)),
+    )
+
+
 def _as_path(name: str) -> Path | None:
     """Read a name as a path if it is written like one; None = it is not."""
     if "\0" in name or not ("/" in name or name.startswith("~") or name.endswith(".gguf")):
@@ -168,17 +220,3 @@ def _as_path(name: str) -> Path | None:
         return Path(name).expanduser().absolute()
     except RuntimeError:  # "~nobody": a user who does not exist
         return None
-
-
-def _model_files(folder: Path) -> list[Path]:
-    """List the GGUF files of a folder, of a model in shards only the first."""
-    found: list[Path] = []
-    for path in sorted(folder.glob("*.gguf")):
-        if "mmproj" in path.name.lower():
-            continue  # belongs to a model, and is none
-        shard = _LATER_SHARD.search(path.stem)
-        is_first = shard is None or int(shard[1]) == 1
-        # A name that a terminal could not show is none that a person types.
-        if is_first and path.stem.isprintable() and path.stem == path.stem.strip() and path.stem:
-            found.append(path)
-    return found

@@ -8,3 +8,4 @@ void register_engine(pybind11::module_ & m);
 void register_validate(pybind11::module_ & m);
 void register_memory(pybind11::module_ & m);
 void register_quantize(pybind11::module_ & m);
+void register_text_score(pybind11::module_ & m);

@@ -18,4 +18,5 @@ PYBIND11_MODULE(_native, m) {
     register_engine(m);
     register_validate(m);
     register_quantize(m);
+    register_text_score(m);
 }

@@ -21,10 +21,20 @@ static std::unique_ptr<Projector> make_projector(const Model & model, const Cont
     return std::make_unique<Projector>(model, params, context.n_threads, n_ubatch);
 }
 
+// The scheduler decodes and never encodes: an encoder-decoder model would end in an assertion.
+static const Model & require_runnable(const Model & model, const LoadParams & params) {
+    if (llama_model_has_encoder(model.get()) && llama_model_has_decoder(model.get())) {
+        throw ModelLoadError(params.model_path +
+                             " is an encoder-decoder model, which luci converts, quantizes and "
+                             "compares but does not run. Choose a decoder-only model.");
+    }
+    return model;
+}
+
 Engine::Engine(const LoadParams & params, LoadProgress & progress)
     : params_(params),
       model_(params, progress),
-      context_(model_, params),
+      context_(require_runnable(model_, params), params),
       projector_(make_projector(model_, context_, params)),
       chat_(model_, params.chat_template, projector_.get()) {
     scheduler_ = std::make_unique<Scheduler>(model_, context_, chat_, projector_.get(), params_);

@@ -164,7 +164,7 @@ def test_reader_that_leaves_early_ends_the_command_quietly(luci_env: dict[str, s
         assert process.stdout is not None
         process.stdout.close()
         assert process.stdin is not None
-        process.stdin.write(b"many words " * 200)
+        process.stdin.write(b"many words " * 100)
         process.stdin.close()
         assert process.wait(timeout=60) == 141
         assert process.stderr is not None

@@ -7,27 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.own_mounts import NAMESPACE, mountable
 from tests.support.wide_models import write_wide_model
 
 pytestmark = pytest.mark.native
-
-NAMESPACE = ("unshare", "--mount", "--map-root-user")
-"""A user namespace as well, so that nobody has to be root."""
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
     """Give a folder on which a file system can be mounted, or skip."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        trial = (*NAMESPACE, "mount", "-t", "tmpfs", "luci-test", str(folder))
-        run = subprocess.run(trial, capture_output=True, text=True, timeout=10, check=False)
-    except FileNotFoundError:
-        pytest.skip("a full disk needs a mount of its own, and this system has no unshare")
-    if run.returncode != 0:
-        pytest.skip(f"a full disk needs a mount of its own: {run.stderr.strip()}")
-    return folder
+    return mountable(tmp_path / "disk")
 
 
 def test_quantize_onto_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(

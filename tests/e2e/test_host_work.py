@@ -21,7 +21,7 @@ from luci_tui.host.lifecycle import Launcher, ensure_host, wait_gone
 from tests.support import engines
 from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.hosts import ECHO, TALKING, children_of, pid_of, running_host
-from tests.support.jobs import part_bytes, quantize_spec
+from tests.support.jobs import names_in, part_bytes, quantize_spec
 from tests.support.tiny_vocab import CHATML_TEMPLATE
 from tests.support.wide_models import write_wide_model
 
@@ -173,6 +173,37 @@ async def test_job_of_a_killed_host_is_interrupted_and_leaves_no_process(
         again = await ensure_host(home, ECHO)
         assert (await again.job(job.id)).state is JobState.INTERRUPTED
         assert (await follow(again, job.id)).state is JobState.INTERRUPTED
+        await again.close()
+
+
+@pytest.mark.native
+async def test_quantize_job_of_a_killed_host_is_resumed_and_keeps_what_is_done(
+    home: Path, tmp_path: Path
+) -> None:
+    source = await asyncio.to_thread(write_wide_model, tmp_path / "wide-F16.gguf")
+    outputs = [(name, tmp_path / f"{name}.gguf") for name in ("Q8_0", "Q2_K", "Q3_K_M", "Q4_K_M")]
+    spec = quantize_spec(source, outputs, n_threads=1).model_dump(mode="json", exclude={"kind"})
+    async with running_host(home) as client:
+        job = await client.start_job("quantize", spec)
+        async with asyncio.timeout(60):
+            while not outputs[0][1].exists():
+                assert (await client.job(job.id)).state is JobState.RUNNING
+        children: list[psutil.Process] = children_of(pid_of(home))
+        os.kill(pid_of(home), signal.SIGKILL)
+        for child in children:
+            assert await wait_gone(child.pid, 30)
+        first = outputs[0][1].stat()
+        again = await ensure_host(home, ECHO)
+        resumed = await again.resume_job(job.id)
+        ended = await follow(again, resumed.id)
+        assert ended.state is JobState.DONE, ended.error
+        assert ended.result is not None
+        files = cast("list[dict[str, object]]", ended.result["files"])
+        assert files[0]["was_kept"] is True
+        assert files[-1]["was_kept"] is False
+        assert outputs[0][1].stat().st_mtime_ns == first.st_mtime_ns
+        assert [path.exists() for _, path in outputs] == [True] * 4
+        assert not any(".part-" in name for name in names_in(tmp_path))
         await again.close()
 
 

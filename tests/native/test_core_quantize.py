@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import gguf
@@ -103,6 +104,41 @@ def test_quantize_applies_overrides(source: Path, tmp_path: Path) -> None:
     assert types["blk.0.attn_v.weight"] == "Q4_K"
     left = quantize_here(source, "Q4_0", tmp_path / "left.gguf", leave_output=True)
     assert left.n_by_type["f16"] == 1
+
+
+def test_quantize_keeps_what_is_finished_and_makes_the_rest(source: Path, tmp_path: Path) -> None:
+    outputs = [("Q4_0", tmp_path / "a.gguf"), ("Q8_0", tmp_path / "b.gguf")]
+    quantize_here(source, *outputs[0])
+    kept = outputs[0][1].stat().st_mtime_ns
+    spec = quantize_spec(source, outputs, keep_finished=True)
+    made = quantize(spec, lambda _: None)
+    assert [file.was_kept for file in made.files] == [True, False]
+    assert outputs[0][1].stat().st_mtime_ns == kept
+    assert [file.was_kept for file in quantize(spec, lambda _: None).files] == [True, True]
+    # What is there and was made in another way is somebody's file, not a finished output.
+    other = spec.model_copy(update={"output_type": "f16"})
+    with pytest.raises(EngineError, match="is there already"):
+        quantize(other, lambda _: None)
+    os.utime(outputs[0][1], ns=(1, 1))
+    with pytest.raises(EngineError, match="is there already"):
+        quantize(spec, lambda _: None)
+
+
+def test_quantize_makes_the_imatrix_from_a_text_first(source: Path, tmp_path: Path) -> None:
+    text = calibration_text(tmp_path / "text.txt")
+    options = {"imatrix_text": str(text), "keep_finished": True, "n_threads": 1}
+    spec = quantize_spec(source, [("IQ3_XXS", tmp_path / "a.gguf")], **options)
+    made = quantize(spec, lambda _: None)
+    matrix = tmp_path / "wide-imatrix.gguf"
+    assert made.imatrix == str(matrix)
+    assert read_imatrix(matrix).entries
+    first = matrix.stat().st_mtime_ns
+    more = quantize_spec(source, [("Q2_K", tmp_path / "b.gguf")], **options)
+    assert not quantize(more, lambda _: None).files[0].was_kept
+    assert matrix.stat().st_mtime_ns == first
+    both = spec.model_copy(update={"imatrix": str(matrix)})
+    with pytest.raises(EngineError, match="exclude each other"):
+        quantize(both, lambda _: None)
 
 
 def test_quantize_says_which_tensors_fell_back(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def run(folder: Path, n_kills: int, seed: int) -> KillReport:
     folder.mkdir(parents=True, exist_ok=True)
     chance = random.Random(seed)
     contents = [content(number) for number in range(N_FILES)]
-    hub_pid, url = _start_hub(contents)
+    hub_pid, url = start_hub(contents)
     report = KillReport()
     try:
         destination = folder / "model.gguf"
@@ -182,7 +182,7 @@ def _look(
         report.n_lost += old is not None
 
 
-def _start_hub(contents: list[bytes]) -> tuple[int, str]:
+def start_hub(contents: list[bytes]) -> tuple[int, str]:
     """Start the hub in a process of its own; returns (pid, address)."""
     read_fd, write_fd = os.pipe()
     pid = os.fork()

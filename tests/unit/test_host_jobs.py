@@ -107,6 +107,30 @@ async def test_job_that_is_cancelled_is_so_when_cancel_returns(bench: Bench) -> 
     assert bench.jobs.running == ()
 
 
+async def test_job_that_was_cancelled_begins_again_with_its_specification(bench: Bench) -> None:
+    job = await bench.jobs.start("count", {"name": "é"})
+    with pytest.raises(HostError, match="is running, so there is nothing to resume"):
+        await bench.jobs.resume(job.id)
+    await bench.jobs.cancel(job.id)
+    bench.go_on.set()
+    again = await bench.jobs.resume(job.id)
+    assert again.id != job.id
+    await bench.follow(again.id)
+    ended = await bench.jobs.get(again.id)
+    assert ended.result == {"counted": 2, "spec": {"name": "é"}}
+    with pytest.raises(HostError, match="is done") as caught:
+        await bench.jobs.resume(again.id)
+    assert caught.value.code == "not_resumable"
+
+
+async def test_job_of_a_kind_without_specification_is_not_resumed(bench: Bench) -> None:
+    work = Work("load", bench.fail({}).events)
+    job = await bench.jobs.run("load", work)
+    await bench.follow(job.id)
+    with pytest.raises(HostError, match="did load, so there is nothing to resume"):
+        await bench.jobs.resume(job.id)
+
+
 async def test_jobs_beyond_the_most_are_refused(bench: Bench) -> None:
     for _ in range(2):
         await bench.jobs.start("count", {})

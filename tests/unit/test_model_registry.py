@@ -134,6 +134,11 @@ def test_registry_given_a_typing_error_then_it_suggests(home: Path) -> None:
         write(home, EXAMPLE).resolve("xyzzyxyzzy")
 
 
+def test_registry_given_a_name_of_the_catalogue_then_it_says_how_to_install_it(home: Path) -> None:
+    with pytest.raises(CatalogError, match="`luci install smollm2-135m` fetches it"):
+        write(home, EXAMPLE).find("SmolLM2-135M")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [

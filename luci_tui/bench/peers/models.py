@@ -64,7 +64,7 @@ def ensure_model(model: BenchModel, folder: Path, quantize_binary: Path, n_threa
     part = path.with_suffix(".part")
     logger.info("writing the random-weight model %s", model.name)
     try:
-        _write_f16(model, full)
+        write_f16(model, full)
         command = [str(quantize_binary), str(full), str(part), model.quant_type, str(n_threads)]
         subprocess.run(command, check=True, capture_output=True)
         part.replace(path)
@@ -74,7 +74,8 @@ def ensure_model(model: BenchModel, folder: Path, quantize_binary: Path, n_threa
     return path
 
 
-def _write_f16(model: BenchModel, path: Path) -> None:
+def write_f16(model: BenchModel, path: Path) -> None:
+    """Write a model with random weights in F16, whatever its quantization is called."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(f"random {model.name}")
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)

@@ -12,6 +12,7 @@ from luci_tui.errors import (
     CatalogError,
     ChatError,
     ConfigError,
+    DownloadError,
     HostError,
     LuciError,
     ModelLoadError,
@@ -33,6 +34,10 @@ _STATUS_BY_CODE = {
     "chat_not_found": 404,
     "message_not_found": 404,
     "chat_busy": 409,
+    "has_ended": 409,
+    "in_use": 409,
+    "disk_space": 507,
+    "disk_full": 507,
 }
 _STATUS_BY_TYPE: tuple[tuple[type[LuciError], int], ...] = (
     (ConfigError, 400),
@@ -40,6 +45,7 @@ _STATUS_BY_TYPE: tuple[tuple[type[LuciError], int], ...] = (
     (CatalogError, 404),
     (ChatError, 400),
     (ModelLoadError, 422),
+    (DownloadError, 502),
     (WorkerLostError, 502),
 )
 

@@ -1,4 +1,4 @@
-"""Routes for jobs: start, list, watch, cancel."""
+"""Routes for jobs: start, list, watch, cancel, resume."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def routes() -> list[Route]:
         Route("/luci/jobs/{job_id}", _get, methods=["GET"]),
         Route("/luci/jobs/{job_id}/events", _events, methods=["GET"]),
         Route("/luci/jobs/{job_id}/cancel", _cancel, methods=["POST"]),
+        Route("/luci/jobs/{job_id}/resume", _resume, methods=["POST"]),
     ]
 
 
@@ -44,6 +45,10 @@ async def _events(request: Request) -> Response:
 
 async def _cancel(request: Request) -> Response:
     return bodies.answer(await state_of(request).jobs.cancel(_job_id(request)))
+
+
+async def _resume(request: Request) -> Response:
+    return bodies.answer(await state_of(request).jobs.resume(_job_id(request)), 201)
 
 
 def _job_id(request: Request) -> str:

@@ -195,6 +195,15 @@ class JobChanged(Message):
     job: JobRecord
 
 
+class LibraryChanged(Message):
+    """Files of a person's own models came, changed or went; an event of the host."""
+
+    kind: Literal["library_changed"] = "library_changed"
+    changed: tuple[str, ...] = ()
+    """Names of the files, without their ending."""
+    removed: tuple[str, ...] = ()
+
+
 class Gap(Message):
     """Events that were asked for are no longer kept; what follows begins after `dropped_to`."""
 

@@ -11,15 +11,19 @@ namespace {
 
 constexpr int64_t MAX_BLOCKS = 512;
 
-// Block number of a name such as "blk.17.attn_q.weight"; -1 = not of a block.
+// Block number of a name such as "blk.17.attn_q.weight", or of an encoder such as T5's, whose names
+// begin with "enc.blk."; -1 = not of a block. A decoder beside an encoder has a count of its own.
 int64_t block_of(const std::string & name) {
-    constexpr size_t START = 4;
-    if (name.rfind("blk.", 0) != 0) {
+    size_t start = 0;
+    for (const std::string prefix : {"blk.", "enc.blk."}) {
+        start = name.rfind(prefix, 0) == 0 ? prefix.size() : start;
+    }
+    if (start == 0) {
         return -1;
     }
     int64_t block = 0;
     const char * end = name.data() + name.size();
-    const auto parsed = std::from_chars(name.data() + START, end, block);
+    const auto parsed = std::from_chars(name.data() + start, end, block);
     return parsed.ec == std::errc{} && parsed.ptr != end && *parsed.ptr == '.' && block >= 0
                ? block
                : INT64_MAX;
