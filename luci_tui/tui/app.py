@@ -14,6 +14,7 @@ from textual.binding import BindingType
 
 from luci_tui import paths
 from luci_tui.tui.keymap import BY_ID, binding, make_keymap, words_of
+from luci_tui.tui.messages import ModelWanted
 from luci_tui.tui.mode_list import OPENED_LATER, TABS, make_mode
 from luci_tui.tui.preferences import check
 from luci_tui.tui.screens.chat import ChatScreen
@@ -40,6 +41,7 @@ class ChatApp(App[int]):
         connect: Called once, after the first frame, from a thread.
         services: The way to the host and how the screen is wanted; without a link to a host
             there is only the chat.
+        connect_to: Joins a new chat to the model of a name; called in the same way.
     """
 
     TITLE = "luci"
@@ -54,8 +56,14 @@ class ChatApp(App[int]):
         *(binding(f"mode.{tab.name}", f"mode('{tab.name}')") for tab in TABS),
     ]
 
-    def __init__(self, connect: Callable[[], Conversation], services: Services | None = None):
+    def __init__(
+        self,
+        connect: Callable[[], Conversation],
+        services: Services | None = None,
+        connect_to: Callable[[str], Conversation] | None = None,
+    ) -> None:
         super().__init__()
+        self._connect_to = connect_to
         self.animation_level = "none"
         self.services = services or Services()
         self.keys = make_keymap(self.services.preferences.keys)
@@ -91,6 +99,13 @@ class ChatApp(App[int]):
         """Go to a mode; it is made when it is first opened."""
         if self.services.link is not None and name != self.current_mode:
             await self.switch_mode(name)
+
+    async def on_model_wanted(self, message: ModelWanted) -> None:
+        """Begin a chat with another model."""
+        if self._connect_to is None:
+            return
+        await self.action_mode("chat")
+        await self._chat.talk_to(partial(self._connect_to, message.name))
 
     async def on_mode_bar_asked(self, message: ModeBar.Asked) -> None:
         """Go to the mode that was clicked."""

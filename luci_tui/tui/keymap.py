@@ -117,8 +117,35 @@ ACTIONS = (
     KeyAction("list.choose", "enter", "Choose", "Take the row with the cursor.", is_shown=False),
     KeyAction("live.filter", "slash", "Filter", "Show only the rows that hold the typed words."),
     KeyAction("live.unfilter", "escape", "All", "Take the filter away.", is_shown=False),
-    KeyAction("live.reload", "ctrl+r", "Reload", "Ask again; starts the host where none runs."),
+    KeyAction(
+        "live.reload",
+        "ctrl+r",
+        "Reload",
+        "Ask again; starts the host where none runs.",
+        is_shown=False,
+    ),
     KeyAction("jobs.cancel", "x", "Cancel", "End the job with the cursor; asks first."),
+    KeyAction("jobs.resume", "r", "Resume", "Begin the job again that did not come to its end."),
+    KeyAction("models.toggle", "space", "On/off", "Let it be used by name, or no longer."),
+    KeyAction("models.install", "i", "Install", "Install a model by its name."),
+    KeyAction("models.catalogue", "c", "Catalogue", "Show what can be installed, or what is here."),
+    KeyAction("models.hub", "h", "Hub", "Search at the hub."),
+    KeyAction(
+        "models.check", "v", "Validate", "Check its files with the validator.", is_shown=False
+    ),
+    KeyAction(
+        "models.delete", "delete", "Delete", "Remove it and its files; asks first.", is_shown=False
+    ),
+    KeyAction("models.next_tier", "right", "Next tier", "Go to the next tier.", is_shown=False),
+    KeyAction(
+        "models.tier_before", "left", "Tier before", "Go to the tier before.", is_shown=False
+    ),
+    KeyAction("downloads.pause", "p", "Pause", "Stop the download until it is resumed."),
+    KeyAction("downloads.resume", "r", "Resume", "Go on with one that is paused or has failed."),
+    KeyAction("downloads.cancel", "x", "Cancel", "End it and remove what has arrived; asks first."),
+    KeyAction("downloads.earlier", "plus", "Earlier", "Fetch it before the one above."),
+    KeyAction("downloads.later", "minus", "Later", "Fetch it after the one below."),
+    KeyAction("downloads.limit", "l", "Limit", "Limit the rate of all downloads together."),
     KeyAction("system.unload", "u", "Unload", "Take the model with the cursor out of memory."),
     KeyAction("settings.changed", "m", "Changed only", "Show only what is not the default."),
     KeyAction("logs.next", "right", "Next log", "Show the next log."),

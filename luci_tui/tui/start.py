@@ -55,7 +55,11 @@ def run_screen(model: str, engine: str, resume: str | None = None) -> int:
     )
     _let_alt_numbers_through()
     with stderr_guard(paths.logs_folder() / "screen.log"):
-        app = ChatApp(partial(_converse, model, engine, resume), services)
+        app = ChatApp(
+            partial(_converse, model, engine, resume),
+            services,
+            lambda name: _converse(name, engine, None),
+        )
         code = asyncio.run(_run(app))
     # Whoever lost the terminal reads nothing any more.
     if code < SIGNALLED and (farewell := app.farewell()):

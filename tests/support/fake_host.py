@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from luci_tui.errors import HostError, LuciError
-from luci_tui.host.client import HostClient
+from luci_tui.host.client import ANSWER_S, HostClient
 from luci_tui.host.unix_http import Answer
 
 
@@ -30,8 +30,13 @@ class FakeHost(HostClient):
         self.asked: list[Asked] = []
 
     async def request(
-        self, method: str, path: str, body: BaseModel | bytes | None = None
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | bytes | None = None,
+        answer_s: float = ANSWER_S,
     ) -> Answer:
+        del answer_s
         if method != "GET":
             self.asked.append(Asked(method, path, body))
         said = self.says.get(path)

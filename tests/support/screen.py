@@ -50,7 +50,14 @@ def modes_app(
         now_s=lambda: NOW_S,
         fixed_look_s=LOOK_S,
     )
-    return ChatApp(lambda: OwnConversation(Backend(answers, model, None)), services)
+
+    def talk_to(name: str) -> OwnConversation:
+        other = ModelSpec(label=name, load=LoadSpec(model_path=name))
+        return OwnConversation(Backend(ScriptedEngine(), other, None))
+
+    return ChatApp(
+        lambda: OwnConversation(Backend(answers, model, None)), services, connect_to=talk_to
+    )
 
 
 def shown_text(app: ChatApp) -> str:

@@ -60,7 +60,7 @@ async def test_tab_and_arrows_choose_a_mode(link: FakeLink) -> None:
     app = modes_app(link)
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for_text(pilot, "ready")
-        await pilot.press("shift+tab", "right", "enter")
+        await pilot.press("shift+tab", "right", "right", "right", "enter")
         await wait_for_text(pilot, "No job has run yet")
 
 

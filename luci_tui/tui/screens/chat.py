@@ -124,6 +124,17 @@ class ChatScreen(Screen[None]):
 
     # ---- the model
 
+    async def talk_to(self, connect: Callable[[], Conversation]) -> None:
+        """Begin a new chat with another model; the old chat is kept."""
+        if self._state is State.ANSWERING:
+            self.notify("An answer is being given. Esc stops it first.")
+            return
+        self._connect, self._has_resumed = connect, True
+        await self.close()
+        self._conversation = None
+        await self._clear()
+        self.load_model()
+
     @work(exclusive=True, group="model", exit_on_error=False)
     async def load_model(self) -> None:
         """Load the model and then answer what was typed meanwhile."""
@@ -276,8 +287,7 @@ class ChatScreen(Screen[None]):
             return
         if self._conversation is not None:
             self._conversation.forget()
-        await self._transcript.query("UserMessage, Reply, Notice").remove()
-        self.query_one(EmptyState).display = True
+        await self._clear()
 
     def action_reload(self) -> None:
         """Load the model again, after a failure or to start afresh."""
@@ -339,6 +349,10 @@ class ChatScreen(Screen[None]):
             return self.query(Reply).last()
         except NoMatches:
             return None
+
+    async def _clear(self) -> None:
+        await self._transcript.query("UserMessage, Reply, Notice").remove()
+        self.query_one(EmptyState).display = True
 
     async def _add(self, *widgets: Static | Reply) -> None:
         self.query_one(EmptyState).display = False

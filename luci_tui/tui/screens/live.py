@@ -17,6 +17,7 @@ from textual.worker import Worker, WorkerState
 from luci_tui.errors import HostError, LuciError
 from luci_tui.tui.keymap import binding
 from luci_tui.tui.mode_list import TABS
+from luci_tui.tui.screens.ask import AskScreen
 from luci_tui.tui.screens.confirm import ConfirmScreen
 from luci_tui.tui.widgets.filter_line import FilterLine
 from luci_tui.tui.widgets.modebar import ModeBar
@@ -111,6 +112,10 @@ class LiveScreen(Screen[None]):
         asked = ConfirmScreen(question, yes)
         # Textual leaves the app's result type open.
         return await self.app.push_screen_wait(asked)  # pyright: ignore[reportUnknownMemberType]
+
+    async def asked(self, question: AskScreen) -> str:
+        """Ask for a line of text; "" = nothing is wanted. For a worker."""
+        return await self.app.push_screen_wait(question)  # pyright: ignore[reportUnknownMemberType]
 
     def tell_failure(self, error: LuciError) -> None:
         """Say why something that a key asked for was not done."""

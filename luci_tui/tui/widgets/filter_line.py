@@ -10,6 +10,8 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from luci_tui.tui.widgets.block import Block
+
 
 class FilterLine(Horizontal):
     """Hidden until it is opened; Enter goes back to the list, Esc takes the filter away."""
@@ -34,7 +36,7 @@ class FilterLine(Horizontal):
         self.display = False
         self._input = Input(compact=True, id="filter-words")
         self._input.cursor_blink = False
-        self._count = Static(id="filter-count", markup=False)
+        self._count = Block(id="filter-count")
 
     def compose(self) -> ComposeResult:
         """Lay out words, input and count."""
@@ -54,7 +56,7 @@ class FilterLine(Horizontal):
 
     def show_count(self, n_shown: int, n_all: int) -> None:
         """Say how many rows are left."""
-        self._count.update(f"{n_shown:,} of {n_all:,}")
+        self._count.say(f"{n_shown:,} of {n_all:,}")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while the person types."""

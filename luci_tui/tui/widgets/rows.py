@@ -67,6 +67,7 @@ class Rows(ScrollView, can_focus=True):
         columns: From the left.
         id: Of the widget.
         has_header: Whether the titles of the columns stand above.
+        is_one_of_many: Other lists stand beside it, so that it marks its row only with the focus.
     """
 
     ALLOW_SELECT = False
@@ -104,9 +105,15 @@ class Rows(ScrollView, can_focus=True):
             self.key = key
 
     def __init__(
-        self, columns: Sequence[Column], *, id: str | None = None, has_header: bool = True
+        self,
+        columns: Sequence[Column],
+        *,
+        id: str | None = None,
+        has_header: bool = True,
+        is_one_of_many: bool = False,
     ) -> None:
         super().__init__(id=id)
+        self._is_one_of_many = is_one_of_many
         self._columns = tuple(columns)
         self._n_header = 1 if has_header else 0
         self._all: list[Row] = []
@@ -280,7 +287,7 @@ class Rows(ScrollView, can_focus=True):
         style = base
         if row.tone:
             style += self.get_component_rich_style(f"rows--{row.tone}", partial=True)
-        is_cursor = index == self._cursor
+        is_cursor = index == self._cursor and (self.has_focus or not self._is_one_of_many)
         if is_cursor and self.has_focus:
             style += self.get_component_rich_style("rows--cursor", partial=True)
         return self._line(MARK if is_cursor else _NO_MARK, row.cells, widths, width, style)

@@ -9,13 +9,13 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, VerticalScroll
-from textual.widgets import Static
 
 from luci_tui.errors import LuciError
 from luci_tui.host.api.messages import JobRecord, JobState
 from luci_tui.tui.keymap import binding
 from luci_tui.tui.modes.jobs import words
 from luci_tui.tui.screens.live import NO_HOST, LiveScreen
+from luci_tui.tui.widgets.block import Block
 from luci_tui.tui.widgets.rows import Rows
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ class JobsScreen(LiveScreen):
         "What the host works on, or has worked on. A job belongs to the host: leaving this page, "
         "or luci, ends nothing."
     )
-    BINDINGS: ClassVar[list[BindingType]] = [binding("jobs.cancel", "cancel")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        binding("jobs.cancel", "cancel"),
+        binding("jobs.resume", "resume"),
+    ]
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
@@ -47,7 +50,7 @@ class JobsScreen(LiveScreen):
         with Container(classes="split"):
             yield Rows(words.COLUMNS)
             with VerticalScroll(classes="details", can_focus=False):
-                yield Static(id="details", markup=False)
+                yield Block(id="details")
 
     async def look(self, client: HostClient | None) -> None:
         """See `LiveScreen`."""
@@ -80,8 +83,8 @@ class JobsScreen(LiveScreen):
         self.query_one(".details").display = job is not None
         if job is not None:
             steps = tuple(self._steps.get(job.id, ()))
-            details = self.query_one("#details", Static)
-            details.update(words.details_of(job, steps, self.services.now_s()))
+            details = self.query_one("#details", Block)
+            details.say(words.details_of(job, steps, self.services.now_s()))
 
     def on_rows_moved(self) -> None:
         """Show the details of another job."""
@@ -89,11 +92,15 @@ class JobsScreen(LiveScreen):
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer to cancel only what runs."""
-        if action != "cancel":
-            return super().check_action(action, parameters)
-        job = self._jobs.get(self.list.key)
-        return job is not None and job.state is JobState.RUNNING
+        """Offer to cancel what runs, and to resume what did not come to its end."""
+        job = self._jobs.get(self.list.key) if action in ("cancel", "resume") else None
+        match action:
+            case "cancel":
+                return job is not None and job.state is JobState.RUNNING
+            case "resume":
+                return job is not None and words.can_resume(job)
+            case _:
+                return super().check_action(action, parameters)
 
     @work(group="act", exit_on_error=False)
     async def action_cancel(self) -> None:
@@ -106,6 +113,15 @@ class JobsScreen(LiveScreen):
             return
         try:
             await (await self.client()).cancel_job(job.id)
+        except LuciError as error:
+            self.tell_failure(error)
+        self.poke()
+
+    @work(group="act", exit_on_error=False)
+    async def action_resume(self) -> None:
+        """Begin the job again."""
+        try:
+            await (await self.client()).resume_job(self.list.key)
         except LuciError as error:
             self.tell_failure(error)
         self.poke()

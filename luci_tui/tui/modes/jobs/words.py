@@ -29,6 +29,12 @@ Step = tuple[float, str]
 """(seconds since 1970, what the job was at)"""
 
 
+def can_resume(job: JobRecord) -> bool:
+    """Tell whether the job can be begun again; loading a model is asked for in the chat."""
+    ended_badly = (JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED)
+    return job.state in ended_badly and job.kind != "load"
+
+
 def row_of(job: JobRecord, now_s: float) -> Row:
     """Make the row of a job."""
     took_s = (job.ended_at or now_s) - job.created_at
@@ -60,7 +66,8 @@ def details_of(job: JobRecord, steps: Sequence[Step], now_s: float) -> str:
         lines += _progress(job, now_s)
         lines += [f"{clock(at_s, now_s)}  {one_line(what)}" for at_s, what in reversed(steps)]
     elif job.state is JobState.INTERRUPTED:
-        lines.append("The host left or was killed while it ran. Begin it again.")
+        advice = " r begins it again." if can_resume(job) else ""
+        lines.append(f"The host left or was killed while it ran.{advice}")
     if job.error is not None:
         lines.append(f"Error: {one_line(job.error.message)}")
     lines += [f"{name}: {one_line(str(value))}" for name, value in (job.result or {}).items()]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.widgets import Static
 
 from luci_tui import paths
 from luci_tui.tui.keymap import binding
@@ -18,6 +17,7 @@ from luci_tui.tui.modes.logs import words
 from luci_tui.tui.modes.logs.reading import LogReader, log_files
 from luci_tui.tui.modes.logs.words import Level, LogLine
 from luci_tui.tui.screens.live import LiveScreen
+from luci_tui.tui.widgets.block import Block
 from luci_tui.tui.widgets.rows import Rows
 from luci_tui.tui.widgets.text import one_line
 
@@ -59,7 +59,7 @@ class LogsScreen(LiveScreen):
         with Vertical(classes="log"):
             yield Rows(words.COLUMNS, has_header=False)
             with VerticalScroll(classes="details", can_focus=False):
-                yield Static(id="line", markup=False)
+                yield Block(id="line")
 
     async def look(self, client: HostClient | None) -> None:
         """See `LiveScreen`."""
@@ -121,7 +121,7 @@ class LogsScreen(LiveScreen):
     def on_rows_moved(self) -> None:
         """Show the whole of another line."""
         row = self.list.row
-        self.query_one("#line", Static).update(row.cells[0] if row else "")
+        self.query_one("#line", Block).say(row.cells[0] if row else "")
         self._say()
 
     # ---- keys

@@ -16,6 +16,7 @@ from luci_tui.tui.keymap import binding
 from luci_tui.tui.modes.system import words
 from luci_tui.tui.modes.system.machine import LookAtMachine, look_at_machine
 from luci_tui.tui.screens.live import NO_HOST, LiveScreen
+from luci_tui.tui.widgets.block import Block
 from luci_tui.tui.widgets.rows import Rows
 
 if TYPE_CHECKING:
@@ -50,21 +51,21 @@ class SystemScreen(LiveScreen):
     def compose_body(self) -> ComposeResult:
         """Lay out the three parts, one above the other."""
         with VerticalScroll(classes="parts", can_focus=False):
-            yield Static(id="machine", markup=False)
+            yield Block(id="machine")
             yield Static("Models in memory", classes="heading", markup=False)
             yield Rows(words.COLUMNS)
-            yield Static(id="model", markup=False)
-            yield Static(id="host", classes="heading", markup=False)
+            yield Block(id="model")
+            yield Block(id="host", classes="heading")
 
     async def look(self, client: HostClient | None) -> None:
         """See `LiveScreen`."""
         figures = await asyncio.to_thread(self._machine)
-        self.query_one("#machine", Static).update(words.machine_lines(figures))
-        host = self.query_one("#host", Static)
+        self.query_one("#machine", Block).say(words.machine_lines(figures))
+        host = self.query_one("#host", Block)
         if client is None:
             self._models.clear()
             self.list.set_rows([], "")
-            host.update("")
+            host.say("")
             self.set_status(NO_HOST)
             return
         status, metrics = await client.status(), await client.metrics()
@@ -72,7 +73,7 @@ class SystemScreen(LiveScreen):
         self.list.set_rows(list(map(words.row_of, status.models)), EMPTY)
         self.show_filter_count()
         self._show_model()
-        host.update(words.host_lines(status, metrics, self._host_cpu(metrics)))
+        host.say(words.host_lines(status, metrics, self._host_cpu(metrics)))
         self.set_status(words.status_of(status))
         self.refresh_bindings()
 
@@ -85,7 +86,7 @@ class SystemScreen(LiveScreen):
 
     def _show_model(self) -> None:
         model = self._models.get(self.list.key)
-        self.query_one("#model", Static).update(words.model_lines(model) if model else "")
+        self.query_one("#model", Block).say(words.model_lines(model) if model else "")
 
     def on_rows_moved(self) -> None:
         """Say more about another model."""
