@@ -6,6 +6,8 @@ paths.py reads the rest of the environment.
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,10 @@ _QUIET_HUB_LIBRARY = {
     "HF_HUB_DISABLE_XET": "1",
 }
 """With telemetry off the library does not ask the hub for its list of agent harnesses either."""
+
+
+_EDITORS = ("sensible-editor", "nano", "vi")
+"""Tried where nobody says which one."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,19 @@ def terminal_facts() -> TerminalFacts:
 def environment_secret(name: str) -> str:
     """Return the secret that a setting says is in the environment variable `name`; "" = not set."""
     return os.environ.get(name, "").strip()
+
+
+def editor_command() -> list[str]:
+    """Return the editor that a person likes, with its options; empty = there is none."""
+    for name in ("VISUAL", "EDITOR"):
+        command = os.environ.get(name, "").strip()
+        try:
+            words = shlex.split(command)
+        except ValueError:  # a quotation mark alone: the path of a program may have one
+            words = [command]
+        if words:
+            return words
+    return [found] if (found := next(filter(None, map(shutil.which, _EDITORS)), None)) else []
 
 
 def _path(text: str) -> Path:

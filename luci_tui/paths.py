@@ -21,6 +21,16 @@ def environment_for(home: Path) -> dict[str, str]:
     return {**os.environ, "LUCI_HOME": str(home.absolute())}
 
 
+def setting_variables() -> dict[str, str]:
+    """Return the variables of this process's environment whose names begin with `LUCI_`."""
+    return {name: value for name, value in os.environ.items() if name.startswith("LUCI_")}
+
+
+def choose_profile(name: str) -> None:
+    """Let this process, and those that it starts, use a profile of the settings."""
+    os.environ["LUCI_PROFILE"] = name
+
+
 def user_config_folder() -> Path:
     """Return `$XDG_CONFIG_HOME`, or `~/.config`; it may not exist yet."""
     configured = os.environ.get("XDG_CONFIG_HOME", "").strip()

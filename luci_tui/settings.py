@@ -1,19 +1,21 @@
-"""The settings file: `config.toml` in the home folder, all of it optional.
+"""The settings: sections and their fields, read from `config.toml` in the home folder.
 
-It is not part of config.py because that one is imported before a screen's first frame, and this
-one needs Pydantic.
+All of it is optional. Profiles in the file and variables of the environment come before it, as
+setting_sources.py says. A field's docstring is what `luci config show` and docs/settings.md say
+about it. This module is not part of config.py because that one is imported before a screen's
+first frame, and this one needs Pydantic.
 """
 
 from __future__ import annotations
 
-import re
-import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field
 
-from luci_tui.errors import ConfigError
+from luci_tui import paths
+from luci_tui.setting_sources import Reading, read_sources
 
 SETTINGS_FILE = "config.toml"
 
@@ -21,16 +23,19 @@ SETTINGS_FILE = "config.toml"
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    is_read_at_start: ClassVar[bool] = True
+    """The host reads it when it starts, so that a change needs `luci host restart`."""
+
 
 class HostSettings(_Section):
     """Section `[host]`: the background process."""
 
-    idle_exit_s: float = Field(default=600, ge=0)
-    """The host leaves after so long without anything to do; 0 = never."""
+    idle_exit_s: float = Field(default=600, ge=0, allow_inf_nan=False)
+    """Seconds without anything to do after which the host leaves; 0 = never."""
     drain_s: float = Field(default=10, ge=0, le=3600)
-    """Running answers and jobs get so long to end when the host is asked to leave."""
-    model_ttl_s: float = 300
-    """A model that nobody uses is unloaded after so long; 0 = at once, negative = never."""
+    """Seconds that running answers and jobs get to end when the host is asked to leave."""
+    model_ttl_s: float = Field(default=300, allow_inf_nan=False)
+    """Seconds after which a model that nobody uses is unloaded; 0 = at once, negative = never."""
     log_texts: bool = False
     """True = the session logs hold what users and models say, not only when and how long."""
     max_jobs: int = Field(default=8, ge=1, le=64)
@@ -43,17 +48,20 @@ class DownloadSettings(_Section):
     max_parallel: int = Field(default=3, ge=1, le=16)
     """Most files at the same time."""
     limit_bytes_per_s: int = Field(default=0, ge=0, le=10**13)
-    """Of all files together; 0 = none. `luci downloads limit` sets another one."""
+    """Bytes per second of all files together; 0 = no limit. `luci downloads limit` sets another."""
     reserve_bytes: int = Field(default=2 * 1024**3, ge=0, le=10**15)
-    """What downloads leave free on the disk."""
+    """Bytes that downloads leave free on the disk."""
 
 
 class CostSettings(_Section):
-    """Section `[cost]`: what a person knows about power and prices; None = no estimate is made."""
+    """Section `[cost]`: power and prices, as far as a person knows; without them no estimate."""
+
+    is_read_at_start = False
 
     watts: float | None = Field(default=None, gt=0, le=100_000, allow_inf_nan=False)
     """Power that this machine takes more while a model computes."""
     price_per_kwh: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Of electricity, in `currency`."""
     currency: str = Field(default="", max_length=8)
     """What all prices are in, those of models.toml included, e.g. "EUR"."""
 
@@ -61,8 +69,10 @@ class CostSettings(_Section):
 class ServeLimits(_Section):
     """Section `[serve]`: how much the HTTP API takes; `luci serve` has an option for each."""
 
+    is_read_at_start = False
+
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, le=1024**3)
-    """The longest body of a request."""
+    """The longest body of a request, in bytes."""
     max_connections: int = Field(default=256, ge=1, le=65536)
     """Connections at once; one more is told to come later."""
     max_running: int = Field(default=16, ge=1, le=4096)
@@ -70,22 +80,24 @@ class ServeLimits(_Section):
     max_queued: int = Field(default=128, ge=0, le=65536)
     """Requests that wait, over all clients."""
     max_queued_per_client: int = Field(default=64, ge=0, le=65536)
-    """Of one client."""
+    """Requests of one client that wait."""
 
     header_timeout_s: float = Field(default=10.0, gt=0, le=86400)
-    """From the first byte of a request, or from the connection, to the end of its headers."""
+    """Seconds from a request's first byte, or the connection, to the end of its headers."""
     body_timeout_s: float = Field(default=30.0, gt=0, le=86400)
-    """From the end of the headers to the end of the body."""
+    """Seconds from the end of the headers to the end of the body."""
     queue_timeout_s: float = Field(default=300.0, gt=0, le=86400)
-    """How long a request waits for its turn."""
+    """Seconds that a request waits for its turn."""
     write_timeout_s: float = Field(default=60.0, gt=0, le=86400)
-    """How long a client may leave what it was sent unread."""
+    """Seconds that a client may leave what it was sent unread."""
     keep_alive_s: float = Field(default=30.0, ge=1, le=86400)
-    """How long an idle connection stays open."""
+    """Seconds that an idle connection stays open."""
 
 
 class ScreenSettings(_Section):
-    """Section `[screen]`: how the full-screen app looks; tui/preferences.py reads it, too."""
+    """Section `[screen]`: how the full-screen app looks."""
+
+    is_read_at_start = False
 
     theme: str = Field(default="", max_length=64)
     """A theme of the screen, such as "nord", or "ansi-dark" for the terminal's own colours;
@@ -95,12 +107,11 @@ class ScreenSettings(_Section):
 
 
 class KeySettings(_Section):
-    """Section `[keys]`: other keys for the screen, such as `"jobs.cancel" = "k,delete"`.
-
-    The names are the ids of actions, which F1 shows; tui/keymap.py knows them.
-    """
+    """Section `[keys]`: other keys for the screen, as `"jobs.cancel" = "f8"`; F1 shows the ids."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
+
+    is_read_at_start = False
 
     # The annotation is how Pydantic is told what the values of unnamed fields are.
     __pydantic_extra__: dict[str, str] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -110,13 +121,16 @@ class LibrarySettings(_Section):
     """Section `[library]`: where models are looked for."""
 
     folders: tuple[str, ...] = Field(default=(), max_length=64)
-    """Further folders of a person's own model files; `~` is the home folder."""
+    """Further folders of a person's own model files; `~` is the home folder. Commands look there at
+    once, a host watches those that it knew when it started."""
     finds_others: bool = True
     """Whether the stores of other programs are looked at: Hugging Face, Ollama, LM Studio."""
 
 
-class Settings(_Section):
+class Settings(BaseModel):
     """Everything that the settings file may hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: HostSettings = HostSettings()
     downloads: DownloadSettings = DownloadSettings()
@@ -127,54 +141,26 @@ class Settings(_Section):
     library: LibrarySettings = LibrarySettings()
 
 
-def load_settings(home: Path) -> Settings:
-    """Read the settings of a home folder; a file that is not there leaves every default.
+def read_settings(
+    home: Path, environment: Mapping[str, str] | None = None, *, text: str | None = None
+) -> Reading[Settings]:
+    """Read what can be used of the settings of a home folder, and say what cannot.
+
+    Args:
+        home: Where the file lies; one that is not there leaves every default.
+        environment: None = that of this process.
+        text: What counts as the content of the file; None = what it holds.
+    """
+    if environment is None:
+        environment = paths.setting_variables()
+    return read_sources(Settings, home / SETTINGS_FILE, environment, text)
+
+
+def load_settings(home: Path, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings of a home folder, all of which must be usable; see `read_settings`.
 
     Raises:
-        ConfigError: the file cannot be read or holds something that cannot be used; the message
-            names the line.
+        ConfigError: the file or the environment holds something that cannot be used; the message
+            names the line or the variable.
     """
-    path = home / SETTINGS_FILE
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return Settings()
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path} cannot be read as text ({error}). Correct it or take it away."
-        raise ConfigError(msg, code="settings") from error
-    try:
-        return Settings.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        msg = f"{path} is no valid TOML: {error}. Correct that line."
-        raise ConfigError(msg, code="settings") from error
-    except ValidationError as error:
-        msg = f"{path}{_complaint(error.errors()[0], text)}"
-        raise ConfigError(msg, code="settings") from error
-
-
-def _complaint(detail: ErrorDetails, text: str) -> str:
-    """Say where the first bad setting stands and what is wrong with it."""
-    names = [str(part) for part in detail["loc"]]
-    dotted = ".".join(names)
-    where = f", line {_line_of(names, text)}"
-    if detail["type"] == "extra_forbidden":
-        return f"{where}: there is no setting {dotted}. Take the line out or correct the name."
-    value = repr(detail["input"])[:80]
-    return f"{where}: {dotted} cannot be {value} ({detail['msg'].lower()}). Correct the value."
-
-
-def _line_of(names: list[str], text: str) -> int:
-    """Find the line of a setting: that of its key, else that of its section, else the first."""
-    found, section = 1, list[str]()
-    for number, line in enumerate(text.splitlines(), start=1):
-        heading = re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line)
-        if heading:
-            section = heading[1].split(".")
-            if names[: len(section)] == section:
-                found = number
-            continue
-        key = re.match(r"\s*[\"']?([A-Za-z0-9_.-]+)[\"']?\s*=", line)
-        path = [*section, *key[1].split(".")] if key else []
-        if path and names[: len(path)] == path:
-            return number
-    return found
+    return read_settings(home, environment).usable()

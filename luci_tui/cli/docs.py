@@ -1,4 +1,4 @@
-"""Keep two pages of docs/ equal to the program: `python -m luci_tui.cli.docs --write`."""
+"""Keep three pages of docs/ equal to the program: `python -m luci_tui.cli.docs --write`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from luci_tui.cli.main import COMMANDS, app
 from luci_tui.gguf.rules import RULES
+from luci_tui.settings_schema import page as settings_page
 
 DOCS = Path(__file__).parents[2] / "docs"
 """Only a source tree has it."""
@@ -87,7 +88,11 @@ def _section(command: Any, name: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write or check the pages; 1 = one differs."""
-    pages = {DOCS / "cli.md": render(), DOCS / "validator.md": render_rules()}
+    pages = {
+        DOCS / "cli.md": render(),
+        DOCS / "settings.md": settings_page(),
+        DOCS / "validator.md": render_rules(),
+    }
     if arguments == ["--write"]:
         DOCS.mkdir(exist_ok=True)
         for page, text in pages.items():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from luci_tui import paths
-from luci_tui.cli.host_link import launcher_for
+from luci_tui.cli.host_link import launcher_for, narrate_once
 from luci_tui.cli.main import Invocation
 from luci_tui.cli.output import narrate, print_json, print_line
 from luci_tui.cli.session import run_async
@@ -66,8 +66,7 @@ def start(
 ) -> None:
     """Start the host, if it does not run."""
     hello, notices = run_async(_start(ctx, idle_exit_s))
-    for notice in notices:
-        narrate(notice)
+    narrate_once(notices)
     _print_running(hello, as_json=json_output)
 
 
@@ -111,7 +110,8 @@ def restart(
 ) -> None:
     """Let the host leave, and start another one."""
     run_async(_stop(drain_s, force=force))
-    hello, _ = run_async(_start(ctx, None))
+    hello, notices = run_async(_start(ctx, None))
+    narrate_once(notices)
     _print_running(hello, as_json=json_output)
 
 
@@ -135,16 +135,20 @@ def logs(
 def install(
     print_only: Annotated[bool, typer.Option("--print", help="Show it, write nothing.")] = False,
 ) -> None:
-    """Write a systemd user unit that runs the host from login on, without idle exit."""
+    """Write a systemd user unit that runs the host from login on, without idle exit.
+
+    Of the environment only the home folder and the profile of the settings go into it.
+    """
     from luci_tui.host.systemd import UNIT_NAME, unit_path, unit_text
 
+    text = unit_text(paths.luci_home(), paths.setting_variables().get("LUCI_PROFILE", "").strip())
     if print_only:
-        print_line(unit_text(paths.luci_home()).rstrip("\n"))
+        print_line(text.rstrip("\n"))
         return
     path = unit_path()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(unit_text(paths.luci_home()), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         msg = f"The unit {path} cannot be written ({error.strerror}). See `--print`."
         raise ConfigError(msg, code="unit") from error
@@ -159,7 +163,8 @@ async def _start(ctx: typer.Context, idle_exit_s: float | None) -> tuple[Hello, 
     kind = cast("Invocation", ctx.obj).engine
     client = await ensure_host(launcher=launcher_for(kind, *arguments))
     try:
-        return await client.hello(), client.notices
+        own = (await client.status()).notices
+        return await client.hello(), [*client.notices, *own]
     finally:
         await client.close()
 

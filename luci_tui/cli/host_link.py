@@ -35,10 +35,18 @@ async def host_client(kind: EngineKind) -> AsyncGenerator[HostClient]:
 
     client = await ensure_host(launcher=launcher_for(kind))
     try:
-        narrate_once(client.notices)
+        narrate_once([*client.notices, *await _notices_of(client)])
         yield client
     finally:
         await client.close()
+
+
+async def _notices_of(client: HostClient) -> tuple[str, ...]:
+    """Ask for what the host itself has to say, such as a mistake in the settings."""
+    try:
+        return (await client.status()).notices
+    except HostError:
+        return ()  # whatever is wrong with it, the command meets it next
 
 
 def narrate_once(notices: Iterable[str], start: str = "") -> None:

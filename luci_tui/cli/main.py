@@ -12,8 +12,9 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
+from luci_tui import paths
 from luci_tui.chat.sanitize import sanitize
-from luci_tui.errors import LuciError
+from luci_tui.errors import ConfigError, LuciError
 from luci_tui.host.wiring import BUILTIN, EngineKind
 from luci_tui.version import VERSION
 
@@ -24,7 +25,7 @@ COMMANDS = (
     *("catalog", "search", "install", "uninstall", "downloads"),
     *("llm", "models", "fit", "disk", "backup", "custom"),
     *("login", "logout", "whoami", "share"),
-    *("bench", "devices", "doctor", "help"),
+    *("config", "bench", "devices", "doctor", "help"),
 )
 """Each is a module of luci_tui.cli with a Typer app named `app`."""
 _MODULES = {
@@ -110,6 +111,19 @@ app = typer.Typer(
 )
 
 
+def _choose_profile(name: str) -> None:
+    """Use a profile of the settings, here and in what this process starts."""
+    from luci_tui.setting_sources import PROFILE_VARIABLE
+    from luci_tui.settings import read_settings
+
+    paths.choose_profile(name)
+    mistakes = read_settings(paths.luci_home()).mistakes
+    # Other mistakes are for those who need the settings.
+    missing = next((one for one in mistakes if one.variable == PROFILE_VARIABLE), None)
+    if missing is not None:
+        raise ConfigError(missing.sentence, code="settings")
+
+
 def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"luci {VERSION}")
@@ -125,6 +139,10 @@ def luci(
     resume: Annotated[
         str | None,
         typer.Option(metavar="CHAT", help='Go on with a chat; "last" = the one used last.'),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Profile of the settings. [LUCI_PROFILE]"),
     ] = None,
     engine: Annotated[EngineKind, typer.Option(hidden=True)] = EngineKind.WORKER,
     version: Annotated[  # noqa: ARG001
@@ -142,6 +160,8 @@ def luci(
     Exit codes: 0 ok, 1 a negative result, 2 wrong usage or a failure, 130 interrupted.
     """
     shared = cast("Invocation", ctx.obj)
+    if profile is not None:
+        _choose_profile(profile)
     ctx.obj = Invocation(engine=engine, open_screen=shared.open_screen)
     if ctx.invoked_subcommand is None:
         raise typer.Exit(

@@ -63,6 +63,15 @@ class HostClient:
         """Ask for figures of the host process."""
         return await self.get("/luci/metrics", messages.HostMetrics)
 
+    async def settings(self) -> messages.SettingsInUse | None:
+        """Ask for the settings that the host started with; None = it is too old to say."""
+        try:
+            return await self.get("/luci/settings", messages.SettingsInUse)
+        except HostError as error:
+            if error.code == "no_route":
+                return None
+            raise
+
     async def stop(self, drain_s: float | None = None) -> messages.Hello:
         """Ask the host to leave; it still runs when this returns."""
         return await self.post("/luci/stop", messages.Stop(drain_s=drain_s), messages.Hello)

@@ -23,7 +23,8 @@ from luci_tui.errors import EngineError, GgufError
 from luci_tui.gguf.header import read_header
 from luci_tui.host.doctor_network import examine_network
 from luci_tui.host.findings import Finding, Level
-from luci_tui.units import format_bytes
+from luci_tui.settings import read_settings
+from luci_tui.units import format_bytes, format_count
 from luci_tui.version import VERSION
 
 CORE_TIMEOUT_S = 60.0
@@ -57,6 +58,7 @@ def examine(terminal: TerminalFacts) -> Iterator[Finding]:
     yield _memory()
     yield _home()
     yield _builtin_model()
+    yield examine_settings()
     yield from examine_network()
     yield from _terminal(terminal)
 
@@ -140,6 +142,18 @@ def _home() -> Finding:
     if free < SMALL_DISK_BYTES:
         return Finding("home folder", Level.WARNING, f"{text}. Most models need more.")
     return Finding("home folder", Level.OK, text)
+
+
+def examine_settings() -> Finding:
+    """Say whether the settings can be used."""
+    found = read_settings(paths.luci_home())
+    if found.mistakes:
+        more = len(found.mistakes) - 1
+        rest = f" {format_count(more, 'more mistake')}: see `luci config validate`." if more else ""
+        return Finding("settings", Level.PROBLEM, f"{found.mistakes[0].sentence}{rest}")
+    where = str(found.path) if found.path.exists() else f"There is no {found.path}: all defaults"
+    profile = f", profile {found.profile}" if found.profile else ""
+    return Finding("settings", Level.OK, f"{where}{profile}")
 
 
 def _builtin_model() -> Finding:

@@ -8,11 +8,15 @@ from luci_tui import paths
 from luci_tui.chat.cost import Rates, RatesOf
 from luci_tui.errors import CatalogError, ModelLoadError
 from luci_tui.manager.registry import Registry
-from luci_tui.settings import load_settings
+from luci_tui.settings import CostSettings, load_settings
 
 
 def load_rates(
-    home: Path | None = None, *, watts: float | None = None, price_per_kwh: float | None = None
+    home: Path | None = None,
+    *,
+    watts: float | None = None,
+    price_per_kwh: float | None = None,
+    cost: CostSettings | None = None,
 ) -> RatesOf:
     """Return what tells the rates of a model.
 
@@ -20,11 +24,12 @@ def load_rates(
         home: The home folder; None = the one of the environment.
         watts: Power in place of the setting.
         price_per_kwh: Price in place of the setting.
+        cost: Settings that were read already; None = they are read, and have to be usable.
 
     Raises:
         ConfigError: the settings cannot be used.
     """
-    cost = load_settings(home or paths.luci_home()).cost
+    cost = cost or load_settings(home or paths.luci_home()).cost
     registry = Registry()
     machine = Rates(
         watts=cost.watts if watts is None else watts,

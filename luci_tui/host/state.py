@@ -16,6 +16,7 @@ from luci_tui.host.api.messages import (
     HostStatus,
     JobChanged,
     LibraryChanged,
+    SettingsInUse,
 )
 from luci_tui.host.events import EventLog
 from luci_tui.host.idle import Activity
@@ -55,6 +56,8 @@ class HostState:
     """None = a host for engines and jobs alone."""
     idle_exit_s: float
     """0 = never."""
+    profile: str = ""
+    """Of the settings; empty = none."""
     library: LibraryWatch | None = None
     """None = the folders of custom models are not watched."""
     engine: str = ""
@@ -123,6 +126,16 @@ class HostState:
             n_clients=self.activity.n_clients,
             notices=tuple(self.notices),
         )
+
+    def settings_in_use(self) -> SettingsInUse:
+        """Say what was read of the settings; changes of the file since then do not count."""
+        in_use = {name for name, section in self.settings if section.is_read_at_start}
+        values = self.settings.model_dump(mode="json", include=in_use)
+        options: dict[str, str] = {}
+        if self.idle_exit_s != self.settings.host.idle_exit_s:
+            values["host"]["idle_exit_s"] = self.idle_exit_s
+            options["host.idle_exit_s"] = "--idle-exit-s"
+        return SettingsInUse(values=values, profile=self.profile, options=options)
 
     def metrics(self) -> HostMetrics:
         """Give figures of this process."""

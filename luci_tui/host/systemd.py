@@ -15,19 +15,20 @@ def unit_path() -> Path:
     return paths.user_config_folder() / "systemd" / "user" / UNIT_NAME
 
 
-def unit_text(home: Path) -> str:
-    """Return a unit that runs the host of a home folder until logout.
+def unit_text(home: Path, profile: str = "") -> str:
+    """Return a unit that runs the host of a home folder until logout; "" = no profile of settings.
 
     The host leaves without being restarted when another one has the lock (75), and is given the
     time that it needs to drain. Source: systemd.service(5), systemd.syntax(7) for the quoting.
     """
+    variables = [f"LUCI_HOME={home.absolute()}", *([f"LUCI_PROFILE={profile}"] if profile else [])]
     return f"""\
 [Unit]
 Description=luci host: local models, chats and jobs
 
 [Service]
 Type=exec
-Environment={_quoted(f"LUCI_HOME={home.absolute()}")}
+Environment={" ".join(_quoted(one) for one in variables)}
 ExecStart={_quoted(sys.executable).replace("$", "$$")} -P -m luci_tui.host.process --idle-exit-s 0
 Restart=on-failure
 RestartPreventExitStatus=75

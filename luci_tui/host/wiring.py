@@ -277,8 +277,7 @@ async def build_host(
         source: Where models are installed from; None = the hub and plain addresses.
         move_options: How patient downloads are; None = as ever.
 
-    Raises:
-        ConfigError: the settings cannot be used.
+    Settings that cannot be used are left out, and a notice says so.
     """
     from luci_tui.chat.journal import Journal
     from luci_tui.host.api.chats import Chats
@@ -297,9 +296,10 @@ async def build_host(
     from luci_tui.library.places import find_places
     from luci_tui.manager.manager import ManagerOptions, ModelManager
     from luci_tui.manager.registry import Registry
-    from luci_tui.settings import load_settings
+    from luci_tui.settings import read_settings
 
-    settings = load_settings(files.home)
+    reading = read_settings(files.home)
+    settings = reading.settings
     kind = EngineKind(options.engine)
     registry = Registry()
     manager = ModelManager(
@@ -313,7 +313,8 @@ async def build_host(
     models = ManagedModels(manager, registry)
     events = EventLog(MAX_HOST_EVENTS)
     activity = Activity()
-    notices: list[str] = []
+    # A host on defaults is of more use than none, and none of them is a risk.
+    notices = [mistake.sentence for mistake in reading.mistakes]
     journal = Journal(paths.logs_folder() / "chats", with_texts=settings.host.log_texts)
     on_disk = DiskChats(paths.chats_file(), ChatModels(manager), journal, notices.append)
     asked_s = options.idle_exit_s
@@ -343,6 +344,7 @@ async def build_host(
         idle_exit_s=settings.host.idle_exit_s if asked_s is None else asked_s,
         engine=kind.value if new_engine is None else "",
         notices=notices,
+        profile=reading.profile,
     )
 
 

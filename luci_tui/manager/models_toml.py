@@ -10,15 +10,13 @@ from pydantic import JsonValue, ValidationError
 
 from luci_tui.errors import ConfigError
 from luci_tui.manager.entries import BUILTIN, ModelEntry
+from luci_tui.toml_lines import Place, line_of
 from luci_tui.whole_file import locked, write_whole
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 """A longer file is not one that a person wrote."""
 _KEY = "model"
 """Each entry is a `[[model]]` table."""
-
-Place = tuple[str | int, ...]
-"""Keys and indices that lead to a value."""
 
 
 @dataclass(frozen=True)
@@ -151,49 +149,7 @@ def _complaint(path: Path, text: str, index: int, table: JsonValue, error: Valid
 
 
 def _where(path: Path, text: str, place: Place) -> str:
-    return f"{path}, line {_line_of(text, place)}"
-
-
-def _line_of(text: str, place: Place) -> int:
-    """Find the line on which the statement begins that sets the value at `place`, or its parent.
-
-    The parser tells no lines, but what the beginning of a file says can be asked of it: the
-    statement ends with the first beginning that has the value.
-    """
-    lines = text.splitlines(keepends=True)
-
-    def parsed_until(n_lines: int) -> tuple[int, dict[str, JsonValue]]:
-        """Give the longest beginning of at most `n_lines` lines that can be read by itself."""
-        while n_lines > 0:
-            try:
-                return n_lines, tomllib.loads("".join(lines[:n_lines]))
-            except tomllib.TOMLDecodeError:
-                n_lines -= 1
-        return 0, {}
-
-    while len(place) > 1 and not _has(parsed_until(len(lines))[1], place):
-        place = place[:-1]
-    low, high = 0, len(lines)  # without it, with it
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _has(parsed_until(middle)[1], place) else (middle, high)
-    start = parsed_until(high - 1)[0]
-    while start < high - 1 and not lines[start].split("#")[0].strip():
-        start += 1
-    return start + 1
-
-
-def _has(data: JsonValue, place: Place) -> bool:
-    value = data
-    for part in place:
-        match value, part:
-            case dict(), str() if part in value:
-                value = value[part]
-            case list(), int() if part < len(value):
-                value = value[part]
-            case _:
-                return False
-    return True
+    return f"{path}, line {line_of(text, place)}"
 
 
 def _with_whole_path(entry: ModelEntry, folder: Path) -> ModelEntry:

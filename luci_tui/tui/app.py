@@ -12,11 +12,9 @@ from textual import work
 from textual.app import App
 from textual.binding import BindingType
 
-from luci_tui import paths
 from luci_tui.tui.keymap import BY_ID, binding, make_keymap, words_of
 from luci_tui.tui.messages import ModelWanted
 from luci_tui.tui.mode_list import OPENED_LATER, TABS, make_mode
-from luci_tui.tui.preferences import check
 from luci_tui.tui.screens.chat import ChatScreen
 from luci_tui.tui.services import Services
 from luci_tui.tui.widgets.modebar import ModeBar
@@ -81,16 +79,15 @@ class ChatApp(App[int]):
         if theme in self.available_themes:
             self.theme = theme
         if self.services.link is not None:
-            self.call_after_refresh(self._check_settings)
+            self.call_after_refresh(self._tell_wishes)
 
-    @work(exit_on_error=False)
-    async def _check_settings(self) -> None:
+    def _tell_wishes(self) -> None:
+        """Say which wishes for keys and looks cannot be granted."""
         theme = self.services.preferences.theme
         warnings = list(self.keys.warnings)
         if theme and theme not in self.available_themes:
             warnings.append(f'screen.theme: there is no theme "{theme}". Ctrl-P lists them.')
-        warnings.append(await asyncio.to_thread(check, paths.luci_home()))
-        for warning in filter(None, warnings):
+        for warning in warnings:
             self.notify(warning, severity="warning", timeout=WARNING_S, markup=False)
 
     # ---- modes

@@ -111,6 +111,10 @@ class Conversation(Protocol):
         """Start a new chat."""
         ...
 
+    async def news(self) -> list[str]:
+        """Give the sentences that the person should read now; each is given once."""
+        ...
+
     def farewell(self) -> str:
         """Say what goes on without the screen, in one sentence; empty = nothing."""
         ...
@@ -207,6 +211,10 @@ class OwnConversation:
     def forget(self) -> None:
         """Start a new chat."""
         self.turns.clear()
+
+    async def news(self) -> list[str]:
+        """Give nothing: there is nobody else who has something to say."""
+        return []
 
     def farewell(self) -> str:
         """Nothing goes on without the screen."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import assert_never
 from urllib.parse import quote
 
+from luci_tui import paths
 from luci_tui.chat.answer import truth_line
 from luci_tui.chat.cost import RatesOf, cost_of, cost_words, spent_by
 from luci_tui.chat.records import Message, MessageState, OpenedChat, Role
@@ -28,6 +29,8 @@ from luci_tui.errors import EngineError, HostError, LuciError, WorkerLostError
 from luci_tui.host.api import messages
 from luci_tui.host.chat_client import HostChats
 from luci_tui.host.client import HostClient
+from luci_tui.host.run_files import run_files
+from luci_tui.host.told import untold
 from luci_tui.tui.conversation import (
     AnswerDone,
     AnswerEvent,
@@ -66,6 +69,7 @@ class HostConversation:
     turn_id: str = ""
     """The answer that is being given; empty = none."""
     notices: list[str] = field(default_factory=list[str])
+    """What the person may not know yet; `news` gives what nobody was told."""
     loaded: messages.ModelStatus | None = None
     """What answers; None = nothing yet."""
 
@@ -168,6 +172,14 @@ class HostConversation:
     def forget(self) -> None:
         """Begin another chat with the next prompt; this one stays in the host."""
         self.chat_id = ""
+
+    async def news(self) -> list[str]:
+        """Give what neither a screen nor a command has told since the host started."""
+        notices, self.notices = self.notices, []
+        if self.client is not None:
+            with suppress(HostError):  # a host that is gone is told of when it is needed
+                notices += (await self.client.status()).notices
+        return await asyncio.to_thread(untold, run_files(paths.luci_home()), notices)
 
     def farewell(self) -> str:
         """Say how to come back to the chat."""

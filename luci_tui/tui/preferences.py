@@ -2,7 +2,7 @@
 
 settings.py reads and checks the same file as a whole, but it needs Pydantic, which takes longer
 than a first frame may. Here every value that cannot be used is left at its default without a word;
-`check` says the word once the screen stands.
+the chat says the word once the screen stands.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from luci_tui import paths
+
 SETTINGS_FILE = "config.toml"
+_TRUTHS = {"true": True, "false": False}
+"""As TOML writes them."""
 
 
 @dataclass(frozen=True)
@@ -28,31 +32,29 @@ class Preferences:
     """Other keys, by the id of the action."""
 
 
-def read_preferences(home: Path) -> Preferences:
-    """Read `[screen]` and `[keys]`; what is not there or cannot be used is left at its default."""
+def read_preferences(home: Path, environment: Mapping[str, str] | None = None) -> Preferences:
+    """Read `[screen]` and `[keys]`: the file, over it the profile, over it the environment.
+
+    Args:
+        home: Where the file lies; what cannot be used of it is left at its default.
+        environment: None = that of this process.
+    """
+    variables = paths.setting_variables() if environment is None else environment
     try:
         document = tomllib.loads((home / SETTINGS_FILE).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        return Preferences()
-    screen, keys = _table(document, "screen"), _table(document, "keys")
+        document = {}
+    profile = _table(_table(document, "profile"), variables.get("LUCI_PROFILE", "").strip())
+    screen = _table(document, "screen") | _table(profile, "screen")
+    keys = _table(document, "keys") | _table(profile, "keys")
     theme, low_bandwidth = screen.get("theme"), screen.get("low_bandwidth")
+    theme = variables.get("LUCI_SCREEN_THEME", "").strip() or theme
+    low_bandwidth = _TRUTHS.get(variables.get("LUCI_SCREEN_LOW_BANDWIDTH", ""), low_bandwidth)
     return Preferences(
         theme=theme if isinstance(theme, str) else "",
         low_bandwidth=low_bandwidth if isinstance(low_bandwidth, bool) else None,
         keys={name: key for name, key in keys.items() if isinstance(key, str)},
     )
-
-
-def check(home: Path) -> str:
-    """Say what is wrong with the settings as a whole; empty = nothing. Slow: for a thread."""
-    from luci_tui.errors import ConfigError
-    from luci_tui.settings import load_settings
-
-    try:
-        load_settings(home)
-    except ConfigError as error:
-        return f"{error.message} Until then luci runs with what can be read."
-    return ""
 
 
 def _table(document: Mapping[str, object], name: str) -> dict[str, object]:

@@ -89,6 +89,7 @@ def _converse(model: str, engine: str, resume: str | None) -> Conversation:
     from luci_tui.errors import ConfigError
     from luci_tui.host.lifecycle import ensure_host
     from luci_tui.host.rates import load_rates
+    from luci_tui.settings import read_settings
     from luci_tui.tui.host_conversation import HostConversation
 
     name = wiring.name_for_host(model)
@@ -99,8 +100,10 @@ def _converse(model: str, engine: str, resume: str | None) -> Conversation:
         answers_with_command=name == wiring.BUILTIN,
         resume_chat=resume,
     )
+    found = read_settings(paths.luci_home())
+    conversation.notices += [mistake.sentence for mistake in found.mistakes]
     try:
-        conversation.rates_of = load_rates()
+        conversation.rates_of = load_rates(cost=found.settings.cost)
     except ConfigError as error:
         conversation.notices.append(error.message)
     return conversation

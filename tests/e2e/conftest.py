@@ -21,7 +21,11 @@ async def luci_env(tmp_path: Path) -> AsyncGenerator[dict[str, str]]:
     that the test started is gone afterwards.
     """
     hidden = {"NO_COLOR", "SSH_CONNECTION", "SSH_TTY", "TMUX", "STY"}
-    env = {name: value for name, value in os.environ.items() if name not in hidden}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in hidden and not name.startswith("LUCI_")
+    }
     home = tmp_path / "home"
     (home / "models").mkdir(parents=True)
     write_arch_model(TinyArch.LLAMA, home / "models" / "any.gguf")

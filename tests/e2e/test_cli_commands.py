@@ -181,6 +181,7 @@ def test_reader_that_leaves_early_ends_the_command_quietly(luci_env: dict[str, s
         ("quantize", "--help"),
         ("host", "--help"),
         ("host", "status"),
+        ("config", "show"),
         ("doctor",),
     ],
 )

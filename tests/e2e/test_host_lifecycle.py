@@ -176,15 +176,22 @@ async def test_home_that_cannot_be_written_is_one_sentence() -> None:
 @pytest.fixture
 def home_with_broken_settings(home: Path) -> Path:
     home.mkdir()
-    (home / "config.toml").write_text("[host]\nidle_exit_s = 'soon'\n", encoding="utf-8")
+    text = "[host]\nidle_exit_s = 'soon'\nmax_jobs = 3\n"
+    (home / "config.toml").write_text(text, encoding="utf-8")
     return home
 
 
-async def test_broken_settings_are_told_by_the_host(home_with_broken_settings: Path) -> None:
-    home = home_with_broken_settings
-    with pytest.raises(ConfigError, match=r"config.toml, line 2: host.idle_exit_s cannot be"):
-        await ensure_host(home, ECHO)
-    assert not run_files(home).socket.exists()
+async def test_broken_settings_then_the_host_goes_by_the_rest_and_says_so(
+    home_with_broken_settings: Path,
+) -> None:
+    async with running_host(home_with_broken_settings) as client:
+        (notice,) = (await client.status()).notices
+        in_use = await client.settings()
+    assert "config.toml, line 2: host.idle_exit_s cannot be 'soon'" in notice
+    assert in_use is not None
+    assert (in_use.values["host"]["max_jobs"], in_use.values["host"]["drain_s"]) == (3, 10)
+    assert in_use.options == {"host.idle_exit_s": "--idle-exit-s"}
+    assert in_use.values["host"]["idle_exit_s"] == 60
 
 
 async def test_host_that_dies_while_it_starts_is_told_with_its_last_words(home: Path) -> None:

@@ -14,7 +14,7 @@ from textual.color import Color
 from textual.pilot import Pilot
 
 from luci_tui.tui.app import ChatApp
-from tests.support.screen import shown_text
+from tests.support.screen import shown_text, wait_until
 
 FOLDER = Path(__file__).parent.parent / "tui" / "screens"
 LEAST_CONTRAST = 3.0
@@ -22,16 +22,21 @@ LEAST_CONTRAST = 3.0
 DECORATION = frozenset("╭╮╰╯│─▁▂▃▄▅▆▇█▊▎▏▕ ")
 
 
-def check_screen(app: ChatApp, name: str) -> None:
-    """Compare the screen as text with the file of this name and size."""
+async def check_screen(pilot: Pilot[int], name: str) -> None:
+    """Wait until the screen shows as text what the file of this name and size has.
+
+    What a message still has to bring may come a moment later on a busy machine.
+    """
+    app = pilot.app
+    assert isinstance(app, ChatApp)
     width, height = app.size
     path = FOLDER / f"{name}-{width}x{height}.txt"
-    shown = "\n".join(line.rstrip() for line in shown_text(app).splitlines()) + "\n"
     if os.environ.get("LUCI_WRITE_SCREENS"):
         path.parent.mkdir(exist_ok=True)
-        path.write_text(shown, encoding="utf-8")
-    assert path.is_file(), f"{path} is not there; LUCI_WRITE_SCREENS=1 writes it.\n{shown}"
-    assert shown == path.read_text(encoding="utf-8")
+        path.write_text(_text(app), encoding="utf-8")
+    assert path.is_file(), f"{path} is not there; LUCI_WRITE_SCREENS=1 writes it.\n{_text(app)}"
+    expected = path.read_text(encoding="utf-8")
+    await wait_until(pilot, lambda: _text(app) == expected)
 
 
 async def check_in_both_themes(pilot: Pilot[int], name: str) -> None:
@@ -41,9 +46,13 @@ async def check_in_both_themes(pilot: Pilot[int], name: str) -> None:
     for theme in ("textual-dark", "textual-light"):
         app.theme = theme
         await pilot.pause()
-        check_screen(app, name)
+        await check_screen(pilot, name)
         faint = faint_texts(app)
         assert not faint, f"{theme}: {faint}"
+
+
+def _text(app: ChatApp) -> str:
+    return "\n".join(line.rstrip() for line in shown_text(app).splitlines()) + "\n"
 
 
 def faint_texts(app: ChatApp) -> list[str]:

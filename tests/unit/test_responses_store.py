@@ -9,6 +9,7 @@ import pytest
 
 from luci_tui.errors import LuciError
 from luci_tui.host.openai.responses_store import (
+    FORGET_FAIRLY,
     BrokenChainError,
     ResponseStore,
     StoredResponse,
@@ -196,3 +197,50 @@ def test_file_of_version_1_then_its_responses_are_everybodys(path: Path) -> None
     assert store.get("resp_1", "me") == StoredResponse("resp_1", None, 1, [], {"output": []})
     store.put(owned(2, "me"))
     assert ResponseStore(path).get("resp_2", "me") == owned(2, "me")
+
+
+def kept(store: ResponseStore, owner: str, numbers: range) -> list[int]:
+    return [number for number in numbers if store.get(f"resp_{number}", owner)]
+
+
+def test_too_many_of_one_owner_then_others_lose_nothing(path: Path) -> None:
+    store = ResponseStore(path, StoreLimits(n_responses=6), Clock())
+    for number in range(2):
+        store.put(owned(number, "quiet"))
+    for number in range(10, 30):
+        store.put(owned(number, "busy"))
+    assert kept(store, "quiet", range(2)) == [0, 1]
+    assert kept(store, "busy", range(10, 30)) == [26, 27, 28, 29]
+    for number in range(40, 50):
+        store.put(owned(number, "late"))
+    assert kept(store, "quiet", range(2)) == [0, 1]
+    assert kept(store, "busy", range(10, 30)) == [28, 29]
+    assert kept(store, "late", range(40, 50)) == [48, 49]
+
+
+def test_too_large_of_one_owner_then_others_lose_nothing(path: Path) -> None:
+    store = ResponseStore(path, StoreLimits(size_bytes=6500), Clock())
+    store.put(replace(turn(1, text="y" * 600), owner="quiet"))
+    for number in range(10, 20):
+        store.put(replace(turn(number, text="x" * 500), owner="busy"))
+    assert kept(store, "quiet", range(3)) == [1]
+    assert kept(store, "busy", range(10, 20)) == [16, 17, 18, 19]
+    store.put(replace(turn(2, text="y" * 600), owner="quiet"))
+    assert kept(store, "quiet", range(3)) == [1, 2]
+    assert kept(store, "busy", range(10, 20)) == [17, 18, 19]
+
+
+def test_limit_then_no_text_is_read_to_find_what_goes(path: Path) -> None:
+    store = ResponseStore(path)
+    store.put(owned(1, "me"))
+    with closing(sqlite3.connect(path)) as connection:
+        plan = [
+            str(row[3])
+            for statement in ("SELECT count(*), total(size_bytes) FROM responses", FORGET_FAIRLY)
+            for row in connection.execute(
+                f"EXPLAIN QUERY PLAN {statement}", (1, 1)[: statement.count("?")]
+            )
+        ]
+    scans = [step for step in plan if step.startswith("SCAN responses")]
+    assert len(scans) == 2
+    assert all("COVERING INDEX responses_by_owner" in step for step in scans)

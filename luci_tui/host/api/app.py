@@ -19,7 +19,9 @@ from luci_tui.host.api.messages import ErrorAnswer, ErrorBody
 if TYPE_CHECKING:
     from luci_tui.host.state import HostState
 
-UNCOUNTED = frozenset({"/luci/hello", "/luci/status", "/luci/metrics", "/luci/stop"})
+UNCOUNTED = frozenset(
+    {"/luci/hello", "/luci/status", "/luci/metrics", "/luci/settings", "/luci/stop"}
+)
 """Who only looks keeps nobody busy."""
 
 logger = logging.getLogger(__name__)

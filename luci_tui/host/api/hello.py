@@ -18,6 +18,7 @@ def routes() -> list[Route]:
         Route("/luci/hello", _hello, methods=["GET"]),
         Route("/luci/status", _status, methods=["GET"]),
         Route("/luci/metrics", _metrics, methods=["GET"]),
+        Route("/luci/settings", _settings, methods=["GET"]),
         Route("/luci/events", _events, methods=["GET"]),
         Route("/luci/stop", _stop, methods=["POST"]),
     ]
@@ -36,6 +37,10 @@ async def _status(request: Request) -> Response:
 
 async def _metrics(request: Request) -> Response:
     return bodies.answer(state_of(request).metrics())
+
+
+async def _settings(request: Request) -> Response:
+    return bodies.answer(state_of(request).settings_in_use())
 
 
 async def _events(request: Request) -> Response:

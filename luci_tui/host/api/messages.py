@@ -393,6 +393,18 @@ class HostStatus(Message):
     """What a person should know, such as a database that was set aside."""
 
 
+class SettingsInUse(Message):
+    """What the host has read of the settings when it started. A newer host may say more."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    values: dict[str, dict[str, JsonValue]]
+    """By section and name; only sections that it keeps until it is restarted."""
+    profile: str = ""
+    options: dict[str, str] = {}
+    """Settings, as `section.name`, that an option of its start has overridden."""
+
+
 class HostMetrics(Message):
     """Figures of the host process."""
 

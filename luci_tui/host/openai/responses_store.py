@@ -38,17 +38,40 @@ CREATE TABLE IF NOT EXISTS responses (
     owner TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX IF NOT EXISTS responses_by_use ON responses (used_at);
+CREATE INDEX IF NOT EXISTS responses_by_owner ON responses (owner, used_at, size_bytes);
 PRAGMA user_version = 2;
 """
 _VERSION = 2
 _FROM_VERSION_1 = "ALTER TABLE responses ADD COLUMN owner TEXT NOT NULL DEFAULT ''"
+FORGET_FAIRLY = """
+DELETE FROM responses WHERE rowid IN (
+    SELECT id FROM (
+        SELECT id,
+            row_number() OVER (ORDER BY own_place, used_at DESC, id DESC) AS place,
+            sum(size_bytes) OVER (ORDER BY own_bytes, used_at DESC, id DESC) AS total
+        FROM (
+            SELECT rowid AS id, used_at, size_bytes,
+                row_number() OVER newest AS own_place,
+                sum(size_bytes) OVER newest AS own_bytes
+            FROM responses
+            WINDOW newest AS (PARTITION BY owner ORDER BY used_at DESC, rowid DESC)
+        )
+    ) WHERE place > ? OR total > ?
+)
+"""
+"""What an owner used last counts first, and everybody's first before anybody's second: what lies
+beyond a limit in that order goes. The index by owner has all that is read, so no text is."""
 BUSY_S = 5.0
 """How long another process may hold the file."""
 
 
 @dataclass(frozen=True)
 class StoreLimits:
-    """What is kept at most; the response that was used longest ago goes first."""
+    """What is kept at most, over all owners.
+
+    Beyond it the owner who has most gives way, with the response that it used longest ago: nobody
+    who has less than an equal share loses anything to others.
+    """
 
     n_responses: int = 10_000
     size_bytes: int = 256 * 1024 * 1024
@@ -195,14 +218,13 @@ class ResponseStore:
     def _forget(self, connection: sqlite3.Connection) -> None:
         oldest = self._clock() - self._limits.age_s
         connection.execute("DELETE FROM responses WHERE used_at < ?", (oldest,))
-        # The sum runs from the last used one to the first; what lies beyond a limit goes.
-        connection.execute(
-            "DELETE FROM responses WHERE id IN (SELECT id FROM (SELECT id,"
-            " row_number() OVER newest AS place, sum(size_bytes) OVER newest AS total"
-            " FROM responses WINDOW newest AS (ORDER BY used_at DESC, rowid DESC))"
-            " WHERE place > ? OR total > ?)",
-            (self._limits.n_responses, self._limits.size_bytes),
+        n_kept, kept_bytes = cast(
+            "tuple[int, int]",
+            connection.execute("SELECT count(*), total(size_bytes) FROM responses").fetchone(),
         )
+        limits = (self._limits.n_responses, self._limits.size_bytes)
+        if n_kept > limits[0] or kept_bytes > limits[1]:
+            connection.execute(FORGET_FAIRLY, limits)
 
 
 def _open_checked(path: Path) -> sqlite3.Connection:

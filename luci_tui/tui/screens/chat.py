@@ -149,6 +149,7 @@ class ChatScreen(Screen[None]):
             self._has_resumed = True
         except LuciError as error:
             self._show_state(State.DOWN, "no model")
+            await self._show_news()
             await self._add(Notice(f"{error.message} Ctrl-R tries again.", is_error=True))
             return
         if self._conversation.answers_with_command:
@@ -156,7 +157,14 @@ class ChatScreen(Screen[None]):
         self._show_state(State.READY, "ready")
         if resumed is not None:
             await self._show_resumed(resumed)
+        await self._show_news()
         self._send_next()
+
+    async def _show_news(self) -> None:
+        """Show what the host has to say; an empty chat still says what to do."""
+        if self._conversation is not None:
+            notices = [Notice(text) for text in await self._conversation.news()]
+            await self._transcript.mount_all(notices)
 
     async def _show_resumed(self, resumed: Resumed) -> None:
         """Show a chat that was there before, and go on with its answer if one is being given."""
