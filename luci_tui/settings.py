@@ -94,6 +94,29 @@ class ServeLimits(_Section):
     """Seconds that an idle connection stays open."""
 
 
+class ScreenSettings(_Section):
+    """Section `[screen]`: how the full-screen app looks."""
+
+    is_read_at_start = False
+
+    theme: str = Field(default="", max_length=64)
+    """A theme of the screen, such as "nord", or "ansi-dark" for the terminal's own colours;
+    empty = the usual one. Ctrl-P lists them."""
+    low_bandwidth: bool | None = None
+    """True = fewer redraws; not set = where luci runs at the far end of an SSH connection."""
+
+
+class KeySettings(_Section):
+    """Section `[keys]`: other keys for the screen, as `"jobs.cancel" = "f8"`; F1 shows the ids."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    is_read_at_start = False
+
+    # The annotation is how Pydantic is told what the values of unnamed fields are.
+    __pydantic_extra__: dict[str, str] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+
+
 class LibrarySettings(_Section):
     """Section `[library]`: where models are looked for."""
 
@@ -113,6 +136,8 @@ class Settings(BaseModel):
     downloads: DownloadSettings = DownloadSettings()
     cost: CostSettings = CostSettings()
     serve: ServeLimits = ServeLimits()
+    screen: ScreenSettings = ScreenSettings()
+    keys: KeySettings = KeySettings()
     library: LibrarySettings = LibrarySettings()
 
 

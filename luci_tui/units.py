@@ -1,8 +1,14 @@
-"""Numbers as people read them: bytes, durations, rates, counts."""
+"""Numbers as people read and write them: bytes, durations, rates, counts."""
 
 from __future__ import annotations
 
+import re
+
+from luci_tui.errors import ConfigError
+
 _BINARY_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([kmg]?i?)b?(?:/s)?", re.IGNORECASE)
 
 
 def format_bytes(size_bytes: int) -> str:
@@ -53,6 +59,24 @@ def format_parameters(n_params: int) -> str:
         if n_params >= step:
             return f"{n_params / step:.3g}{letter}"
     return str(n_params)
+
+
+def parse_rate(text: str) -> int | None:
+    """Read bytes per second as a person writes them; 0 = no limit, None = as the settings say.
+
+    Raises:
+        ConfigError: it cannot be understood.
+    """
+    if text.lower() == "default":
+        return None
+    if text.lower() in ("none", "off"):
+        return 0
+    match = _RATE.fullmatch(text.strip())
+    unit = match[2].lower() if match else "?"
+    if match is None or unit not in _UNITS:
+        msg = f'{text[:40]!r} is no rate: write 5MB, 800k or 1.5MiB, "none" or "default".'
+        raise ConfigError(msg)
+    return round(float(match[1]) * _UNITS[unit])
 
 
 def _three_digits(value: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
@@ -15,8 +14,7 @@ from luci_tui.cli.download_bars import Bars, line_of
 from luci_tui.cli.host_link import host_client
 from luci_tui.cli.output import narrate, print_json, print_line
 from luci_tui.cli.session import run_async
-from luci_tui.errors import ConfigError
-from luci_tui.units import format_bytes
+from luci_tui.units import format_bytes, parse_rate
 
 if TYPE_CHECKING:
     from luci_tui.cli.main import Invocation
@@ -36,9 +34,6 @@ Examples:
   luci downloads limit 5MB
   luci downloads limit none
 """
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
-_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([kmg]?i?)b?(?:/s)?", re.IGNORECASE)
 
 Ids = Annotated[
     list[int] | None,
@@ -128,24 +123,6 @@ def limit(
         print_json({"limit_bytes_per_s": listed.limit_bytes_per_s})
     else:
         print_line(_limit_words(listed))
-
-
-def parse_rate(text: str) -> int | None:
-    """Read bytes per second as a person writes them; 0 = no limit, None = as the settings say.
-
-    Raises:
-        ConfigError: it cannot be understood.
-    """
-    if text.lower() == "default":
-        return None
-    if text.lower() in ("none", "off"):
-        return 0
-    match = _RATE.fullmatch(text.strip())
-    unit = match[2].lower() if match else "?"
-    if match is None or unit not in _UNITS:
-        msg = f'{text[:40]!r} is no rate: write 5MB, 800k or 1.5MiB, "none" or "default".'
-        raise ConfigError(msg)
-    return round(float(match[1]) * _UNITS[unit])
 
 
 def _kind(ctx: typer.Context) -> EngineKind:

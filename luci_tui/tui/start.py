@@ -9,15 +9,20 @@ import sys
 import threading
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 
 from luci_tui import paths
 from luci_tui.config import terminal_facts
 from luci_tui.host import wiring
 from luci_tui.tui.app import ChatApp
+from luci_tui.tui.preferences import read_preferences
+from luci_tui.tui.services import HostLink, Services
 from luci_tui.tui.stderr_guard import stderr_guard
 
 if TYPE_CHECKING:
+    from luci_tui.host.lifecycle import Launcher
     from luci_tui.tui.conversation import Conversation
 
 HANGUP_S = 0.8
@@ -41,8 +46,20 @@ def run_screen(model: str, engine: str, resume: str | None = None) -> int:
             "luci: the screen needs a terminal. For scripts there is `luci run MODEL PROMPT`.\n"
         )
         return EXIT_FAILURE
+    preferences = read_preferences(paths.luci_home())
+    is_slow = terminal_facts().is_ssh
+    if preferences.low_bandwidth is not None:
+        is_slow = preferences.low_bandwidth
+    services = Services(
+        link=HostLink(partial(_launcher, engine)), preferences=preferences, is_slow=is_slow
+    )
+    _let_alt_numbers_through()
     with stderr_guard(paths.logs_folder() / "screen.log"):
-        app = ChatApp(partial(_converse, model, engine, resume))
+        app = ChatApp(
+            partial(_converse, model, engine, resume),
+            services,
+            lambda name: _converse(name, engine, None),
+        )
         code = asyncio.run(_run(app))
     # Whoever lost the terminal reads nothing any more.
     if code < SIGNALLED and (farewell := app.farewell()):
@@ -50,18 +67,34 @@ def run_screen(model: str, engine: str, resume: str | None = None) -> int:
     return code
 
 
+def _let_alt_numbers_through() -> None:
+    """Take Alt with a number for what it is.
+
+    Textual 8.2.8 reads it as what the Option key of a Mac writes, "£" for Alt-3, which nobody could
+    tell from a "£" that was typed. Its table is `ANSI_SEQUENCES_KEYS` in _ansi_sequences.py.
+    """
+    table = cast("dict[str, object]", ANSI_SEQUENCES_KEYS)
+    for number in range(10):
+        table.pop(f"\x1b{number}", None)
+
+
+def _launcher(engine: str) -> Launcher:
+    from luci_tui.host.lifecycle import Launcher
+
+    return Launcher(arguments=() if engine == wiring.EngineKind.WORKER else ("--engine", engine))
+
+
 def _converse(model: str, engine: str, resume: str | None) -> Conversation:
     """Join the screen to the host; it imports much, so it runs when the first frame is drawn."""
     from luci_tui.errors import ConfigError
-    from luci_tui.host.lifecycle import Launcher, ensure_host
+    from luci_tui.host.lifecycle import ensure_host
     from luci_tui.host.rates import load_rates
     from luci_tui.settings import read_settings
     from luci_tui.tui.host_conversation import HostConversation
 
-    arguments = () if engine == wiring.EngineKind.WORKER else ("--engine", engine)
     name = wiring.name_for_host(model)
     conversation = HostConversation(
-        find_host=lambda: ensure_host(launcher=Launcher(arguments=arguments)),
+        find_host=lambda: ensure_host(launcher=_launcher(engine)),
         model=name,
         label=Path(name).name,
         answers_with_command=name == wiring.BUILTIN,

@@ -13,11 +13,18 @@ from luci_tui.engine.frames import LoadSpec
 from luci_tui.host.wiring import Backend, Review
 from luci_tui.tui.app import ChatApp
 from luci_tui.tui.conversation import OwnConversation
+from luci_tui.tui.preferences import Preferences
 from luci_tui.tui.screens.chat import ChatScreen
+from luci_tui.tui.services import Link, Services
 from luci_tui.tui.widgets.prompt import PromptInput
+from tests.support.scripted_engine import ScriptedEngine
 
 WAIT_S = 10.0
 """How long a condition may take on a busy machine."""
+NOW_S = 1_800_000_000.0
+"""The moment at which screens with a clock of their own are drawn."""
+LOOK_S = 0.05
+"""How often they look for what is new."""
 
 
 def chat_app(
@@ -29,6 +36,28 @@ def chat_app(
         answers_with_command=is_command_model,
     )
     return ChatApp(lambda: OwnConversation(Backend(engine, model, review)))
+
+
+def modes_app(
+    link: Link, preferences: Preferences | None = None, engine: EngineClient | None = None
+) -> ChatApp:
+    """Make an app with all modes, at a moment that stands still."""
+    answers = engine or ScriptedEngine()
+    model = ModelSpec(label="model.gguf", load=LoadSpec(model_path="model.gguf"))
+    services = Services(
+        link=link,
+        preferences=preferences or Preferences(),
+        now_s=lambda: NOW_S,
+        fixed_look_s=LOOK_S,
+    )
+
+    def talk_to(name: str) -> OwnConversation:
+        other = ModelSpec(label=name, load=LoadSpec(model_path=name))
+        return OwnConversation(Backend(ScriptedEngine(), other, None))
+
+    return ChatApp(
+        lambda: OwnConversation(Backend(answers, model, None)), services, connect_to=talk_to
+    )
 
 
 def shown_text(app: ChatApp) -> str:

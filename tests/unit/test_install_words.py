@@ -7,10 +7,10 @@ import pytest
 from luci_tui import paths
 from luci_tui.catalog.catalog import load_catalog
 from luci_tui.cli.download_bars import line_of
-from luci_tui.cli.download_list import parse_rate
 from luci_tui.cli.install_names import CORE, wished
 from luci_tui.errors import CatalogError, ConfigError
 from luci_tui.host.api.download_messages import DownloadRecord
+from luci_tui.units import parse_rate
 
 
 @pytest.fixture(autouse=True)

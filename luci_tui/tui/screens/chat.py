@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, assert_never, cast
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.css.query import NoMatches
 from textual.message import Message
@@ -21,7 +21,11 @@ from textual.widgets import Footer, Static
 from textual.worker import Worker, WorkerState
 
 from luci_tui.errors import HostError, LuciError, WorkerLostError
-from luci_tui.tui.widgets.message import Notice, Reply, UserMessage
+from luci_tui.tui.keymap import KeyMap, binding, make_keymap
+from luci_tui.tui.mode_list import TABS
+from luci_tui.tui.services import Services
+from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S, Notice, Reply, UserMessage
+from luci_tui.tui.widgets.modebar import ModeBar
 from luci_tui.tui.widgets.prompt import PromptInput
 from luci_tui.tui.widgets.status import EmptyState, StatusLine
 
@@ -47,32 +51,19 @@ class State(Enum):
 class ChatScreen(Screen[None]):
     """A chat with one model."""
 
+    NAME: ClassVar = "chat"
+    HELP: ClassVar = (
+        "Type a request. Up and Down bring earlier prompts back. Under each reply stand the "
+        "context in use, the speed, and the time to the first token (TTFT)."
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop the answer."),
-        Binding("ctrl+n", "new_chat", "New", id="chat.new", tooltip="Forget this chat."),
-        Binding("ctrl+r", "reload", "Reload", id="chat.reload", tooltip="Load the model again."),
-        Binding(
-            "ctrl+t", "thinking", "Thinking", id="chat.thinking", tooltip="Show or hide thinking."
-        ),
-        Binding("ctrl+o", "copy_reply", "Copy", id="chat.copy", tooltip="Copy the last reply."),
-        Binding(
-            "pageup",
-            "page(-1)",
-            "Up",
-            id="chat.up",
-            tooltip="Scroll up.",
-            show=False,
-            priority=True,
-        ),
-        Binding(
-            "pagedown",
-            "page(1)",
-            "Down",
-            id="chat.down",
-            tooltip="Scroll down.",
-            show=False,
-            priority=True,
-        ),
+        binding("chat.stop", "stop"),
+        binding("chat.new", "new_chat"),
+        binding("chat.reload", "reload"),
+        binding("chat.thinking", "thinking"),
+        binding("chat.copy", "copy_reply"),
+        binding("chat.up", "page(-1)"),
+        binding("chat.down", "page(1)"),
     ]
 
     class CopyAsked(Message):
@@ -82,9 +73,16 @@ class ChatScreen(Screen[None]):
             super().__init__()
             self.text = text
 
-    def __init__(self, connect: Callable[[], Conversation]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Conversation],
+        services: Services | None = None,
+        keys: KeyMap | None = None,
+    ) -> None:
         super().__init__()
         self._connect = connect
+        self._services = services or Services()
+        self._keys = keys or make_keymap({})
         self._has_resumed = False
         self._is_stopping = False
         """The person asked for the end of the answer; it is not the screen that goes away."""
@@ -101,10 +99,12 @@ class ChatScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Lay out status, transcript, prompt and footer."""
+        if self._services.link is not None:
+            yield ModeBar(TABS, self.NAME)
         yield StatusLine()
         with VerticalScroll(id="transcript", can_focus=False):
             yield EmptyState()
-        yield PromptInput()
+        yield PromptInput(self._keys)
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
@@ -123,6 +123,17 @@ class ChatScreen(Screen[None]):
             await self._conversation.close()
 
     # ---- the model
+
+    async def talk_to(self, connect: Callable[[], Conversation]) -> None:
+        """Begin a new chat with another model; the old chat is kept."""
+        if self._state is State.ANSWERING:
+            self.notify("An answer is being given. Esc stops it first.")
+            return
+        self._connect, self._has_resumed = connect, True
+        await self.close()
+        self._conversation = None
+        await self._clear()
+        self.load_model()
 
     @work(exclusive=True, group="model", exit_on_error=False)
     async def load_model(self) -> None:
@@ -163,7 +174,7 @@ class ChatScreen(Screen[None]):
             if message.is_user:
                 await self._add(UserMessage(message.text))
                 continue
-            reply = Reply(is_plain=conversation.answers_with_command)
+            reply = self._new_reply(conversation)
             await self._add(reply)
             reply.add(message.text, message.reasoning)
             await reply.finish(message.truth, list(message.marks))
@@ -205,7 +216,7 @@ class ChatScreen(Screen[None]):
         conversation = self._conversation
         assert conversation is not None
         self._show_state(State.ANSWERING, "reading the prompt")
-        reply = Reply(is_plain=conversation.answers_with_command)
+        reply = self._new_reply(conversation)
         if prompt is None:
             events = conversation.follow()
         else:
@@ -244,6 +255,10 @@ class ChatScreen(Screen[None]):
             case _:
                 assert_never(event)
 
+    def _new_reply(self, conversation: Conversation) -> Reply:
+        redraw_s = REDRAW_SLOW_S if self._services.is_slow else REDRAW_S
+        return Reply(is_plain=conversation.answers_with_command, redraw_s=redraw_s)
+
     async def _show_failure(self, reply: Reply, error: LuciError) -> State:
         has_text = bool(reply.text.strip())
         await reply.finish("", ["the answer broke off here"] if has_text else [])
@@ -280,8 +295,7 @@ class ChatScreen(Screen[None]):
             return
         if self._conversation is not None:
             self._conversation.forget()
-        await self._transcript.query("UserMessage, Reply, Notice").remove()
-        self.query_one(EmptyState).display = True
+        await self._clear()
 
     def action_reload(self) -> None:
         """Load the model again, after a failure or to start afresh."""
@@ -343,6 +357,10 @@ class ChatScreen(Screen[None]):
             return self.query(Reply).last()
         except NoMatches:
             return None
+
+    async def _clear(self) -> None:
+        await self._transcript.query("UserMessage, Reply, Notice").remove()
+        self.query_one(EmptyState).display = True
 
     async def _add(self, *widgets: Static | Reply) -> None:
         self.query_one(EmptyState).display = False

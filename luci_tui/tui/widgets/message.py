@@ -18,6 +18,9 @@ from luci_tui.chat.sanitize import Sanitizer, sanitize
 REDRAW_S = 0.1
 """Least time between two redraws of a growing reply: each costs the model time on a small CPU."""
 
+REDRAW_SLOW_S = 0.2
+"""The same where every byte goes through a network."""
+
 
 def markdown_parser() -> MarkdownIt:
     """Return a parser that shows HTML as text; Textual's own drops it without a word."""
@@ -43,9 +46,10 @@ class Notice(Static):
 class Reply(Vertical):
     """One answer of the model while it grows and after."""
 
-    def __init__(self, *, is_plain: bool) -> None:
+    def __init__(self, *, is_plain: bool, redraw_s: float = REDRAW_S) -> None:
         super().__init__()
         self._is_plain = is_plain
+        self._redraw_s = redraw_s
         self._sanitizers = (Sanitizer(), Sanitizer())
         self._pending: list[str] = []
         self._text: list[str] = []
@@ -91,7 +95,7 @@ class Reply(Vertical):
             self._thoughts += thought
             self._has_new_thoughts = True
         if self._timer is None:
-            self._timer = self.set_interval(REDRAW_S, self._redraw, name="redraw")
+            self._timer = self.set_interval(self._redraw_s, self._redraw, name="redraw")
             self.call_later(self._redraw)
 
     async def finish(self, truth: str, marks: list[str]) -> None:

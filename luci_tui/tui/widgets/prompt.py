@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual import events
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
+from luci_tui.tui.keymap import KeyMap, binding, make_keymap
+
 MAX_HISTORY = 200
 """Prompts kept in memory; the oldest go first."""
-
-_NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
-"""Not every terminal sends the last two; Ctrl-J always comes."""
 
 _EDITING = {
     key: binding.action
     for binding in TextArea.BINDINGS
     if isinstance(binding, Binding)
     for key in binding.key.split(",")
-} | dict.fromkeys(_NEWLINE_KEYS, "newline")
+}
 """Key -> action of all that edits the text or moves in it."""
 
 
 class PromptInput(TextArea):
-    """Text to send to the model."""
+    """Text to send to the model.
+
+    Args:
+        keys: Which keys send and which start a new line; None = the defaults.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        binding("prompt.send", "send"),
+        binding("prompt.newline", "newline"),
+    ]
 
     class Sent(Message):
         """The person sent a prompt."""
@@ -36,7 +46,7 @@ class PromptInput(TextArea):
     class HelpAsked(Message):
         """The person typed "?" into an empty prompt."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: KeyMap | None = None) -> None:
         super().__init__(
             id="prompt",
             compact=True,
@@ -47,6 +57,12 @@ class PromptInput(TextArea):
         self._history: list[str] = []
         self._position = 0
         self._draft = ""
+        keys = keys or make_keymap({})
+        self._actions = (
+            _EDITING
+            | dict.fromkeys(keys.of("prompt.newline"), "newline")
+            | dict.fromkeys(keys.of("prompt.send"), "send")
+        )
 
     def action_send(self) -> None:
         """Send what was typed, unless it is blank."""
@@ -86,9 +102,13 @@ class PromptInput(TextArea):
         # Bindings are run after the key has climbed to the app, so letters that are typed on
         # overtake them; over a slow line many keys come at once. Here each takes its turn.
         key = event.key
-        action = "send" if key == "enter" else _EDITING.get(key)
+        action = self._actions.get(key)
         if event.character == "?" and not self.text:
             action = "ask_help"
+        if action is None and key.startswith("alt+"):
+            # Alt and a number goes to a mode; Textual's input would take the number for text.
+            event.prevent_default()
+            return
         if action is None:
             await super()._on_key(event)
             return

@@ -25,11 +25,21 @@ class StatusLine(Static):
 
     def __init__(self) -> None:
         super().__init__("luci", id="status", markup=False)
+        self._said = ""
 
     def show(self, words: str, n_waiting: int, about: str) -> None:
         """Replace the line; names out of a file are sanitised here."""
         waiting = f" · {n_waiting} waiting" if n_waiting else ""
-        self.update(sanitize(f"{words}{waiting} · {about}"))
+        self.say(f"{words}{waiting} · {about}")
+
+    def say(self, words: str) -> None:
+        """Replace the line with these words, which are sanitised here."""
+        text = sanitize(words)
+        if text == self._said:
+            return
+        self._said = text
+        self.set_class(text.startswith("Error:"), "-error")
+        self.update(text)
 
 
 class EmptyState(Static):

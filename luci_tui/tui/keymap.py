@@ -1,0 +1,279 @@
+"""Every key of the screen in one place: its action, its default, its words.
+
+A widget or a screen takes its bindings from here, so that help, footer, palette and config.toml
+speak of the same actions. `[keys]` in config.toml gives an action other keys:
+
+    [keys]
+    "jobs.cancel" = "k,delete"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from textual.binding import Binding
+
+
+@dataclass(frozen=True)
+class KeyAction:
+    """Something that a key does."""
+
+    id: str
+    """"place.verb"; the place is a mode, a widget, or "app" for what works everywhere."""
+    keys: str
+    """Default keys, as Textual names them, with commas between."""
+    label: str
+    """One or two words, for the footer."""
+    help: str
+    """One sentence."""
+    is_shown: bool = True
+    """Whether the footer has it."""
+    has_priority: bool = False
+    """Whether it works before what has the focus sees the key."""
+
+    @property
+    def place(self) -> str:
+        """Where it works; actions of one place must not share a key."""
+        return self.id.partition(".")[0]
+
+
+MODE_KEYS = tuple(
+    KeyAction(
+        f"mode.{name}",
+        f"{number},alt+{number}",
+        name.capitalize(),
+        f"Go to {name.capitalize()}; with Alt also while you type.",
+        is_shown=False,
+    )
+    for number, name in enumerate(
+        ("chat", "models", "downloads", "jobs", "bench", "system", "settings", "logs"), start=1
+    )
+)
+
+ACTIONS = (
+    KeyAction(
+        "app.palette",
+        "ctrl+p",
+        "Commands",
+        "Find any action by its name.",
+        has_priority=True,
+    ),
+    KeyAction("app.help", "f1", "Help", "Show the keys that work here.", has_priority=True),
+    KeyAction(
+        "app.quit",
+        "ctrl+q",
+        "Quit",
+        "Leave; answers, jobs and downloads go on in the host.",
+        has_priority=True,
+        is_shown=False,
+    ),
+    KeyAction(
+        "app.copy_or_quit",
+        "ctrl+c",
+        "Copy",
+        "Copy the selected text (select with the mouse); without one, say how to quit.",
+        is_shown=False,
+    ),
+    *MODE_KEYS,
+    KeyAction(
+        "prompt.send",
+        "enter",
+        "Send",
+        "Send the prompt; it waits while an answer runs.",
+        is_shown=False,
+    ),
+    KeyAction(
+        "prompt.newline",
+        "ctrl+j,alt+enter,shift+enter",
+        "New line",
+        "Start a new line in the prompt.",
+        is_shown=False,
+    ),
+    KeyAction("chat.stop", "escape", "Stop", "Stop the answer; what came so far stays."),
+    KeyAction("chat.new", "ctrl+n", "New", "Begin a new chat: the model forgets what was said."),
+    KeyAction(
+        "chat.reload", "ctrl+r", "Reload", "Load the model again, after a failure or to start anew."
+    ),
+    KeyAction(
+        "chat.thinking", "ctrl+t", "Thinking", "Show or hide the thinking of the last reply."
+    ),
+    KeyAction("chat.copy", "ctrl+o", "Copy", "Copy the last reply."),
+    KeyAction("chat.up", "pageup", "Up", "Scroll up by a page.", is_shown=False, has_priority=True),
+    KeyAction(
+        "chat.down",
+        "pagedown",
+        "Down",
+        "Scroll down by a page; at its end the transcript follows the answer.",
+        is_shown=False,
+        has_priority=True,
+    ),
+    KeyAction("list.up", "up,k", "Up", "Move up a row.", is_shown=False),
+    KeyAction("list.down", "down,j", "Down", "Move down a row.", is_shown=False),
+    KeyAction("list.page_up", "pageup", "Page up", "Move up a page.", is_shown=False),
+    KeyAction("list.page_down", "pagedown", "Page down", "Move down a page.", is_shown=False),
+    KeyAction("list.first", "home,g", "First", "Go to the first row.", is_shown=False),
+    KeyAction("list.last", "end,G", "Last", "Go to the last row.", is_shown=False),
+    KeyAction("list.choose", "enter", "Choose", "Take the row with the cursor.", is_shown=False),
+    KeyAction("live.filter", "slash", "Filter", "Show only the rows that hold the typed words."),
+    KeyAction("live.unfilter", "escape", "All", "Take the filter away.", is_shown=False),
+    KeyAction(
+        "live.reload",
+        "ctrl+r",
+        "Reload",
+        "Ask again; starts the host where none runs.",
+        is_shown=False,
+    ),
+    KeyAction("jobs.cancel", "x", "Cancel", "End the job with the cursor; asks first."),
+    KeyAction("jobs.resume", "r", "Resume", "Begin the job again that did not come to its end."),
+    KeyAction("models.toggle", "space", "On/off", "Let it be used by name, or no longer."),
+    KeyAction("models.install", "i", "Install", "Install a model by its name."),
+    KeyAction("models.catalogue", "c", "Catalogue", "Show what can be installed, or what is here."),
+    KeyAction("models.hub", "h", "Hub", "Search at the hub."),
+    KeyAction(
+        "models.check", "v", "Validate", "Check its files with the validator.", is_shown=False
+    ),
+    KeyAction(
+        "models.delete", "delete", "Delete", "Remove it and its files; asks first.", is_shown=False
+    ),
+    KeyAction("models.next_tier", "right", "Next tier", "Go to the next tier.", is_shown=False),
+    KeyAction(
+        "models.tier_before", "left", "Tier before", "Go to the tier before.", is_shown=False
+    ),
+    KeyAction("downloads.pause", "p", "Pause", "Stop the download until it is resumed."),
+    KeyAction("downloads.resume", "r", "Resume", "Go on with one that is paused or has failed."),
+    KeyAction("downloads.cancel", "x", "Cancel", "End it and remove what has arrived; asks first."),
+    KeyAction("downloads.earlier", "plus", "Earlier", "Fetch it before the one above."),
+    KeyAction("downloads.later", "minus", "Later", "Fetch it after the one below."),
+    KeyAction("downloads.limit", "l", "Limit", "Limit the rate of all downloads together."),
+    KeyAction("system.unload", "u", "Unload", "Take the model with the cursor out of memory."),
+    KeyAction("settings.changed", "m", "Changed only", "Show only what is not the default."),
+    KeyAction("logs.next", "right", "Next log", "Show the next log."),
+    KeyAction("logs.previous", "left", "Previous", "Show the log before.", is_shown=False),
+    KeyAction("logs.level", "l", "Level", "Show all lines, warnings and errors, or errors alone."),
+    KeyAction("logs.follow", "f", "Follow", "Go to the end and follow the log."),
+)
+
+BY_ID = {action.id: action for action in ACTIONS}
+
+
+def binding(action_id: str, method: str) -> Binding:
+    """Make the binding of an action.
+
+    Args:
+        action_id: Of `ACTIONS`.
+        method: The action method without "action_", with its arguments.
+    """
+    action = BY_ID[action_id]
+    return Binding(
+        action.keys,
+        method,
+        action.label,
+        id=action.id,
+        tooltip=action.help,
+        show=action.is_shown,
+        priority=action.has_priority,
+    )
+
+
+@dataclass(frozen=True)
+class KeyMap:
+    """The keys as they are with what a person changed."""
+
+    keys: Mapping[str, str]
+    """Of each action, as in `KeyAction.keys`."""
+    changed: Mapping[str, str]
+    """Only those that differ from the default, as Textual's `set_keymap` wants them."""
+    warnings: tuple[str, ...] = ()
+    """One sentence for each wish that cannot be granted."""
+
+    def of(self, action_id: str) -> tuple[str, ...]:
+        """Return the keys of an action."""
+        return tuple(self.keys[action_id].split(","))
+
+
+def make_keymap(wishes: Mapping[str, str]) -> KeyMap:
+    """Give the keys with a person's wishes; one that cannot be granted leaves the default."""
+    warnings: list[str] = []
+    keys = {action.id: action.keys for action in ACTIONS}
+    wished: dict[str, str] = {}
+    for action_id, wish in wishes.items():
+        wanted = ",".join(key.strip() for key in wish.split(",") if key.strip())
+        if action_id not in BY_ID:
+            warnings.append(f'keys."{action_id}": there is no such action. F1 shows their names.')
+        elif not wanted:
+            warnings.append(
+                f'keys."{action_id}" is empty; it stays on {words_of(keys[action_id])}.'
+            )
+        else:
+            wished[action_id] = wanted
+    keys |= wished
+    while (clash := _first_clash(keys, wished)) is not None:
+        action_id, key, other = clash
+        warnings.append(
+            f'keys."{action_id}": {words_of(key)} is "{other}" already; '
+            f"it stays on {words_of(BY_ID[action_id].keys)}."
+        )
+        del wished[action_id]
+        keys[action_id] = BY_ID[action_id].keys
+    changed = {action_id: keys[action_id] for action_id in wished}
+    return KeyMap(keys, changed, tuple(warnings))
+
+
+def _first_clash(keys: Mapping[str, str], wished: Mapping[str, str]) -> tuple[str, str, str] | None:
+    """Find a wish whose key does something else where it works: (action, key, other action)."""
+    for action_id in wished:
+        for other in ACTIONS:
+            if other.id == action_id or not _work_together(action_id, other.id):
+                continue
+            shared = set(keys[action_id].split(",")) & set(keys[other.id].split(","))
+            if shared:
+                return action_id, min(shared), other.id
+    return None
+
+
+def _work_together(one: str, other: str) -> bool:
+    """Tell whether two actions can be asked for in one place."""
+    places = {BY_ID[one].place, BY_ID[other].place}
+    if len(places) == 1 or places & {"app", "mode"}:
+        return True
+    if places == {"prompt", "chat"}:
+        return True
+    return bool(places & {"list", "live"}) and not places & {"prompt", "chat"}
+
+
+_KEY_WORDS = {
+    "slash": "/",
+    "question_mark": "?",
+    "escape": "Esc",
+    "enter": "Enter",
+    "space": "Space",
+    "delete": "Del",
+    "backspace": "Backspace",
+    "pageup": "PageUp",
+    "pagedown": "PageDown",
+    "plus": "+",
+    "minus": "-",
+    "comma": ",",
+    "full_stop": ".",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+}
+_MODIFIERS = {"ctrl": "Ctrl", "alt": "Alt", "shift": "Shift"}
+
+
+def words_of(keys: str) -> str:
+    """Write keys as a person reads them: "ctrl+j,alt+enter" is "Ctrl-J, Alt-Enter"."""
+    return ", ".join(_words_of_one(key) for key in keys.split(","))
+
+
+def _words_of_one(key: str) -> str:
+    *modifiers, name = key.split("+")
+    if name in _KEY_WORDS:
+        shown = _KEY_WORDS[name]
+    elif len(name) == 1:
+        # A letter with Ctrl is written large by custom; alone, its case is what counts.
+        shown = name.upper() if modifiers else name
+    else:
+        shown = name.capitalize()
+    return "-".join([*(_MODIFIERS.get(one, one.capitalize()) for one in modifiers), shown])

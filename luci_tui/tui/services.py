@@ -1,0 +1,92 @@
+"""What the app hands to its screens: the way to the host, how fast to draw, what time it is.
+
+The modules of the host are imported when the link is first used, after the first frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from luci_tui.tui.preferences import Preferences
+
+if TYPE_CHECKING:
+    from luci_tui.host.client import HostClient
+    from luci_tui.host.lifecycle import Launcher
+
+LOOK_S = 1.0
+"""A list that is looked at is asked for so often."""
+LOOK_SLOW_S = 2.0
+"""The same where every byte goes through a network."""
+
+
+class Link(Protocol):
+    """The way to the host."""
+
+    async def client(self, *, start: bool) -> HostClient | None:
+        """Give a client of the host; None = none runs, and none was to be started."""
+        ...
+
+    async def drop(self) -> None:
+        """Forget a client that does not answer any more."""
+        ...
+
+
+class HostLink:
+    """One client for all modes, found anew where the last is gone.
+
+    Args:
+        make_launcher: Says how a host is started; it may import what it likes.
+    """
+
+    def __init__(self, make_launcher: Callable[[], Launcher]) -> None:
+        self._make_launcher = make_launcher
+        self._client: HostClient | None = None
+        self._finding = asyncio.Lock()
+
+    async def client(self, *, start: bool) -> HostClient | None:
+        """See `Link`."""
+        async with self._finding:
+            if self._client is None:
+                self._client = await self._find(start=start)
+            return self._client
+
+    async def drop(self) -> None:
+        """See `Link`."""
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.close()
+
+    async def _find(self, *, start: bool) -> HostClient | None:
+        # The import takes longer than a key may wait for its echo.
+        await asyncio.to_thread(importlib.import_module, "luci_tui.host.lifecycle")
+        from luci_tui.host.lifecycle import ensure_host, find_host
+
+        if start:
+            return await ensure_host(launcher=self._make_launcher())
+        found = await find_host()
+        return None if found is None else found.client
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that a mode may need."""
+
+    link: Link | None = None
+    """None = there is no host, so there are no modes but the chat."""
+    preferences: Preferences = field(default_factory=Preferences)
+    is_slow: bool = False
+    """Every byte to the terminal goes through a network."""
+    now_s: Callable[[], float] = time.time
+    """Seconds since 1970."""
+    fixed_look_s: float = 0.0
+    """How often a list that is looked at is asked for; 0 = as the connection bears it."""
+
+    @property
+    def look_s(self) -> float:
+        """How often a list that is looked at is asked for."""
+        return self.fixed_look_s or (LOOK_SLOW_S if self.is_slow else LOOK_S)

@@ -1,0 +1,72 @@
+"""A host that says what a test wrote down, behind the real client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from luci_tui.errors import HostError, LuciError
+from luci_tui.host.client import ANSWER_S, HostClient
+from luci_tui.host.unix_http import Answer
+
+
+@dataclass
+class Asked:
+    """A request that changed something."""
+
+    method: str
+    path: str
+    body: BaseModel | bytes | None
+
+
+class FakeHost(HostClient):
+    """Answers each path with the model, or the error, that stands for it in `says`."""
+
+    def __init__(self, says: dict[str, BaseModel | LuciError]) -> None:
+        super().__init__(Path("/nowhere/host.sock"))
+        self.says = says
+        self.asked: list[Asked] = []
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | bytes | None = None,
+        answer_s: float = ANSWER_S,
+    ) -> Answer:
+        del answer_s
+        if method != "GET":
+            self.asked.append(Asked(method, path, body))
+        said = self.says.get(path)
+        if said is None:
+            msg = f"The test has no answer for {path}."
+            raise HostError(msg, code="unknown_path")
+        if isinstance(said, LuciError):
+            raise said
+        return Answer(200, "application/json", said.model_dump_json().encode())
+
+
+@dataclass
+class FakeLink:
+    """A way to a host that is there, or not."""
+
+    host: FakeHost | None
+    n_started: int = 0
+    starts: FakeHost | None = None
+    """What comes when one is to be started; None = what was there."""
+    error: LuciError | None = None
+    """Why none is reached."""
+    n_dropped: int = field(default=0)
+
+    async def client(self, *, start: bool) -> HostClient | None:
+        if self.error is not None:
+            raise self.error
+        if start:
+            self.n_started += 1
+            self.host = self.starts or self.host
+        return self.host
+
+    async def drop(self) -> None:
+        self.n_dropped += 1
