@@ -23,6 +23,8 @@ from luci_tui.host.openai.strict import JsonObject
 
 logger = logging.getLogger(__name__)
 
+CACHE_KIB = 256
+"""Pages of the file that a transaction keeps in memory."""
 MAX_CHAIN = 1000
 """Responses that one conversation may be made of."""
 
@@ -250,6 +252,8 @@ def _connect(path: Path, *, is_first: bool = False) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_S)
     try:
         connection.execute("PRAGMA secure_delete = ON")
+        # SQLite's own 2 MB come and go with each transaction, and leave their holes in the heap.
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         if is_first:
             _prepare(connection)
     except sqlite3.Error:
