@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from luci_tui.download.part import sync_folder
-from luci_tui.download.records import QueueData
+from luci_tui.download.plan import Plan
+from luci_tui.download.records import ENDED, QueueData
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 
@@ -49,6 +52,27 @@ def save_queue(path: Path, data: QueueData) -> None:
         os.fsync(file.fileno())
     new.replace(path)
     sync_folder(path.parent)
+
+
+def unfinished_versions(path: Path) -> frozenset[tuple[str, str]] | None:
+    """Give (model, version) of each install that has not ended, and leave the file as it is.
+
+    Returns:
+        None = the file cannot be read, so anything may be needed.
+    """
+    try:
+        with path.open("rb") as file:
+            data: Any = json.loads(file.read(MAX_FILE_BYTES))
+        plans = [
+            Plan.model_validate(item["plan"])
+            for item in data["items"]
+            if item["state"] not in ENDED
+        ]
+    except FileNotFoundError:
+        return frozenset()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return frozenset((plan.name, plan.version) for plan in plans)
 
 
 def _set_aside(path: Path, why: Exception) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 from collections import defaultdict
@@ -16,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from luci_tui.download.plan import Plan
+from luci_tui.download.queue_file import unfinished_versions
 from luci_tui.errors import GgufError
 from luci_tui.library.header_cache import FactKind, HeaderCache
 from luci_tui.library.places import Places, StoreKind
@@ -27,9 +26,6 @@ from luci_tui.units import format_bytes
 
 SAMPLE_BYTES: Final = 256 * 1024
 """Of the start, the middle and the end of a file."""
-_ENDED: Final = frozenset({"done", "cancelled"})
-"""States of installs in downloads.json that need nothing any more."""
-_MAX_QUEUE_BYTES: Final = 64 * 1024 * 1024
 _MAX_NAMES: Final = 20_000
 
 
@@ -194,18 +190,7 @@ class _Queue:
     """Which versions the queue of downloads still needs; all of them where it cannot be read."""
 
     def __init__(self, path: Path) -> None:
-        self._needed: set[tuple[str, str]] | None = set()
-        try:
-            with path.open("rb") as file:
-                data: Any = json.loads(file.read(_MAX_QUEUE_BYTES))
-            for item in data["items"]:
-                if item["state"] not in _ENDED:
-                    plan = Plan.model_validate(item["plan"])
-                    self._needed.add((plan.name, plan.version))
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            self._needed = None
+        self._needed = unfinished_versions(path)
 
     def needs(self, name: str, version: str = "") -> bool:
         """Tell whether the files of a version are needed; "" = of any version of the model."""

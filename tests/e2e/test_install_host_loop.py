@@ -44,6 +44,12 @@ async def settle(downloads: HostDownloads, states: tuple[str, ...]) -> None:
             await asyncio.sleep(0.02)
 
 
+async def until_arrived(downloads: HostDownloads, n_bytes: int) -> None:
+    async with asyncio.timeout(60):
+        while (await downloads.list()).downloads[-1].done_bytes < n_bytes:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
 async def worst_lag_ms(home: Path, url: str) -> float:
     """Install, break off, read again, go on, install, remove; give the longest wait of the loop."""
     async with running_host(home, WATCHED) as client:
@@ -52,7 +58,7 @@ async def worst_lag_ms(home: Path, url: str) -> float:
         plan = await downloads.plan(f"{url}/org/repo/resolve/main/large.gguf", "large")
         await downloads.set_limit(60_000_000)
         await downloads.add(plan)
-        await asyncio.sleep(0.3)
+        await until_arrived(downloads, SIZE_BYTES // 4)
         await downloads.pause(1)
         await downloads.set_limit(0)
         await downloads.resume(1)
