@@ -19,7 +19,7 @@ from luci_tui.download.threads import in_thread
 if TYPE_CHECKING:
     import httpx
 
-    from luci_tui.download.mover import MoveOptions
+    from luci_tui.download.options import MoveOptions
 
 _READ_BYTES = 1 << 20
 _STEPS = {
@@ -95,7 +95,8 @@ class Fetcher:
 
 
 def _new_tools(options: MoveOptions | None) -> tuple[httpx.AsyncClient, MoveOptions]:
-    from luci_tui.download.mover import MoveOptions, new_client
+    from luci_tui.download.mover import new_client
+    from luci_tui.download.options import MoveOptions
 
     options = options or MoveOptions()
     return new_client(options), options

@@ -7,12 +7,9 @@ knows, see docs/adr/0008. What it does well (metadata, login) is used elsewhere.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 
-import httpcore
 import httpx
 
 from luci_tui.download.answers import (
@@ -23,38 +20,18 @@ from luci_tui.download.answers import (
     origin,
     redirect_target,
 )
+from luci_tui.download.body import BodyTaker
 from luci_tui.download.messages import Moved, MoveProgress, Phase, Wanted
-from luci_tui.download.pace import Backoff, Limiter, Speed
+from luci_tui.download.options import MoveOptions
+from luci_tui.download.pace import Speed
 from luci_tui.download.tls import tls_context
+from luci_tui.download.wire import take_directly
 from luci_tui.download.writer import PartWriter, open_writer
 from luci_tui.errors import DownloadError
 
-WRITE_BYTES = 1 << 20
-"""Bytes that are written and summed at once, in a thread."""
-WRITE_S = 0.1
-"""On a slow connection less is written, so that a kill costs no more than this."""
 REPORT_S = 0.1
-READ_BYTES = 1 << 20
-"""Most that is read from a connection at once; the library's own 64 KiB cost twice the time."""
 
 Report = Callable[[MoveProgress], None]
-
-
-@dataclass(frozen=True)
-class MoveOptions:
-    """How patient a download is."""
-
-    stall_s: float = 30.0
-    """Without a byte for so long, the connection is given up."""
-    connect_s: float = 15.0
-    max_attempts: int = 8
-    """In a row without a byte."""
-    max_restarts: int = 3
-    """From the beginning, because the server gave something else than asked for."""
-    limiter: Limiter = field(default_factory=Limiter)
-    check: Callable[[Path], None] | None = None
-    """Looks at the complete file before it gets its name; raises DownloadError."""
-    new_backoff: Callable[[], Backoff] = Backoff
 
 
 def new_client(options: MoveOptions) -> httpx.AsyncClient:
@@ -63,10 +40,11 @@ def new_client(options: MoveOptions) -> httpx.AsyncClient:
     Raises:
         DownloadError: the certificates that it names cannot be read.
     """
-    # There is no option for it. It holds for every client of this process, which does no harm.
-    setattr(httpcore.AsyncHTTP11Connection, "READ_NUM_BYTES", READ_BYTES)  # noqa: B010
     timeout = httpx.Timeout(None, connect=options.connect_s)
-    return httpx.AsyncClient(timeout=timeout, follow_redirects=False, verify=tls_context())
+    certificates = tls_context()
+    client = httpx.AsyncClient(timeout=timeout, follow_redirects=False, verify=certificates)
+    take_directly(client, certificates)
+    return client
 
 
 async def move(
@@ -111,8 +89,8 @@ class _Mover:
         self._backoff = options.new_backoff()
         self._n_retries = 0
         self._n_restarts = 0
-        self._received_bytes = 0
         self._reported_at_s = 0.0
+        self._body = BodyTaker(writer, options, self._speed, lambda: self._tell(Phase.DOWNLOADING))
 
     async def run(self) -> Moved:
         await self._writer.take_up(lambda: self._tell(Phase.REHASHING))
@@ -124,7 +102,7 @@ class _Mover:
             path=self._wanted.destination,
             size_bytes=self._part.length,
             sha256=sha256,
-            received_bytes=self._received_bytes,
+            received_bytes=self._body.received_bytes,
             n_retries=self._n_retries,
         )
 
@@ -175,7 +153,7 @@ class _Mover:
             if body is None:
                 return True
             await self._begin(body)
-            await self._take(response)
+            await self._body.take(response)
         if part.size_bytes is None:
             # Nobody said how long it is, and the message was complete as HTTP sees it.
             return True
@@ -232,48 +210,6 @@ class _Mover:
         part.size_bytes = body.size_bytes
         # Without its state a part belongs to nothing, so that comes before the first byte.
         await self._writer.sync()
-
-    async def _take(self, response: httpx.Response) -> None:
-        """Write the body; what has arrived is written even if it breaks off."""
-        pieces: list[bytes] = []
-        n_waiting = 0
-        written_at_s = self._now()
-        chunks = response.aiter_raw()
-        try:
-            while (chunk := await self._next(chunks)) is not None:
-                size_bytes = self._part.size_bytes
-                n_bytes = self._writer.length + n_waiting + len(chunk)
-                if size_bytes is not None and n_bytes > size_bytes:
-                    msg = f"The server sends more than the {size_bytes} bytes of {self._name}."
-                    raise TryAgainError(msg, restart=True)
-                pieces.append(chunk)
-                n_waiting += len(chunk)
-                self._received_bytes += len(chunk)
-                self._speed.note(len(chunk), self._now())
-                if n_waiting >= WRITE_BYTES or self._now() - written_at_s >= WRITE_S:
-                    await self._writer.append(pieces)
-                    pieces, n_waiting = [], 0
-                    written_at_s = self._now()
-                await self._options.limiter.take(len(chunk))
-                self._tell(Phase.DOWNLOADING)
-                # Below a limit it is slow because it was told to be.
-                if self._options.limiter.bytes_per_s <= 0 and self._speed.is_slow_tail():
-                    msg = "The connection has become very slow."
-                    raise TryAgainError(msg)
-        finally:
-            if pieces:
-                await self._writer.append(pieces)
-            await self._writer.settle()
-
-    async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
-        try:
-            async with asyncio.timeout(self._options.stall_s):
-                return await anext(chunks)
-        except StopAsyncIteration:
-            return None
-        except TimeoutError as error:
-            msg = f"Nothing has arrived for {self._options.stall_s:.0f} s."
-            raise TryAgainError(msg) from error
 
     def _tell(self, phase: Phase, note: str = "") -> None:
         now_s = self._now()

@@ -102,16 +102,29 @@ class PartFile:
             DownloadError: the disk is full or fails; codes "disk_full", "disk". What was written
                 before stays.
         """
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                n_written = self.write(view)
+                self.add_to_sum(view[:n_written])
+                view = view[n_written:]
+
+    def write(self, view: memoryview) -> int:
+        """Write at least one byte and return how many; `add_to_sum` has to be given them.
+
+        Raises:
+            DownloadError: as `append`.
+        """
         try:
-            for piece in pieces:
-                view = memoryview(piece)
-                while view:
-                    n_written = os.write(self._fd, view)
-                    self._hash.update(view[:n_written])
-                    self.length += n_written
-                    view = view[n_written:]
+            n_written = os.write(self._fd, view)
         except OSError as error:
             raise self.disk_error(error) from error
+        self.length += n_written
+        return n_written
+
+    def add_to_sum(self, view: memoryview) -> None:
+        """Add written bytes to the sum, in their order; may run beside `write`."""
+        self._hash.update(view)
 
     @property
     def unsynced_bytes(self) -> int:

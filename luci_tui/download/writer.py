@@ -13,6 +13,7 @@ from pathlib import Path
 
 from luci_tui.download.messages import Wanted
 from luci_tui.download.part import PartFile, open_part
+from luci_tui.download.receiving import Received, Receiver
 from luci_tui.download.threads import ended, in_thread, submitted
 
 SYNC_EVERY_BYTES = 16 * 1024 * 1024
@@ -54,6 +55,19 @@ class PartWriter:
         await self._keep_synced()
         self._writing = submitted(self.part.append, pieces)
         self.length += sum(len(piece) for piece in pieces)
+
+    async def receive(self, receiver: Receiver, max_bytes: int, for_s: float) -> Received:
+        """Take bytes from a socket, see `Receiver`; if it is cancelled, what came is kept.
+
+        Raises:
+            DownloadError: the disk is full or fails.
+        """
+        await self._written()
+        await self._keep_synced()
+        try:
+            return await in_thread(receiver.receive, max_bytes, for_s, on_cancel=receiver.cancel)
+        finally:
+            self.length = self.part.length
 
     async def settle(self) -> None:
         """Wait until nothing is on its way.

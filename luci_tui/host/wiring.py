@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
     from luci_tui.chat.model import ModelSpec
-    from luci_tui.download.mover import MoveOptions
+    from luci_tui.download.options import MoveOptions
     from luci_tui.download.sources import Source
     from luci_tui.engine.client import EngineClient
     from luci_tui.engine.frames import LoadSpec

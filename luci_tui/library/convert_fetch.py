@@ -16,7 +16,8 @@ from luci_tui import paths
 from luci_tui.download.hub import Hub
 from luci_tui.download.hub_facts import RepoFacts, RepoFile
 from luci_tui.download.messages import MoveProgress, Wanted
-from luci_tui.download.mover import MoveOptions, move, new_client
+from luci_tui.download.mover import move, new_client
+from luci_tui.download.options import MoveOptions
 from luci_tui.download.sources import default_source
 from luci_tui.download.threads import in_thread
 from luci_tui.download.wanted import HubWish, read_wish

@@ -25,7 +25,7 @@ from typing import NoReturn
 import httpx
 
 from luci_tui.download.messages import MoveProgress, Phase, Wanted
-from luci_tui.download.mover import MoveOptions
+from luci_tui.download.options import MoveOptions
 from luci_tui.download.pace import Limiter
 from luci_tui.download.part import part_paths
 from luci_tui.errors import DownloadError

@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 
 from luci_tui.download.messages import Moved, MoveProgress, Wanted
-from luci_tui.download.mover import MoveOptions, move, new_client
+from luci_tui.download.mover import move, new_client
+from luci_tui.download.options import MoveOptions
 from luci_tui.download.pace import Backoff
 from tests.support.hub import Fault, Hub, HubFile, running_hub
 

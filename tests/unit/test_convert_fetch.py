@@ -8,7 +8,7 @@ import pytest
 
 from luci_tui.download.hub import Hub
 from luci_tui.download.hub_facts import RepoFacts, RepoFile
-from luci_tui.download.mover import MoveOptions
+from luci_tui.download.options import MoveOptions
 from luci_tui.download.pace import Backoff
 from luci_tui.engine.job_frames import JobProgress
 from luci_tui.errors import CatalogError, DownloadError, LuciError
