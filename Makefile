@@ -8,7 +8,7 @@ SANITIZED := build/sanitize
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-convert lint format build native-test sanitize soak bench bench-host bench-peers bench-downloads validator-peers docs wheel clean
+.PHONY: help run test test-convert lint format build native-test sanitize soak bench bench-host bench-peers bench-downloads bench-tui validator-peers docs wheel clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,9 @@ bench-peers: $(VENV)/.installed ## compare luci with llama.cpp's tools and llama
 
 bench-downloads: $(VENV)/.installed ## compare downloads with curl and hf; rewrites their table in docs/benchmarks.md
 	$(BIN)/python -m luci_tui.bench.downloads --rounds 5 --table docs/benchmarks.md
+
+bench-tui: $(VENV)/.installed-dev ## measure the screen on a terminal; rewrites its table in docs/benchmarks.md
+	$(BIN)/python -m tests.bench_tui --table docs/benchmarks.md
 
 validator-peers: native-test ## compare the validator with other readers; rewrites docs/validator-peers.md (needs Node.js)
 	$(BIN)/python -m tests.support.readers.compare docs/validator-peers.md build/native/native/tests/read_gguf
