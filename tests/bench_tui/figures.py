@@ -7,10 +7,12 @@ import os
 import random
 import statistics
 import sys
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from luci_tui.bench.report import percentile
 from luci_tui.chat.records import Message
@@ -63,7 +65,7 @@ async def host_at(home: Path, launcher: Launcher | None = None) -> AsyncGenerato
 
 
 @contextmanager
-def screen_at(home: Path, *arguments: str, **env: str) -> Iterator[TimedTerminal]:
+def screen_at(home: Path, *arguments: str, **env: str) -> Generator[TimedTerminal]:
     """Run the screen, past its first frame."""
     with TimedTerminal([*SCREEN, *arguments], homes.environment(home) | env) as terminal:
         terminal.until_shown(FRAME)
@@ -291,7 +293,7 @@ async def _quantize_again(client: HostClient, home: Path) -> None:
     number = 0
     while True:
         number += 1
-        spec = {
+        spec: dict[str, JsonValue] = {
             "source": source,
             "outputs": [{"path": str(home / f"q{number}.gguf"), "quant_type": "Q4_K_M"}],
             "allow_requantize": True,
