@@ -20,7 +20,8 @@ from luci_tui.engine.native_quantize import quantize
 from luci_tui.engine.process import WorkerEngine
 from luci_tui.gguf.estimate import MemoryEstimate
 from luci_tui.gguf.header import read_header
-from tests.support.arch_models import Sizes, TinyArch, write_arch_model
+from tests.support.arch_models import TinyArch, write_arch_model
+from tests.support.arch_parts import Sizes
 
 PAGE = Path(__file__).parents[2] / "docs" / "memory.md"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
@@ -51,6 +52,12 @@ LOADS: dict[str, dict[str, object]] = {
         "flash_attention": "off",
     },
 }
+ENCODER_DECODER_LOADS: dict[str, dict[str, object]] = {
+    "512": {"n_ctx": 512},
+    "1024, KV q8_0 and f16": {"n_ctx": 1024, "kv_type_k": "q8_0"},
+    "1024, no flash attention": {"n_ctx": 1024, "flash_attention": "off"},
+}
+"""A prompt is one ubatch, and the scores of its attention grow with its square."""
 ENCODER_LOADS: dict[str, dict[str, object]] = {
     "512": {"n_ctx": 512, "embedding": True, "n_batch": 512},
     "2048": {"n_ctx": 2048, "embedding": True, "n_batch": 2048},
@@ -141,6 +148,8 @@ def loads_of(model: TableModel) -> dict[str, dict[str, object]]:
     """Give the loads that a model is measured with."""
     if model.arch in ENCODERS:
         return ENCODER_LOADS
+    if model.arch is TinyArch.T5:
+        return ENCODER_DECODER_LOADS
     if model == QUANTIZED[0]:
         return QUANTIZED_LOADS
     return {"4096": QUANTIZED_LOADS["4096"]} if model.quant else LOADS
