@@ -342,6 +342,7 @@ class ModelInfo(Frame):
     n_ctx_train: int
     n_embd: int
     n_slots: int
+    """Always 1 for an encoder-decoder model, whatever was asked for."""
     n_threads: int
     has_chat_template: bool
     can_rewind: bool

@@ -41,6 +41,12 @@ std::string weight_name(const char * name) {
     return end == nullptr ? std::string(begin) : std::string(begin, end);
 }
 
+// Weights of layers; those of an encoder-decoder model begin with the part that they are of.
+bool is_of_layer(const std::string & name) {
+    return name.rfind("blk.", 0) == 0 || name.rfind("enc.blk.", 0) == 0 ||
+           name.rfind("dec.blk.", 0) == 0;
+}
+
 // Watches the compute graph. ggml calls it between nodes, in the thread that decodes.
 class Collector {
 public:
@@ -58,8 +64,7 @@ private:
             return true;
         }
         return node->op == GGML_OP_MUL_MAT && node->src[1]->type == GGML_TYPE_F32 &&
-               node->src[1]->ne[1] >= MIN_ROWS &&
-               weight_name(node->src[0]->name).rfind("blk.", 0) == 0;
+               node->src[1]->ne[1] >= MIN_ROWS && is_of_layer(weight_name(node->src[0]->name));
     }
 
     bool stop(const std::string & why) {

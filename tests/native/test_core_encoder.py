@@ -3,11 +3,15 @@
 import json
 from pathlib import Path
 
+import gguf
 import pytest
 
 from luci_tui import _native
+from luci_tui.engine.job_frames import ImatrixSpec
+from luci_tui.engine.native_imatrix import make_imatrix
 from tests.support import core
 from tests.support.arch_models import TinyArch, write_arch_model
+from tests.support.arch_parts import Sizes
 from tests.support.tiny_vocab import TINY_UGM
 
 pytestmark = pytest.mark.native
@@ -208,6 +212,31 @@ def test_what_such_a_model_cannot_do_then_a_sentence_says_so(
     llama = write_arch_model(TinyArch.LLAMA, tmp_path / "llama.gguf")
     with pytest.raises(_native.ModelLoadError, match="decoder-only model as draft"):
         core.load(llama, speculation="draft", draft_model_path=str(path))
+
+
+def test_imatrix_then_every_matrix_of_both_halves_has_its_sums(tmp_path: Path) -> None:
+    sizes = Sizes(n_embd=256, n_ff=256, head_size=64)
+    model = write_arch_model(TinyArch.T5, tmp_path / "wide.gguf", sizes=sizes)
+    text = tmp_path / "text.txt"
+    text.write_text(" ".join(PROMPTS) * 20)
+    path = tmp_path / "imatrix.gguf"
+    spec = ImatrixSpec(
+        model=str(model), text=str(text), output=str(path), n_ctx=64, n_chunks=2, n_threads=1
+    )
+    make_imatrix(spec, lambda _: None)
+    names = {name.removesuffix(".in_sum2") for name in _names(path) if name.endswith("sum2")}
+    parts = ("attn_q", "attn_k", "attn_v", "attn_o", "ffn_gate", "ffn_up", "ffn_down")
+    crossed = ("cross_attn_q", "cross_attn_k", "cross_attn_v", "cross_attn_o")
+    assert names == {
+        f"{half}.blk.{layer}.{part}.weight"
+        for half, more in (("enc", ()), ("dec", crossed))
+        for layer in range(2)
+        for part in (*parts, *more)
+    }
+
+
+def _names(path: Path) -> list[str]:
+    return [tensor.name for tensor in gguf.GGUFReader(path).tensors]
 
 
 def test_bench_then_both_halves_are_measured(engine: _native.Engine) -> None:
