@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from luci_tui.engine.frames import FlashAttention, LoadSpec, Speculation
+from luci_tui.engine.load_spec import FlashAttention, LoadSpec, Speculation
 from luci_tui.errors import GgufError, ModelLoadError
 from luci_tui.gguf import estimate as header_estimate
 from luci_tui.gguf.estimate import ContextShape, MemoryEstimate

@@ -15,7 +15,7 @@ import openai
 import pytest
 import pytest_asyncio
 
-from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.engine.process import WorkerEngine
 from luci_tui.errors import WorkerLostError
 from tests.support import engines
@@ -41,7 +41,7 @@ async def client(
 ) -> AsyncIterator[openai.AsyncOpenAI]:
     engine = WorkerEngine(tmp_path_factory.mktemp("t5") / "worker.log")
     shelf = Shelf()
-    spec = frames.LoadSpec(model_path=str(model), n_ctx=N_CTX, n_threads=1, n_slots=4)
+    spec = LoadSpec(model_path=str(model), n_ctx=N_CTX, n_threads=1, n_slots=4)
     try:
         info = await shelf.add("t5", engine, spec=spec)
         assert info.n_slots == 1
