@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from luci_tui.bench.report import BenchReport, Measured, Spread, Via
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import ConfigError, EngineError
 from luci_tui.units import format_count
 
@@ -93,7 +94,7 @@ class _Rounds:
 
 
 async def measure(
-    engine: EngineClient, load: frames.LoadSpec, plan: BenchPlan
+    engine: EngineClient, load: LoadSpec, plan: BenchPlan
 ) -> AsyncGenerator[BenchStep | BenchReport]:
     """Run the plan; the last item is the report.
 
@@ -119,7 +120,7 @@ async def measure(
 class _Bench:
     """The measurements, on one engine."""
 
-    def __init__(self, engine: EngineClient, load: frames.LoadSpec, plan: BenchPlan) -> None:
+    def __init__(self, engine: EngineClient, load: LoadSpec, plan: BenchPlan) -> None:
         self._engine = engine
         self._load_spec = load
         self._plan = plan

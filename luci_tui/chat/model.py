@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class ModelSpec:
 
     label: str
     """The name a person sees: "builtin" or the file's name."""
-    load: frames.LoadSpec
+    load: LoadSpec
     sampling: frames.SamplingParams = field(default_factory=frames.SamplingParams)
     system: str = ""
     """System message of every chat; empty = none."""

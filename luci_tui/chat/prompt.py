@@ -10,6 +10,7 @@ from luci_tui.chat.records import ChatSession, Message, Parameters, Role, ToolCa
 from luci_tui.chat.request import build_request
 from luci_tui.chat.seams import Lease, TurnOptions
 from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 
 SUMMARY_HEADING = "Summary of the earlier conversation:"
 
@@ -67,7 +68,7 @@ def request_of(
     if answers_alone(lease):
         spec = ModelSpec(
             label=lease.entry.name,
-            load=frames.LoadSpec(model_path=lease.info.model_path),
+            load=LoadSpec(model_path=lease.info.model_path),
             sampling=sampling,
             system=system,
             answers_with_command=lease.entry.answers_with_command,

@@ -12,7 +12,7 @@ from luci_tui.bench.report import BenchReport
 from luci_tui.cli.main import Invocation
 from luci_tui.cli.output import Progress, print_json, print_line
 from luci_tui.cli.session import run_async
-from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import ConfigError, EngineError
 from luci_tui.host.wiring import BUILTIN, EngineKind, build_engine, choose_model
 
@@ -73,7 +73,7 @@ def bench(
         print_line(line)
 
 
-async def _bench(kind: EngineKind, spec: frames.LoadSpec, plan: BenchPlan) -> BenchReport:
+async def _bench(kind: EngineKind, spec: LoadSpec, plan: BenchPlan) -> BenchReport:
     progress = Progress()
     engine = build_engine(kind)
     try:

@@ -10,6 +10,7 @@ from luci_tui.cli.main import Invocation
 from luci_tui.cli.output import print_json, print_line
 from luci_tui.cli.session import loaded_model, read_text, run_async
 from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import EngineError
 from luci_tui.host.wiring import EngineKind, choose_model
 
@@ -66,7 +67,7 @@ def embed(
 
 
 async def _embed(
-    kind: EngineKind, load: frames.LoadSpec, texts: tuple[str, ...], normalize: bool
+    kind: EngineKind, load: LoadSpec, texts: tuple[str, ...], normalize: bool
 ) -> tuple[frames.ModelInfo, frames.Embedded]:
     async with loaded_model(kind, load) as (engine, info):
         answer = await engine.ask(frames.Embed(request_id=0, texts=texts, normalize=normalize))

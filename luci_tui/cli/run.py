@@ -19,6 +19,7 @@ from luci_tui.cli.main import Invocation
 from luci_tui.cli.output import ModelText, Progress, Thoughts, narrate, print_json
 from luci_tui.cli.session import loaded_model, read_text, run_async
 from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoraSpec
 from luci_tui.engine.media import media_part
 from luci_tui.errors import ConfigError, EngineError
 from luci_tui.host.wiring import EngineKind, choose_model, option_error, reviewer
@@ -280,19 +281,19 @@ def _media(images: list[str], sounds: list[str]) -> list[dict[str, object]]:
     return parts
 
 
-def _loras(options: list[str]) -> tuple[frames.LoraSpec, ...]:
+def _loras(options: list[str]) -> tuple[LoraSpec, ...]:
     return tuple(_lora(option) for option in options)
 
 
-def _lora(option: str) -> frames.LoraSpec:
+def _lora(option: str) -> LoraSpec:
     path, equals, scale = option.rpartition("=")
     if not equals:
-        return frames.LoraSpec(path=option)
+        return LoraSpec(path=option)
     try:
-        return frames.LoraSpec(path=path, scale=float(scale))
+        return LoraSpec(path=path, scale=float(scale))
     except ValueError:
         # The "=" is part of a file name.
-        return frames.LoraSpec(path=option)
+        return LoraSpec(path=option)
 
 
 def _sampling(defaults: frames.SamplingParams, asked: dict[str, object]) -> frames.SamplingParams:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from luci_tui.cli.output import Progress
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import ConfigError, LuciError, ModelLoadError
 from luci_tui.host.wiring import EngineKind, build_engine
 
@@ -28,7 +29,7 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
 
 @asynccontextmanager
 async def loaded_model(
-    kind: EngineKind, spec: frames.LoadSpec
+    kind: EngineKind, spec: LoadSpec
 ) -> AsyncGenerator[tuple[EngineClient, frames.ModelInfo]]:
     """Load a model, with progress on a terminal, and close its engine at the end.
 
@@ -80,7 +81,7 @@ async def _usable_host(kind: EngineKind) -> HostClient | None:
     return None
 
 
-def _with_whole_paths(spec: frames.LoadSpec) -> frames.LoadSpec:
+def _with_whole_paths(spec: LoadSpec) -> LoadSpec:
     """Make the paths of a load absolute: the host runs in another folder."""
 
     def whole(path: str) -> str:
@@ -91,9 +92,7 @@ def _with_whole_paths(spec: frames.LoadSpec) -> frames.LoadSpec:
     return spec.model_copy(update=paths | {"draft_model_path": whole(spec.draft_model_path)})
 
 
-async def _load(
-    engine: EngineClient, spec: frames.LoadSpec, progress: Progress
-) -> frames.ModelInfo:
+async def _load(engine: EngineClient, spec: LoadSpec, progress: Progress) -> frames.ModelInfo:
     try:
         async with aclosing(engine.load(spec)) as events:
             async for event in events:

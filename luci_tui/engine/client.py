@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 
 
 class EngineClient(Protocol):
@@ -22,7 +23,7 @@ class EngineClient(Protocol):
         WorkerLostError: the worker ended; `load` starts another one.
     """
 
-    def load(self, spec: frames.LoadSpec) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
+    def load(self, spec: LoadSpec) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
         """Load a model, replacing the one before; the last event is Loaded."""
         ...
 

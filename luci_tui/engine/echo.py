@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.engine.media import refuse_media
 from luci_tui.errors import ModelLoadError, RequestError
 
@@ -49,7 +50,7 @@ class EchoEngine:
     ) -> None:
         self._pause = pause
         self._clock = clock
-        self._spec: frames.LoadSpec | None = None
+        self._spec: LoadSpec | None = None
         self._request_ids = itertools.count(1)
         self._running: set[int] = set()
         self._cancelled: set[int] = set()
@@ -57,9 +58,7 @@ class EchoEngine:
         self._prompt_tokens_total = 0
         self._completion_tokens_total = 0
 
-    async def load(
-        self, spec: frames.LoadSpec
-    ) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
+    async def load(self, spec: LoadSpec) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
         """Pretend to load; any path will do."""
         self._spec = None
         request_id = next(self._request_ids)
@@ -166,7 +165,7 @@ class EchoEngine:
         self._cancelled |= self._running
         self._spec = None
 
-    def _loaded(self) -> frames.LoadSpec:
+    def _loaded(self) -> LoadSpec:
         if self._spec is None:
             raise ModelLoadError(
                 f"No model is loaded in this engine ({type(self).__name__}). Load one first.",
@@ -174,7 +173,7 @@ class EchoEngine:
             )
         return self._spec
 
-    def _status(self, spec: frames.LoadSpec, request_id: int) -> frames.StatusReport:
+    def _status(self, spec: LoadSpec, request_id: int) -> frames.StatusReport:
         n_running = len(self._running)
         return frames.StatusReport(
             request_id=request_id,
@@ -193,7 +192,7 @@ class EchoEngine:
         )
 
 
-def _model_info(spec: frames.LoadSpec) -> frames.ModelInfo:
+def _model_info(spec: LoadSpec) -> frames.ModelInfo:
     return frames.ModelInfo(
         model_path=spec.model_path,
         name="echo",
@@ -213,7 +212,7 @@ def _model_info(spec: frames.LoadSpec) -> frames.ModelInfo:
     )
 
 
-def _check_request(request: frames.Generate, spec: frames.LoadSpec) -> None:
+def _check_request(request: frames.Generate, spec: LoadSpec) -> None:
     """Refuse what the native core refuses."""
     sources = (request.prompt, request.tokens, request.messages_json)
     n_sources = sum(source is not None for source in sources)
@@ -382,7 +381,7 @@ def _vector(data: bytes, *, normalize: bool) -> tuple[float, ...]:
     return tuple(value / length for value in values)
 
 
-def _embed(command: frames.Embed, spec: frames.LoadSpec, request_id: int) -> frames.Embedded:
+def _embed(command: frames.Embed, spec: LoadSpec, request_id: int) -> frames.Embedded:
     _need_embedding(spec)
     for tokens in command.token_lists:
         _check_tokens(tokens)
@@ -394,7 +393,7 @@ def _embed(command: frames.Embed, spec: frames.LoadSpec, request_id: int) -> fra
     )
 
 
-def _rerank(command: frames.Rerank, spec: frames.LoadSpec, request_id: int) -> frames.Reranked:
+def _rerank(command: frames.Rerank, spec: LoadSpec, request_id: int) -> frames.Reranked:
     _need_embedding(spec)
     query = set(command.query.split())
     scores = tuple(float(len(query & set(text.split()))) for text in command.documents)
@@ -406,7 +405,7 @@ def _rerank(command: frames.Rerank, spec: frames.LoadSpec, request_id: int) -> f
     )
 
 
-def _need_embedding(spec: frames.LoadSpec) -> None:
+def _need_embedding(spec: LoadSpec) -> None:
     if not spec.embedding:
         raise RequestError(
             f"{spec.model_path} was not loaded for embeddings. Load it with embedding on.",

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from luci_tui.engine.frames import LoadSpec, MemoryUse
+from luci_tui.engine.frames import MemoryUse
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.gguf.findings import FileReport
 from luci_tui.gguf.weights import Repacking
 

@@ -19,6 +19,7 @@ import psutil
 from pydantic import ValidationError
 
 from luci_tui.engine import frames, native, native_validate, wire
+from luci_tui.engine.frame import Frame
 from luci_tui.errors import EngineError, ModelLoadError
 
 EXIT_OK: Final = 0
@@ -66,7 +67,7 @@ class EventPipe:
                 except BrokenPipeError:
                     leave(EXIT_PARENT_GONE)
 
-    def send_frame(self, frame: frames.Frame) -> None:
+    def send_frame(self, frame: Frame) -> None:
         """Write one frame."""
         self.send(frame.model_dump_json().encode())
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from luci_tui.engine.frames import FlashAttention, LoadSpec, Speculation
+from luci_tui.engine.load_spec import FlashAttention, LoadSpec, Speculation
 from luci_tui.errors import GgufError, ModelLoadError
 from luci_tui.gguf import estimate as header_estimate
 from luci_tui.gguf.estimate import ContextShape, MemoryEstimate
@@ -109,8 +109,11 @@ def check_fits(needed: MemoryEstimate, available: int, spec: LoadSpec, header: G
         return
     weights_bytes = needed.weights_bytes + needed.repacked_bytes
     n_ctx = header_estimate.context_size(header, spec.n_ctx)
+    n_slots = 1 if header_estimate.is_encoder_decoder(header) else spec.n_slots
     if weights_bytes > available:
         advice = "Choose a smaller model or quant type, free memory, or load it by force."
+    elif header_estimate.is_encoder_decoder(header):
+        advice = "Choose a smaller n_ctx, free memory, or load it by force."
     elif needed.compute_bytes + needed.output_bytes > needed.kv_bytes:
         advice = "Choose a smaller n_ubatch or n_batch, free memory, or load it by force."
     else:
@@ -118,7 +121,7 @@ def check_fits(needed: MemoryEstimate, available: int, spec: LoadSpec, header: G
     raise ModelLoadError(
         f"{header.path.name} needs about {_gib(needed.needed_bytes)} "
         f"({_gib(weights_bytes)} for its weights, {_gib(needed.kv_bytes)} for "
-        f"{spec.n_slots} x {n_ctx} tokens of context and "
+        f"{n_slots} x {n_ctx} tokens of context and "
         f"{_gib(needed.compute_bytes + needed.output_bytes)} to compute) and {_gib(available)} is "
         f"free. {advice}",
         code="out_of_memory",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec, LoraSpec
 from luci_tui.engine.media import refuse_media, take_media
 from luci_tui.errors import EngineError, ModelLoadError, RequestError
 from luci_tui.gguf.weights import RepackedType, Repacking
@@ -144,7 +145,7 @@ def repacking() -> Repacking:
     )
 
 
-def plan_memory(spec: frames.LoadSpec) -> frames.MemoryUse:
+def plan_memory(spec: LoadSpec) -> frames.MemoryUse:
     """Let llama.cpp work out what a load would allocate; it reads the header, not the weights.
 
     llama.cpp may end the process on a broken file, so this runs in a job process.
@@ -186,7 +187,7 @@ class Core:
     One thread calls all but `interrupt`, `tokenize` and `detokenize`.
     """
 
-    def __init__(self, spec: frames.LoadSpec, monitor: LoadMonitor) -> None:
+    def __init__(self, spec: LoadSpec, monitor: LoadMonitor) -> None:
         """Load the model; takes as long as it takes, and releases the GIL meanwhile.
 
         Raises:
@@ -417,12 +418,12 @@ def _done_fields(event: _native.Event, n_ctx: int) -> dict[str, object]:
     }
 
 
-def _load_params(spec: frames.LoadSpec) -> _native.LoadParams:
+def _load_params(spec: LoadSpec) -> _native.LoadParams:
     """Copy every field under its own name."""
     from luci_tui import _native as core
 
     params = core.LoadParams()
-    for name in frames.LoadSpec.model_fields.keys() - {"loras", "rpc_servers"}:
+    for name in LoadSpec.model_fields.keys() - {"loras", "rpc_servers"}:
         value: object = getattr(spec, name)
         setattr(params, name, value.value if isinstance(value, StrEnum) else value)
     params.loras = [(lora.path, lora.scale) for lora in spec.loras]
@@ -436,7 +437,7 @@ _REQUEST_FIELDS = frozenset(frames.Generate.model_fields) - {
 }
 
 
-def _request(command: frames.Generate, spec: frames.LoadSpec) -> _native.Request:
+def _request(command: frames.Generate, spec: LoadSpec) -> _native.Request:
     from luci_tui import _native as core
 
     sampling = core.SamplingParams()
@@ -456,7 +457,7 @@ def _request(command: frames.Generate, spec: frames.LoadSpec) -> _native.Request
 
 
 def _lora_scales(
-    wanted: Sequence[frames.LoraSpec] | None, loaded: Sequence[frames.LoraSpec]
+    wanted: Sequence[LoraSpec] | None, loaded: Sequence[LoraSpec]
 ) -> list[float] | None:
     """Give one scale per loaded adapter; one that the request does not name has no effect."""
     if wanted is None:
@@ -491,7 +492,7 @@ def _translated() -> Generator[None]:
 
 
 def _load_error(
-    spec: frames.LoadSpec, error: EngineError | MemoryError, *, is_cancelled: bool
+    spec: LoadSpec, error: EngineError | MemoryError, *, is_cancelled: bool
 ) -> ModelLoadError:
     name = Path(spec.model_path).name
     if is_cancelled:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from luci_tui.engine.frames import Embed, LoadSpec
+from luci_tui.engine.frames import Embed
 from luci_tui.engine.job_frames import (
     ConversionChecked,
     ConversionCheckSpec,
@@ -18,6 +18,7 @@ from luci_tui.engine.job_frames import (
     PredictionCheck,
     TokenDifference,
 )
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.engine.native import Core, LoadMonitor, require_native
 from luci_tui.engine.native_quantize import check_source
 from luci_tui.engine.source_reference import JSON_NAME, NPZ_NAME

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from luci_tui.engine.frames import Bench, Embed, LoadSpec
+from luci_tui.engine.frames import Bench, Embed
 from luci_tui.engine.job_frames import JobProgress, TextScored, TextScoreSpec
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.engine.native import Core, LoadMonitor, require_native
 from luci_tui.engine.native_imatrix import read_text
 from luci_tui.engine.native_quantize import check_source

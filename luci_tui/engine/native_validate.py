@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from luci_tui.engine import native
-from luci_tui.engine.frames import LoadSpec
 from luci_tui.engine.job_frames import JobProgress, ValidateResult, ValidateSpec
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import ModelLoadError
 from luci_tui.gguf.findings import FileReport, Finding, Severity, Verdict
 

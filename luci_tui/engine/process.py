@@ -17,6 +17,7 @@ import psutil
 from luci_tui.engine import frames, memory
 from luci_tui.engine.child import Child, WorkerOptions
 from luci_tui.engine.core_facts import ask_core
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import GgufError, ModelLoadError, RequestError, WorkerLostError
 from luci_tui.gguf.header import GgufHeader, read_header
 
@@ -54,9 +55,7 @@ class WorkerEngine:
         """Why the worker that had the model ended; None = it lives, or there was none."""
         return None if self._child is None else self._child.error
 
-    async def load(
-        self, spec: frames.LoadSpec
-    ) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
+    async def load(self, spec: LoadSpec) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
         """Check the files, replace the worker and load; see `EngineClient.load`.
 
         A model that cannot be loaded for its file or its size leaves the one before in place.
@@ -153,7 +152,7 @@ class WorkerEngine:
             raise WorkerLostError(child.error.message, code=child.error.code)
         return child
 
-    async def _check(self, spec: frames.LoadSpec) -> None:
+    async def _check(self, spec: LoadSpec) -> None:
         """Refuse what can be refused without a worker."""
         header, available = await asyncio.to_thread(self._look, spec)
         if spec.rpc_servers:
@@ -172,7 +171,7 @@ class WorkerEngine:
         needed = await asyncio.to_thread(memory.estimate, header, spec, repacking)
         memory.check_fits(needed, available + vram_bytes, spec, header)
 
-    def _look(self, spec: frames.LoadSpec) -> tuple[GgufHeader, int]:
+    def _look(self, spec: LoadSpec) -> tuple[GgufHeader, int]:
         """Read the model's header, and what memory there is. Blocks: runs in a thread."""
         path = Path(spec.model_path)
         others = [lora.path for lora in spec.loras] + [spec.draft_model_path, spec.mmproj_path]

@@ -9,10 +9,11 @@ asks llama.cpp itself.
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Final
 
 from luci_tui.gguf.graph import GraphSizes, compute_bytes
+from luci_tui.gguf.graph_t5 import t5_compute_bytes
 from luci_tui.gguf.header import GgufHeader
 from luci_tui.gguf.layers import LayerMemory, layers_of, recurrent_bytes, sliding_window
 from luci_tui.gguf.weights import Repacking, weights_memory
@@ -115,6 +116,7 @@ def context_size(header: GgufHeader, n_ctx: int) -> int:
 
 def estimate(header: GgufHeader, shape: ContextShape) -> MemoryEstimate:
     """Estimate what a model takes with one context."""
+    shape = _taken(header, shape)
     sizes, layers = graph_sizes(header, shape), layers_of(header)
     weights = weights_memory(
         header, shape.repacking, use_mmap=shape.use_mmap, use_mlock=shape.use_mlock
@@ -122,7 +124,9 @@ def estimate(header: GgufHeader, shape: ContextShape) -> MemoryEstimate:
     return MemoryEstimate(
         weights_bytes=weights.weights_bytes,
         kv_bytes=_state_bytes(header, shape, sizes, layers),
-        compute_bytes=compute_bytes(header, sizes, layers),
+        compute_bytes=t5_compute_bytes(header, sizes)
+        if is_encoder_decoder(header)
+        else compute_bytes(header, sizes, layers),
         output_bytes=_output_bytes(header, shape),
         repacked_bytes=weights.repacked_bytes,
         droppable_bytes=weights.droppable_bytes,
@@ -132,6 +136,8 @@ def estimate(header: GgufHeader, shape: ContextShape) -> MemoryEstimate:
 def _output_bytes(header: GgufHeader, shape: ContextShape) -> int:
     """Rows that are handed out. Source: llama_context::output_reserve."""
     width = header.count("tokenizer.ggml.tokens")
+    if is_encoder_decoder(header):
+        return 4 * (width + header.number("embedding_length")) * shape.n_batch
     if not shape.is_embedding:
         return 4 * width * shape.n_slots
     n_batch = max(shape.n_batch, context_size(header, shape.n_ctx))
@@ -143,6 +149,19 @@ def _output_bytes(header: GgufHeader, shape: ContextShape) -> int:
 def is_encoder(header: GgufHeader) -> bool:
     """Tell whether a model sees a whole text at once and keeps nothing of it."""
     return header.architecture in _WITHOUT_MEMORY
+
+
+def is_encoder_decoder(header: GgufHeader) -> bool:
+    """Tell whether a model reads a prompt with an encoder and answers with a decoder."""
+    return header.architecture == "t5"
+
+
+def _taken(header: GgufHeader, shape: ContextShape) -> ContextShape:
+    """Give what the core makes of a shape. Source: params_for in native/src/context.cpp."""
+    if not is_encoder_decoder(header):
+        return shape
+    n_ctx = context_size(header, shape.n_ctx)
+    return replace(shape, n_slots=1, n_batch=n_ctx, n_ubatch=n_ctx, kv_unified=False)
 
 
 def graph_sizes(header: GgufHeader, shape: ContextShape) -> GraphSizes:

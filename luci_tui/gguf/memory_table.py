@@ -11,11 +11,12 @@ from luci_tui.gguf.estimate import (
     context_size,
     estimate,
     is_encoder,
+    is_encoder_decoder,
 )
 from luci_tui.gguf.header import GgufHeader
 from luci_tui.gguf.weights import Repacking
 
-KV_TYPES: Final = ("f16", "q8_0", "q4_0")
+_KV_TYPES: Final = ("f16", "q8_0", "q4_0")
 _USUAL_N_CTX: Final = (4096, 8192, 32_768, 131_072)
 _N_CTX_ENCODER: Final = 512
 """An encoder sees a text in one piece; more than a paragraph is rare."""
@@ -29,6 +30,12 @@ class MemoryRow:
     """0 = the default of a load."""
     kv_type: str
     memory: MemoryEstimate
+
+
+def kv_types_of(header: GgufHeader) -> tuple[str, ...]:
+    """Give the KV types to choose from, the largest first; some models take no other than f16."""
+    has_choice = not (is_encoder(header) or is_encoder_decoder(header))
+    return _KV_TYPES if has_choice else _KV_TYPES[:1]
 
 
 def memory_table(
@@ -47,10 +54,9 @@ def memory_table(
     sizes = {first}
     if not n_ctx and not encodes:
         sizes |= {size for size in _USUAL_N_CTX if size <= header.n_ctx_train}
-    kv_types = KV_TYPES[:1] if encodes else KV_TYPES
     rows: list[MemoryRow] = []
     for size in sorted(sizes):
-        for kv_type in kv_types:
+        for kv_type in kv_types_of(header):
             shape = _shape(size, kv_type, encodes, repacking)
             rows.append(MemoryRow(size, kv_type, estimate(header, shape)))
     return tuple(rows)

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import EngineError, HostError, LuciError, ModelLoadError
 from luci_tui.host.api.messages import (
     EngineCall,
@@ -58,9 +59,7 @@ class ModelSource(Protocol):
         """Make a model ready and hold it; raises LuciError where that cannot be."""
         ...
 
-    def lease_own(
-        self, spec: frames.LoadSpec, on_notice: OnNotice
-    ) -> AbstractAsyncContextManager[Lease]:
+    def lease_own(self, spec: LoadSpec, on_notice: OnNotice) -> AbstractAsyncContextManager[Lease]:
         """Make a model ready for one client alone and hold it; raises as `lease` does."""
         ...
 

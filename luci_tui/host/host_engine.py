@@ -9,6 +9,7 @@ from contextlib import aclosing, suppress
 from pydantic import TypeAdapter
 
 from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import HostError, LuciError, ModelLoadError, WorkerLostError
 from luci_tui.host.api.messages import EngineCall, EngineOpened, Notice, OpenEngine
 from luci_tui.host.client import HostClient
@@ -92,9 +93,7 @@ class HostEngine:
         self._on_notice = on_notice
         self._hold: _Hold | None = None
 
-    async def load(
-        self, spec: frames.LoadSpec
-    ) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
+    async def load(self, spec: LoadSpec) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
         """Have an engine made ready in the host; see `EngineClient.load`."""
         await self.close()
         wanted = OpenEngine(model=self._model) if self._model else OpenEngine(spec=spec)

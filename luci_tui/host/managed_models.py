@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from luci_tui.chat.seams import loading_event
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.host.api.messages import ModelEntryInfo, ModelStatus, Notice
 from luci_tui.host.engines import OnNotice
 from luci_tui.manager.entries import ModelEntry
@@ -41,9 +42,7 @@ class ManagedModels:
             yield NamedLease(lease.entry.name, lease.info, lease.engine)
 
     @asynccontextmanager
-    async def lease_own(
-        self, spec: frames.LoadSpec, on_notice: OnNotice
-    ) -> AsyncGenerator[NamedLease]:
+    async def lease_own(self, spec: LoadSpec, on_notice: OnNotice) -> AsyncGenerator[NamedLease]:
         """Make a model ready for one client alone, and hold it."""
         async with self._manager.lease_own(spec, _teller(on_notice)) as lease:
             yield NamedLease(lease.entry.name, lease.info, lease.engine)

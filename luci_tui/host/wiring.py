@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luci_tui import paths
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import ConfigError, GgufError, ModelLoadError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def choose_model(
         kind: The engine it is for; the echo needs no file.
         n_ctx: Tokens of context; None = what models.toml says, else DEFAULT_N_CTX, or less if the
             model knows less.
-        load_options: Other fields of frames.LoadSpec than `model_path`; those that are not at
+        load_options: Other fields of LoadSpec than `model_path`; those that are not at
             their defaults go before what models.toml says.
 
     Raises:

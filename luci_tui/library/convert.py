@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Final, Literal
 
@@ -98,24 +98,27 @@ async def convert(
     """
     begin_s = time.monotonic()
     origin = ""
-    if is_remote(spec.source):
-        converter_tree.require_extra()
-        async with aclosing(fetch_source(spec.source)) as fetched:
+    async with AsyncExitStack() as stack:
+        if is_remote(spec.source):
+            converter_tree.require_extra()
+            # Closed when all is done: until then nobody removes what it has fetched.
+            fetched = await stack.enter_async_context(aclosing(fetch_source(spec.source)))
             async for event in fetched:
                 if isinstance(event, Path):
                     origin, spec = spec.source, spec.model_copy(update={"source": str(event)})
-                else:
-                    yield event
-    work = await asyncio.to_thread(_Conversion, spec, log_path, command)
-    with part_folder(work.output) as part:
-        async with aclosing(work.steps(part.path)) as events:
-            async for event in events:
+                    break
                 yield event
-        result = work.result(part.path, time.monotonic() - begin_s)
-        if origin:
-            note = f"The weights of {origin} stay in {spec.source}; remove them if you like."
-            result = result.model_copy(update={"origin": origin, "notes": (*result.notes, note)})
-        await asyncio.to_thread(work.commit, part, result)
+        work = await asyncio.to_thread(_Conversion, spec, log_path, command)
+        with part_folder(work.output) as part:
+            async with aclosing(work.steps(part.path)) as events:
+                async for event in events:
+                    yield event
+            result = work.result(part.path, time.monotonic() - begin_s)
+            if origin:
+                note = f"The weights of {origin} stay in {spec.source}; `luci disk` removes them."
+                notes = (*result.notes, note)
+                result = result.model_copy(update={"origin": origin, "notes": notes})
+            await asyncio.to_thread(work.commit, part, result)
     yield result
 
 

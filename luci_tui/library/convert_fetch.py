@@ -7,7 +7,10 @@ second conversion of the same commit finds them again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+import fcntl
+import os
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -43,7 +46,8 @@ async def fetch_source(
 ) -> AsyncGenerator[JobProgress | Path]:
     """Fetch a repository's model and give progress, then its folder.
 
-    What has arrived stays when this is broken off, and the next call goes on from it.
+    What has arrived stays when this is broken off, and the next call goes on from it. Until the
+    iterator is closed, nobody else removes the folder.
 
     Args:
         source: "hf:OWNER/REPO", with "@REVISION" after it where another than main is meant.
@@ -65,16 +69,35 @@ async def fetch_source(
     files = source_files(facts)
     folder = paths.sources_folder() / facts.repo.replace("/", "--") / facts.commit
     await asyncio.to_thread(_make_room, folder, files)
-    fetching = _Fetching(hub, facts, folder, options or MoveOptions())
-    task = asyncio.create_task(fetching.run(files), name=f"fetch {facts.repo}")
+    with _held(folder):
+        fetching = _Fetching(hub, facts, folder, options or MoveOptions())
+        task = asyncio.create_task(fetching.run(files), name=f"fetch {facts.repo}")
+        try:
+            while not (await asyncio.wait([task], timeout=_POLL_S))[0]:
+                yield fetching.progress()
+            await task
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+        yield folder
+
+
+@contextmanager
+def _held(folder: Path) -> Generator[None]:
+    """Hold a shared lock on a folder, which `luci disk --clean` wants for itself."""
     try:
-        while not (await asyncio.wait([task], timeout=_POLL_S))[0]:
-            yield fetching.progress()
-        await task
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        msg = f"{folder} cannot be read ({error.strerror}). Check its permissions, then try again."
+        raise CatalogError(msg, code="not_readable") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        msg = f"{folder} is being removed by another process. Try again."
+        raise CatalogError(msg, code="busy") from error
     finally:
-        task.cancel()
-        await asyncio.wait([task])
-    yield folder
+        os.close(descriptor)
 
 
 def source_files(facts: RepoFacts) -> tuple[RepoFile, ...]:

@@ -12,6 +12,7 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -34,6 +35,7 @@ class DiskKind(StrEnum):
 
     PARTIAL = "unfinished download"
     LEFTOVER = "left by a job"
+    SOURCE = "source of a conversion"
     OLD_VERSION = "old version"
     ORPHAN = "belongs to no model"
     CORRUPT = "kept aside as damaged"
@@ -88,6 +90,7 @@ def examine(home: Path, places: Places, models: Iterable[LibraryModel]) -> DiskR
     items = [
         *_installed(home, places.models),
         *_in_folder(places.models),
+        *_sources(home / "sources"),
         *_kept_aside(home),
         *_duplicates(models, places.cache_file),
         *_hub_incomplete(places),
@@ -108,6 +111,9 @@ def clean(items: Iterable[DiskItem]) -> Iterator[tuple[DiskItem, str]]:
             raise ValueError(msg)
         try:
             _remove(item.path)
+            if item.kind is DiskKind.SOURCE:
+                with suppress(OSError):  # other commits of the repository are still there
+                    item.path.parent.rmdir()
         except BlockingIOError:
             yield item, f"{item.path} is in use by another process and stays."
         except OSError as error:
@@ -217,6 +223,20 @@ def _in_folder(models: Path) -> Iterator[DiskItem]:
             is_busy = _is_locked(folder)
             detail = f"Process {pid} {'writes' if is_busy else 'wrote'} a model here."
             yield DiskItem(DiskKind.LEFTOVER, folder, size_bytes, detail, not is_busy)
+
+
+def _sources(folder: Path) -> Iterator[DiskItem]:
+    """Find what `luci convert hf:OWNER/REPO` has fetched; a conversion holds its folder's lock."""
+    for repo in _folders(folder):
+        name = repo.name.replace("--", "/", 1)
+        for commit in _folders(repo):
+            files = list(_files(commit))
+            size_bytes = sum(_size(path) for path in files)
+            is_busy = _is_locked(commit, fcntl.LOCK_EX)
+            state = "is being converted now" if is_busy else "can be fetched again"
+            what = "Unfinished: hf" if any(_is_part(path) for path in files) else "hf"
+            detail = f"{what}:{name} at {commit.name[:12]} {state}."
+            yield DiskItem(DiskKind.SOURCE, commit, size_bytes, detail, not is_busy)
 
 
 def _kept_aside(home: Path) -> Iterator[DiskItem]:
@@ -354,14 +374,14 @@ def _size(path: Path) -> int:
     return min(facts.st_size, facts.st_blocks * 512)
 
 
-def _is_locked(path: Path) -> bool:
-    """Tell whether a process holds the lock of a part."""
+def _is_locked(path: Path, wanted: int = fcntl.LOCK_SH) -> bool:
+    """Tell whether a process holds the lock of a part; LOCK_EX = also one that it shares."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, wanted | fcntl.LOCK_NB)
     except OSError:
         return True
     finally:

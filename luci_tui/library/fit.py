@@ -10,9 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from luci_tui.gguf.estimate import ContextShape, MemoryEstimate, context_size, estimate, is_encoder
+from luci_tui.gguf.estimate import (
+    ContextShape,
+    MemoryEstimate,
+    context_size,
+    estimate,
+    is_encoder,
+    is_encoder_decoder,
+)
 from luci_tui.gguf.header import GgufHeader
-from luci_tui.gguf.memory_table import KV_TYPES
+from luci_tui.gguf.memory_table import kv_types_of
 from luci_tui.gguf.weights import Repacking
 from luci_tui.units import format_bytes
 
@@ -169,7 +176,7 @@ def fit(
     """
     needs = _needs(subject, repacking)
     n_ctx = n_ctx or context_size(subject.header, 0)
-    kv_types = KV_TYPES[:1] if is_encoder(subject.header) else KV_TYPES
+    kv_types = kv_types_of(subject.header)
     rows = tuple(_row(needs, kv_type, n_ctx, subject, room) for kv_type in kv_types)
     memory = needs(n_ctx, "f16")
     weights_bytes = memory.weights_bytes + memory.repacked_bytes
@@ -264,30 +271,34 @@ def _advise(
     if is_encoder(subject.header):
         sentence = "It makes vectors and answers nothing."
         return Advice(purpose.name, n_ctx, "", "", 0, "", sentence)
+    reason = purpose.reason
+    if is_encoder_decoder(subject.header):
+        reason = "a prompt of that length and an answer of that length"
+    kv_types = kv_types_of(subject.header)[:2]
     types = [one.type for one in quants]
     n_good = types.index(purpose.least_type) + 1 if purpose.least_type in types else len(types)
     # A GPU is asked first: a model that fits into it is the quicker one.
     places = sorted(room.places().items(), reverse=True)
     for place, free in places:
-        for kv_type in ("f16", "q8_0"):
+        for kv_type in kv_types:
             for quant in quants[:n_good]:
                 needed = _with_quant(needs(n_ctx, kv_type), quant)
                 if needed <= free:
                     sentence = (
                         f"{quant.type} with {n_ctx} tokens of {kv_type} KV cache needs "
                         f"{format_bytes(needed)} of {format_bytes(free)} free {place}; "
-                        f"so much context is for {purpose.reason}."
+                        f"so much context is for {reason}."
                     )
                     return Advice(purpose.name, n_ctx, quant.type, kv_type, needed, place, sentence)
     place, free = max(places, key=lambda one: one[1])
-    memory = needs(n_ctx, "q8_0")
+    memory = needs(n_ctx, kv_types[-1])
     needed = _with_quant(memory, quants[n_good - 1]) if n_good else memory.needed_bytes
     sentence = (
         f"Nothing from {purpose.least_type} up fits with {n_ctx} tokens: that needs "
         f"{format_bytes(needed)}, and {format_bytes(free)} {place} is free. Take a smaller model, "
         "or a shorter context."
     )
-    return Advice(purpose.name, n_ctx, "", "q8_0", needed, place, sentence)
+    return Advice(purpose.name, n_ctx, "", kv_types[-1], needed, place, sentence)
 
 
 def _with_quant(memory: MemoryEstimate, quant: QuantSize) -> int:

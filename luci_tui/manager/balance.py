@@ -18,6 +18,7 @@ from typing import Protocol
 
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import EndpointBusyError, EngineError, ModelLoadError, RequestError
 from luci_tui.manager.clock import Clock, SystemClock
 from luci_tui.manager.entries import Endpoint
@@ -81,14 +82,12 @@ class BalancedEngine:
             max(endpoint.idle_s for endpoint in endpoints),
             self._clock,
         )
-        self._spec: frames.LoadSpec | None = None
+        self._spec: LoadSpec | None = None
         self._request_ids = itertools.count(1)
         self._running: dict[int, tuple[_Server, int]] = {}
         """Request -> its server and its id there, once its answer has begun."""
 
-    async def load(
-        self, spec: frames.LoadSpec
-    ) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
+    async def load(self, spec: LoadSpec) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
         """Connect all; one that answers is enough. See `EngineClient.load`."""
         loaded: frames.Loaded | None = None
         yield frames.LoadProgress(request_id=0, fraction=0.0)
@@ -168,7 +167,7 @@ class BalancedEngine:
         self._spec = None
         await asyncio.gather(*(server.engine.close() for server in self._servers))
 
-    async def _load(self, server: _Server, spec: frames.LoadSpec) -> frames.Loaded | None:
+    async def _load(self, server: _Server, spec: LoadSpec) -> frames.Loaded | None:
         try:
             async with aclosing(server.engine.load(spec)) as events:
                 async for event in events:

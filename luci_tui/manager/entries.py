@@ -18,7 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from luci_tui.engine.frames import LoadSpec, SamplingParams
+from luci_tui.engine.frames import SamplingParams
+from luci_tui.engine.load_spec import LoadSpec
 
 BUILTIN = "builtin"
 """The name by which a person asks for the model that ships with luci."""

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import EngineError, ModelLoadError, WorkerLostError
 from luci_tui.manager import residency
 from luci_tui.manager.clock import Clock, SystemClock
@@ -126,7 +127,7 @@ class ModelManager:
 
     @asynccontextmanager
     async def lease_own(
-        self, spec: frames.LoadSpec, on_progress: OnProgress = ignore
+        self, spec: LoadSpec, on_progress: OnProgress = ignore
     ) -> AsyncGenerator[Lease]:
         """Load a model for one holder alone, under the rules for all, until the block is left.
 

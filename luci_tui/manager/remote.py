@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.engine.mailbox import Mailbox
 from luci_tui.errors import EngineError, ModelLoadError, RequestError, WorkerLostError
 from luci_tui.manager import remote_errors
@@ -50,9 +51,7 @@ class RemoteEngine:
         self._cached_tokens_total = 0
         self._completion_tokens_total = 0
 
-    async def load(
-        self, spec: frames.LoadSpec
-    ) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
+    async def load(self, spec: LoadSpec) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
         """Read the key, and ask the server for its models; see `EngineClient.load`."""
         await self.close()
         await self._server.connect()

@@ -12,6 +12,7 @@ import psutil
 
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import EngineError, WorkerLostError
 from luci_tui.manager.entries import ModelEntry
 from luci_tui.manager.progress import LeaseProgress, OnProgress
@@ -166,7 +167,7 @@ class LeasedEngine:
         """Refuse all that comes after the lease."""
         self._is_over = True
 
-    def load(self, spec: frames.LoadSpec) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
+    def load(self, spec: LoadSpec) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
         """Never: the manager loads."""
         msg = f"a lease loads no model, so not {spec.model_path}; ask the manager"
         raise RuntimeError(msg)

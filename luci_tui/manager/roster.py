@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import EngineError, ModelLoadError
 from luci_tui.manager.clock import Clock
 from luci_tui.manager.entries import ModelEntry, own_entry
@@ -68,7 +68,7 @@ class Roster:
                 resident.entry = entry
         return known
 
-    def own(self, spec: frames.LoadSpec) -> Known:
+    def own(self, spec: LoadSpec) -> Known:
         """Make a model for one holder alone; `forget` ends it.
 
         Raises:
@@ -120,7 +120,7 @@ class Roster:
                 del self._known[name]
 
 
-def _own_entry(spec: frames.LoadSpec, taken: Container[str]) -> ModelEntry:
+def _own_entry(spec: LoadSpec, taken: Container[str]) -> ModelEntry:
     """Make an entry for one holder, named after its file and a number that is free."""
     file_name = re.sub(r"[^\w.+-]+", "-", Path(spec.model_path).name)[-_MAX_OWN_NAME:]
     name = next(

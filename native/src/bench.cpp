@@ -50,10 +50,16 @@ std::pair<double, double> Engine::bench(int32_t n_prompt, int32_t n_gen, int32_t
         batch.seq_id[i][0] = seq;
         batch.logits[i] = has_logits;
     };
-    const auto decode = [&] {
-        if (llama_decode(context_.get(), batch) != 0) {
+    // An encoder reads the prompt of a model that has one, and the decoder comes after it.
+    const bool has_encoder = model_.is_encoder_decoder();
+    const auto compute = [&](bool is_prompt) {
+        const bool encodes = has_encoder && is_prompt;
+        const int32_t result =
+            encodes ? llama_encode(context_.get(), batch) : llama_decode(context_.get(), batch);
+        if (result != 0) {
             throw RequestError("decode_failed",
-                               "llama_decode failed while measuring; try fewer tokens.");
+                               std::string(encodes ? "llama_encode" : "llama_decode") +
+                                   " failed while measuring; try fewer tokens.");
         }
         llama_synchronize(context_.get());
     };
@@ -68,20 +74,25 @@ std::pair<double, double> Engine::bench(int32_t n_prompt, int32_t n_gen, int32_t
                 add(done, 0, done + 1 == n_prompt);
                 done++;
             }
-            decode();
+            compute(true);
         }
         prefill = rate(n_prompt, begin);
     }
     double generate = 0.0;
     if (n_gen > 0) {
         memory.clear_all();
+        if (has_encoder && n_prompt == 0) {
+            batch.n_tokens = 0;
+            add(0, 0, true);
+            compute(true);
+        }
         const Clock::time_point begin = Clock::now();
         for (int32_t pos = 0; pos < n_gen; pos++) {
             batch.n_tokens = 0;
             for (int32_t seq = 0; seq < n_streams; seq++) {
                 add(pos, seq, true);
             }
-            decode();
+            compute(false);
         }
         generate = rate(static_cast<int64_t>(n_gen) * n_streams, begin);
     }

@@ -250,7 +250,56 @@ MediaPrompt Chat::tokenize_media(const std::vector<PromptPart> & parts,
     return projector_->tokenize(parts, request.media);
 }
 
+// The messages of a model that knows no chat: the user's last one, below what the system says.
+static std::string plain_prompt(const std::vector<common_chat_msg> & messages) {
+    if (messages.empty() || messages.back().role != "user") {
+        const std::string last = messages.empty() ? "none" : messages.back().role;
+        throw RequestError("invalid_request",
+                           "The last message has to be the user's for a model without a chat "
+                           "template, and it is of the role '" +
+                               last + "'. Send the user's message last.");
+    }
+    std::string prompt;
+    for (const common_chat_msg & message : messages) {
+        if (message.role == "system" || message.role == "developer") {
+            prompt += message.render_content() + "\n\n";
+        }
+    }
+    return prompt + messages.back().render_content();
+}
+
+RenderedChat Chat::render_plain(const Request & request) const {
+    RenderedChat rendered;
+    rendered.grammar = user_grammar(request.sampling);
+    if (!request.media.empty()) {
+        throw RequestError(
+            "media_not_supported",
+            "An encoder-decoder model takes no images and no sound; send text alone.");
+    }
+    if (!request.tools_json.empty() && request.tool_choice != "none") {
+        throw RequestError("invalid_request",
+                           "This model has no chat template that could tell it of tools; send the "
+                           "messages without tools.");
+    }
+    std::string prompt;
+    try {
+        prompt = plain_prompt(
+            common_chat_msgs_parse_oaicompat(common_json::parse(*request.messages_json)));
+    } catch (const RequestError &) {
+        throw;
+    } catch (const std::exception & error) {
+        throw RequestError("invalid_request", std::string("These messages cannot be read: ") +
+                                                  error.what() + ". Check roles and contents.");
+    }
+    rendered.tokens = model_.tokenize(prompt, true, false);
+    return rendered;
+}
+
 RenderedChat Chat::render(const Request & request) const {
+    // The template that llama.cpp takes where a file has none would be text to such a model.
+    if (model_.is_encoder_decoder() && !has_template()) {
+        return render_plain(request);
+    }
     // A broken schema or grammar is named as such; below, everything that fails is about the
     // template.
     const GrammarSpec own_grammar = user_grammar(request.sampling);

@@ -62,6 +62,38 @@ static enum llama_pooling_type pooling_from_name(const std::string & name) {
                        "'" + name + "' is no pooling; use model, mean, cls, last or rank.");
 }
 
+LoadParams params_for(const llama_model * model, LoadParams params) {
+    if (!is_encoder_decoder(model)) {
+        return params;
+    }
+    char architecture[64] = "";
+    llama_model_meta_val_str(model, "general.architecture", architecture, sizeof(architecture));
+    // llama.cpp hands the encoder's output to the decoder for this architecture alone; the others
+    // with both parts guess tokens for a model beside them.
+    if (std::string(architecture) != "t5") {
+        throw ModelLoadError(params.model_path + " is of the architecture " + architecture +
+                             ", which guesses tokens for another model and cannot answer alone. "
+                             "Choose the model that it belongs to.");
+    }
+    const char * refused = params.embedding               ? "makes no embeddings"
+                           : !params.mmproj_path.empty()  ? "takes no projector"
+                           : params.speculation != "none" ? "takes no speculative decoding"
+                                                          : nullptr;
+    if (refused != nullptr) {
+        throw ModelLoadError(params.model_path + " is an encoder-decoder model, which " + refused +
+                             " in luci. Load it without.");
+    }
+    // The bias by distance keeps flash attention away, and llama.cpp aborts where it has to turn
+    // quantized values without.
+    if (ggml_is_quantized(kv_type_from_name(params.kv_type_v))) {
+        throw RequestError("invalid_request",
+                           "The KV cache of an encoder-decoder model cannot hold its values as " +
+                               params.kv_type_v + "; use f16, bf16 or f32 for them.");
+    }
+    params.n_slots = 1;
+    return params;
+}
+
 int32_t context_size(const llama_model * model, const LoadParams & params) {
     const int32_t trained = llama_model_n_ctx_train(model);
     if (params.n_ctx == 0) {
@@ -89,7 +121,8 @@ int32_t context_size(const llama_model * model, const LoadParams & params) {
     return params.n_ctx;
 }
 
-static llama_context_params context_params(const LoadParams & params, int32_t n_ctx) {
+static llama_context_params context_params(const llama_model * model, const LoadParams & params,
+                                           int32_t n_ctx) {
     llama_context_params cparams = llama_context_default_params();
     cparams.n_ctx = static_cast<uint32_t>(n_ctx) * params.n_slots;
     cparams.n_batch = params.n_batch;
@@ -112,6 +145,10 @@ static llama_context_params context_params(const LoadParams & params, int32_t n_
         cparams.n_batch = std::max<uint32_t>(cparams.n_batch, n_ctx);
         cparams.n_ubatch = cparams.n_batch;
         cparams.kv_unified = true;
+    } else if (is_encoder_decoder(model)) {
+        // The encoder reads a prompt in one ubatch.
+        cparams.n_batch = n_ctx;
+        cparams.n_ubatch = n_ctx;
     } else {
         // Decode tokens and the last prompt token need logits, and a few more where a request asks
         // for those of its prompt; the default reserves a row for every batch token.
@@ -126,7 +163,7 @@ static llama_context_params context_params(const LoadParams & params, int32_t n_
 
 llama_context_ptr make_context(const llama_model * model, const LoadParams & params,
                                int32_t n_ctx) {
-    llama_context_params cparams = context_params(params, n_ctx);
+    llama_context_params cparams = context_params(model, params, n_ctx);
     // llama.cpp takes a model that it may change; a context changes nothing of it.
     llama_model * shared = const_cast<llama_model *>(model);
     ErrorCapture errors;
@@ -149,7 +186,7 @@ llama_context_ptr make_context(const llama_model * model, const LoadParams & par
 
 Context::Context(const Model & model, const LoadParams & params) {
     n_ctx = context_size(model.get(), params);
-    const llama_context_params cparams = context_params(params, n_ctx);
+    const llama_context_params cparams = context_params(model.get(), params, n_ctx);
     ctx_ = make_context(model.get(), params, n_ctx);
     n_batch = static_cast<int32_t>(llama_n_batch(ctx_.get()));
     n_threads = cparams.n_threads;
@@ -161,7 +198,8 @@ Context::Context(const Model & model, const LoadParams & params) {
     kv_bytes_per_slot = 1.0 * n_ctx * llama_model_n_layer(model.get()) * kv_width *
                         (1.0 * ggml_type_size(cparams.type_k) / ggml_blck_size(cparams.type_k) +
                          1.0 * ggml_type_size(cparams.type_v) / ggml_blck_size(cparams.type_v));
-    if (!params.embedding) {
+    // The test decodes, which a decoder beside an encoder cannot do before that has read something.
+    if (!params.embedding && !model.is_encoder_decoder()) {
         can_rewind = common_context_can_seq_rm(ctx_.get()) == COMMON_CONTEXT_SEQ_RM_TYPE_PART;
     }
 }

@@ -21,22 +21,25 @@ static std::unique_ptr<Projector> make_projector(const Model & model, const Cont
     return std::make_unique<Projector>(model, params, context.n_threads, n_ubatch);
 }
 
-// The scheduler decodes and never encodes: an encoder-decoder model would end in an assertion.
-static const Model & require_runnable(const Model & model, const LoadParams & params) {
-    if (llama_model_has_encoder(model.get()) && llama_model_has_decoder(model.get())) {
-        throw ModelLoadError(params.model_path +
-                             " is an encoder-decoder model, which luci converts, quantizes and "
-                             "compares but does not run. Choose a decoder-only model.");
+// What the model makes of `params`. An encoder-decoder model needs a token to begin an answer with.
+static LoadParams require_runnable(const Model & model, const LoadParams & params) {
+    if (model.is_encoder_decoder()) {
+        const llama_token start = model.decoder_start();
+        if (start < 0 || start >= model.n_vocab()) {
+            throw ModelLoadError(params.model_path +
+                                 " names no token of its vocabulary that begins an answer "
+                                 "(decoder_start_token_id). Convert the model again.");
+        }
     }
-    return model;
+    return params_for(model.get(), params);
 }
 
 Engine::Engine(const LoadParams & params, LoadProgress & progress)
-    : params_(params),
-      model_(params, progress),
-      context_(require_runnable(model_, params), params),
-      projector_(make_projector(model_, context_, params)),
-      chat_(model_, params.chat_template, projector_.get()) {
+    : model_(params, progress),
+      params_(require_runnable(model_, params)),
+      context_(model_, params_),
+      projector_(make_projector(model_, context_, params_)),
+      chat_(model_, params_.chat_template, projector_.get()) {
     scheduler_ = std::make_unique<Scheduler>(model_, context_, chat_, projector_.get(), params_);
     progress.fraction.store(1.0f, std::memory_order_relaxed);
 }
@@ -125,6 +128,12 @@ std::string Engine::detokenize(const std::vector<llama_token> & tokens, bool spe
 }
 
 Slot & Engine::idle_slot(int32_t slot) {
+    if (model_.is_encoder_decoder()) {
+        throw RequestError(
+            "invalid_state",
+            "The state of an encoder-decoder model cannot be saved or restored: what "
+            "its encoder read is no part of a slot. Ask it again instead.");
+    }
     if (slot < 0 || slot >= params_.n_slots) {
         throw RequestError("invalid_request", "There is no slot " + std::to_string(slot) +
                                                   "; this engine has slots 0 to " +

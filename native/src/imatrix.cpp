@@ -41,6 +41,12 @@ std::string weight_name(const char * name) {
     return end == nullptr ? std::string(begin) : std::string(begin, end);
 }
 
+// Weights of layers; those of an encoder-decoder model begin with the part that they are of.
+bool is_of_layer(const std::string & name) {
+    return name.rfind("blk.", 0) == 0 || name.rfind("enc.blk.", 0) == 0 ||
+           name.rfind("dec.blk.", 0) == 0;
+}
+
 // Watches the compute graph. ggml calls it between nodes, in the thread that decodes.
 class Collector {
 public:
@@ -58,8 +64,7 @@ private:
             return true;
         }
         return node->op == GGML_OP_MUL_MAT && node->src[1]->type == GGML_TYPE_F32 &&
-               node->src[1]->ne[1] >= MIN_ROWS &&
-               weight_name(node->src[0]->name).rfind("blk.", 0) == 0;
+               node->src[1]->ne[1] >= MIN_ROWS && is_of_layer(weight_name(node->src[0]->name));
     }
 
     bool stop(const std::string & why) {
@@ -269,11 +274,12 @@ int32_t count_chunks(const ImatrixParams & params, size_t n_tokens) {
     return params.n_chunks > 0 ? std::min(n_chunks, params.n_chunks) : n_chunks;
 }
 
-void run_chunk(llama_context * ctx, llama_batch & batch, const Collector & collector,
-               const ImatrixParams & params, int32_t chunk) {
-    llama_memory_clear(llama_get_memory(ctx), true);
+// `step` is llama_encode or llama_decode.
+void run_batch(llama_context * ctx, const llama_batch & batch, const Collector & collector,
+               const ImatrixParams & params, int32_t chunk,
+               int32_t (*step)(llama_context *, llama_batch)) {
     ErrorCapture errors;
-    const int32_t code = llama_decode(ctx, batch);
+    const int32_t code = step(ctx, batch);
     if (!collector.problem.empty()) {
         throw QuantizeError("No imatrix can be made of " + params.model_path + ": " +
                             collector.problem + ".");
@@ -285,14 +291,30 @@ void run_chunk(llama_context * ctx, llama_batch & batch, const Collector & colle
     }
 }
 
+// An encoder-decoder model reads the first half of a chunk and is asked for the second.
+void run_chunk(const Model & model, llama_context * ctx, llama_batch & batch,
+               const llama_token * tokens, const Collector & collector,
+               const ImatrixParams & params, int32_t chunk) {
+    llama_memory_clear(llama_get_memory(ctx), true);
+    const llama_token bos =
+        llama_vocab_get_add_bos(model.vocab()) ? llama_vocab_bos(model.vocab()) : LLAMA_TOKEN_NULL;
+    if (!model.is_encoder_decoder()) {
+        fill_batch(batch, tokens, params.n_ctx, bos);
+        run_batch(ctx, batch, collector, params, chunk, llama_decode);
+        return;
+    }
+    const int32_t n_read = params.n_ctx / 2;
+    fill_batch(batch, tokens, n_read, LLAMA_TOKEN_NULL);
+    run_batch(ctx, batch, collector, params, chunk, llama_encode);
+    fill_batch(batch, tokens + n_read, params.n_ctx - n_read, model.decoder_start());
+    run_batch(ctx, batch, collector, params, chunk, llama_decode);
+}
+
 void run_text(const Model & model, const ImatrixParams & params, Collector & collector,
               ImatrixProgress & progress) {
     const std::vector<llama_token> tokens = model.tokenize(params.text, true, false);
     const int32_t n_chunks = count_chunks(params, tokens.size());
     progress.n_total = n_chunks;
-    const llama_vocab * vocab = llama_model_get_vocab(model.get());
-    const llama_token bos =
-        llama_vocab_get_add_bos(vocab) ? llama_vocab_bos(vocab) : LLAMA_TOKEN_NULL;
     llama_context_ptr ctx = make_context(model.get(), params, collector);
     llama_batch batch = llama_batch_init(params.n_ctx, 0, 1);
     const std::unique_ptr<llama_batch, void (*)(llama_batch *)> owner(
@@ -302,8 +324,7 @@ void run_text(const Model & model, const ImatrixParams & params, Collector & col
             throw QuantizeError("Making the imatrix was cancelled.");
         }
         const size_t first = static_cast<size_t>(chunk) * static_cast<size_t>(params.n_ctx);
-        fill_batch(batch, tokens.data() + first, params.n_ctx, bos);
-        run_chunk(ctx.get(), batch, collector, params, chunk);
+        run_chunk(model, ctx.get(), batch, tokens.data() + first, collector, params, chunk);
         progress.n_done = chunk + 1;
     }
     llama_synchronize(ctx.get());

@@ -12,13 +12,13 @@
 namespace luci {
 
 // What llama_context::output_reserve, which is private to llama.cpp, allocates in the end: one row
-// of logits per sequence, or, for embeddings, a row of logits and a vector for each token of a
-// batch.
+// of logits per sequence, or, for embeddings and for what an encoder hands to its decoder, a row of
+// logits and a vector for each token of a batch.
 static uint64_t output_bytes(const llama_context * context, const LoadParams & params) {
     const llama_model * model = llama_get_model(context);
     uint64_t width = llama_vocab_n_tokens(llama_model_get_vocab(model));
     uint64_t n_rows = llama_n_seq_max(context);
-    if (params.embedding) {
+    if (params.embedding || is_encoder_decoder(model)) {
         width += llama_model_n_embd_out(model);
         n_rows = std::max<uint64_t>(n_rows, llama_n_batch(context));
     }
@@ -53,9 +53,10 @@ std::vector<BufferMemory> memory_of(const llama_context * context, const LoadPar
 std::vector<BufferMemory> plan_memory(const LoadParams & params) {
     init_backend();
     const llama_model_ptr model = load_model_file(params.model_path, params, nullptr, true);
-    const int32_t n_ctx = context_size(model.get(), params);
-    const llama_context_ptr context = make_context(model.get(), params, n_ctx);
-    return memory_of(context.get(), params);
+    const LoadParams taken = params_for(model.get(), params);
+    const int32_t n_ctx = context_size(model.get(), taken);
+    const llama_context_ptr context = make_context(model.get(), taken, n_ctx);
+    return memory_of(context.get(), taken);
 }
 
 }  // namespace luci

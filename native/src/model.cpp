@@ -82,6 +82,15 @@ Model::Model(const LoadParams & params, LoadProgress & progress) {
     }
 }
 
+bool is_encoder_decoder(const llama_model * model) {
+    return llama_model_has_encoder(model) && llama_model_has_decoder(model);
+}
+
+llama_token Model::decoder_start() const {
+    const llama_token token = llama_model_decoder_start_token(model_.get());
+    return token == LLAMA_TOKEN_NULL ? llama_vocab_bos(vocab_) : token;
+}
+
 std::string Model::metadata(const char * key) const {
     char buffer[1024];
     const int32_t n = llama_model_meta_val_str(model_.get(), key, buffer, sizeof(buffer));

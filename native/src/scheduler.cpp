@@ -96,6 +96,9 @@ void Scheduler::admit(std::vector<Event> & events) {
 // A prompt beyond the context is refused, or shortened in its middle when the request allows it.
 bool Scheduler::fit_prompt(Task & task, std::vector<Event> & events) {
     const int32_t n_prompt = static_cast<int32_t>(task.prompt.size());
+    if (model_.is_encoder_decoder()) {
+        return fit_encoder(task, events);
+    }
     const int32_t n_needed = task.max_tokens == 0 ? 0 : 1;
     if (n_prompt + n_needed <= context_.n_ctx) {
         return true;

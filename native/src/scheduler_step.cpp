@@ -41,6 +41,9 @@ void Scheduler::step(std::vector<Event> & events) {
     wake_waiting();
     admit(events);
     make_room(events);
+    if (model_.is_encoder_decoder()) {
+        encode_prompts(events);
+    }
     guess();
     fill_batch();
     if (batch_.n_tokens > 0) {
@@ -68,7 +71,8 @@ void Scheduler::make_room(std::vector<Event> & events) {
         if (slot.state != SlotState::DECODE || slot.n_cached() + 1 <= context_.n_ctx) {
             continue;
         }
-        if (slot.task->shift_context && slot.cache_spans.empty()) {
+        // The answer of an encoder-decoder model ends where its context does.
+        if (slot.task->shift_context && slot.cache_spans.empty() && !slot.task->is_encoded) {
             shift_context(slot);
         } else {
             finish(slot, "length", events);
@@ -161,24 +165,29 @@ int32_t Scheduler::prompt_budget(int32_t room) const {
     return std::min(room, std::max(quick, MIN_CHUNK_TOKENS));
 }
 
+void Scheduler::use_scales(const std::vector<float> & scales) {
+    if (scales == active_scales_) {
+        return;
+    }
+    std::vector<llama_adapter_lora *> adapters;
+    std::vector<float> used;
+    for (size_t i = 0; i < scales.size(); i++) {
+        if (scales[i] != 0.0f) {
+            adapters.push_back(model_.loras()[i].get());
+            used.push_back(scales[i]);
+        }
+    }
+    llama_set_adapters_lora(context_.get(), adapters.data(), adapters.size(), used.data());
+    active_scales_ = scales;
+}
+
 void Scheduler::fill_batch() {
     batch_.n_tokens = 0;
     const std::vector<float> * scales = choose_scales();
     if (scales == nullptr) {
         return;
     }
-    if (*scales != active_scales_) {
-        std::vector<llama_adapter_lora *> adapters;
-        std::vector<float> used;
-        for (size_t i = 0; i < scales->size(); i++) {
-            if ((*scales)[i] != 0.0f) {
-                adapters.push_back(model_.loras()[i].get());
-                used.push_back((*scales)[i]);
-            }
-        }
-        llama_set_adapters_lora(context_.get(), adapters.data(), adapters.size(), used.data());
-        active_scales_ = *scales;
-    }
+    use_scales(*scales);
     for (Slot & slot : slots_) {
         if (slot.state == SlotState::DECODE && slot.task->lora_scales == active_scales_) {
             add_decode_tokens(slot);
@@ -294,8 +303,9 @@ void Scheduler::fail_decode(Slot & slot, int32_t result, std::vector<Event> & ev
                                              : std::to_string(result) + ": compute error";
     memory_.clear_sequence(slot.seq);
     slot.keep_cache(0);
+    const bool is_encoding = model_.is_encoder_decoder() && !slot.task->is_encoded;
     fail(slot, "decode_failed",
-         "llama_decode failed (" + reason +
+         (is_encoding ? "llama_encode failed (" : "llama_decode failed (") + reason +
              "). Try again; if it happens again, load the model with a smaller --n-ctx.",
          events);
 }

@@ -22,6 +22,11 @@ Speculation::Speculation(const Model & model, const Context & context, const Loa
         params_.ngram_simple.size_m = static_cast<uint16_t>(n_max_);
     } else if (params.speculation == "draft") {
         draft_model_ = load_model_file(params.draft_model_path, params, nullptr);
+        if (llama_model_has_encoder(draft_model_.get())) {
+            throw ModelLoadError(
+                "The draft model " + params.draft_model_path +
+                " reads with an encoder first; use a decoder-only model as draft.");
+        }
         llama_context_params cparams = llama_context_default_params();
         cparams.n_ctx = llama_n_ctx(target_);
         cparams.n_batch = llama_n_batch(target_);

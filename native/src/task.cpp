@@ -45,7 +45,7 @@ Task::Task(uint64_t id, const Request & request, const Model & model, const Chat
       max_tokens(request.max_tokens),
       n_keep(std::max(request.n_keep, 0)),
       shift_context(request.shift_context),
-      cache_prompt(request.cache_prompt && !request.prompt_logprobs),
+      cache_prompt(request.cache_prompt && !request.prompt_logprobs && !model.is_encoder_decoder()),
       has_prompt_logprobs(request.prompt_logprobs),
       delivery_ms(request.delivery_ms),
       n_logprobs(request.sampling.n_logprobs),
@@ -90,6 +90,11 @@ Task::Task(uint64_t id, const Request & request, const Model & model, const Chat
                                   : model.tokenize(*request.prompt, request.add_bos, false);
         model.check_tokens(prompt);
     }
+    if (has_prompt_logprobs && model.is_encoder_decoder()) {
+        throw RequestError("invalid_request",
+                           "An encoder-decoder model reads a prompt and does not foretell it, so "
+                           "the prompt has no probabilities; ask for those of the answer.");
+    }
     if (has_prompt_logprobs && !media.empty()) {
         throw RequestError("invalid_request",
                            "An image or a sound has no probabilities; ask for those of text.");
@@ -110,7 +115,9 @@ Task::Task(uint64_t id, const Request & request, const Model & model, const Chat
     }
     sampler_ = std::make_unique<Sampler>(model, request.sampling, grammar);
     for (const llama_token token : prompt) {
-        if (token >= 0) {  // embeddings of media have no text to repeat
+        // Embeddings of media have no text to repeat, and what an encoder reads is another text
+        // than that of the answer.
+        if (token >= 0 && !model.is_encoder_decoder()) {
             sampler_->accept_prompt(token);
         }
     }

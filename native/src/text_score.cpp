@@ -346,11 +346,6 @@ void encode(llama_context * ctx, const llama_token * tokens, int32_t n_tokens) {
     llama_synchronize(ctx);
 }
 
-llama_token decoder_start(const Model & model) {
-    const llama_token token = llama_model_decoder_start_token(model.get());
-    return token == LLAMA_TOKEN_NULL ? llama_vocab_bos(model.vocab()) : token;
-}
-
 // Scores the chunks of one text with one model.
 class Scorer {
 public:
@@ -373,7 +368,7 @@ public:
         if (llama_model_has_encoder(model_.get())) {
             encode(ctx_.get(), tokens, first_);
             run_steps(tokens, first_ + 1, [&](int32_t pos) {
-                return pos == first_ + 1 ? decoder_start(model_) : tokens[pos - 1];
+                return pos == first_ + 1 ? model_.decoder_start() : tokens[pos - 1];
             });
         } else {
             run_steps(tokens, 1, [&](int32_t pos) {
@@ -521,7 +516,7 @@ std::vector<float> all_logits(const LoadParams & params, const std::vector<llama
     BatchOwner owner(n_tokens);
     if (llama_model_has_encoder(model.get())) {
         encode(ctx.get(), tokens.data(), n_tokens);
-        owner.add(decoder_start(model), 0, true);
+        owner.add(model.decoder_start(), 0, true);
     } else {
         for (int32_t i = 0; i < n_tokens; i++) {
             owner.add(tokens[static_cast<size_t>(i)], i, true);

@@ -13,6 +13,7 @@ import pytest_asyncio
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
 from luci_tui.engine.echo import EchoEngine
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.engine.process import WorkerEngine
 from luci_tui.errors import ModelLoadError, RequestError
 from luci_tui.host.host_engine import HostEngine
@@ -66,7 +67,7 @@ async def empty_engine(new_engine: NewEngine) -> AsyncIterator[EngineClient]:
 async def test_load_given_a_model_then_progress_rises_and_loaded_is_last(
     empty_engine: EngineClient, model_path: str
 ) -> None:
-    spec = frames.LoadSpec(model_path=model_path, n_ctx=256, n_slots=3, n_threads=1)
+    spec = LoadSpec(model_path=model_path, n_ctx=256, n_slots=3, n_threads=1)
     events = [event async for event in empty_engine.load(spec)]
     fractions = [event.fraction for event in events[:-1] if event.kind == "load_progress"]
     assert len(fractions) == len(events) - 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import EndpointBusyError, ModelLoadError, RequestError, WorkerLostError
 from luci_tui.manager.balance import BalancedEngine
 from luci_tui.manager.engines import engine_maker
@@ -20,7 +21,7 @@ from tests.support.fake_clock import FakeClock
 from tests.support.managers import Models, until
 from tests.support.openai_server import KEY, MODEL, OpenAiServer, openai_server
 
-SPEC = frames.LoadSpec(model_path=MODEL)
+SPEC = LoadSpec(model_path=MODEL)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 
 from luci_tui.engine import frames
 from luci_tui.engine.child import MAX_LOG_BYTES
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.engine.process import WorkerEngine, WorkerOptions
 from luci_tui.errors import ModelLoadError, RequestError, WorkerLostError
 from tests.support import bad_worker, engines
@@ -169,7 +170,7 @@ async def test_load_given_a_closed_iterator_then_no_worker_is_left(
     make_engine: MakeEngine, model_path: str
 ) -> None:
     engine = make_engine("slow_load")
-    spec = frames.LoadSpec(model_path=model_path, n_ctx=256)
+    spec = LoadSpec(model_path=model_path, n_ctx=256)
     async with aclosing(engine.load(spec)) as events:
         assert isinstance(await anext(events), frames.LoadProgress)
     assert not [child for child in psutil.Process().children() if is_worker(child)]
@@ -181,7 +182,7 @@ async def test_load_given_close_from_elsewhere_then_it_fails(
     make_engine: MakeEngine, model_path: str
 ) -> None:
     engine = make_engine("slow_load")
-    events = engine.load(frames.LoadSpec(model_path=model_path, n_ctx=256))
+    events = engine.load(LoadSpec(model_path=model_path, n_ctx=256))
     assert isinstance(await anext(events), frames.LoadProgress)
     with pytest.raises(RuntimeError, match="another load"):
         await engines.load(engine, model_path)
@@ -386,7 +387,7 @@ async def test_load_given_an_iterator_left_at_loaded_then_another_load_may_follo
     make_engine: MakeEngine, model_path: str
 ) -> None:
     engine = make_engine()
-    left = engine.load(frames.LoadSpec(model_path=model_path, n_ctx=256, n_threads=1))
+    left = engine.load(LoadSpec(model_path=model_path, n_ctx=256, n_threads=1))
     while not isinstance(await anext(left), frames.Loaded):
         pass
     await engines.load(engine, model_path)

@@ -17,6 +17,7 @@ from openai import AsyncOpenAI
 from pydantic import BaseModel
 
 from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.engine.process import WorkerEngine
 from tests.support.api_server import KEY, Entry, Lease, Shelf, serving
 from tests.support.arch_models import TinyArch, write_arch_model
@@ -62,7 +63,7 @@ async def url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     folder = tmp_path_factory.mktemp("real")
     engine = WorkerEngine(folder / "worker.log")
     shelf = Shelf()
-    spec = frames.LoadSpec(
+    spec = LoadSpec(
         model_path=str(
             write_arch_model(TinyArch.LLAMA, folder / "tiny.gguf", chat_template=CHATML_TEMPLATE)
         ),

@@ -9,7 +9,8 @@ from luci_tui.bench.peers import own_rounds, results, serve, worker, workload
 from luci_tui.bench.peers.build import peers_of
 from luci_tui.bench.peers.rounds import Bench, http_streams
 from luci_tui.errors import EngineError
-from tests.support.arch_models import Sizes, TinyArch, write_arch_model
+from tests.support.arch_models import TinyArch, write_arch_model
+from tests.support.arch_parts import Sizes
 
 pytestmark = pytest.mark.native
 

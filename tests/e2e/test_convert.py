@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import json
 import os
 import pickle
@@ -17,6 +18,8 @@ from typing import Any, cast
 
 import pytest
 
+from luci_tui.library.compare import DEFAULT_TEXT
+from tests.support import core
 from tests.support.hub import running_hub
 from tests.support.hub_use import hub_env
 
@@ -25,6 +28,7 @@ Luci = Callable[..., subprocess.CompletedProcess[bytes]]
 pytestmark = [pytest.mark.native, pytest.mark.convert, pytest.mark.timeout(600)]
 
 LIMIT_S = 300.0
+TIE = 1e-3
 TYPES = ("Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q8_0")
 
 
@@ -149,7 +153,7 @@ def test_bert_goes_from_weights_to_an_embedding(
     assert len(vector) == 256
 
 
-def test_t5_is_converted_quantized_and_compared_but_not_run(
+def test_t5_goes_from_weights_to_an_answer(
     luci: Luci, luci_env: dict[str, str], sources: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
@@ -160,10 +164,35 @@ def test_t5_is_converted_quantized_and_compared_but_not_run(
     assert luci("validate", str(path)).returncode == 0
     small = quantized(luci, path)
     rows = compared(luci, [path, *small], "mean_kld")
-    assert all("encoder-decoder" in row["note"] for row in rows)
-    answer = luci("run", enabled(luci, path, luci_env), "the ferry", "--raw")
-    assert answer.returncode == 2
-    assert b"does not run" in answer.stderr
+    assert all(row["perplexity"] > 1 and row["decode_rate"] > 0 for row in rows)
+    name = enabled(luci, small[2], luci_env)
+    for raw in ((), ("--raw",)):
+        answer = luci("run", name, "the ferry", *raw, "--max-tokens", "8", "--json")
+        assert document(answer)["usage"]["completion_tokens"] > 0
+
+
+def test_t5_answers_with_the_tokens_of_transformers(
+    luci: Luci, sources: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "t5-F32.gguf"
+    assert luci("convert", str(sources / "t5"), str(path), "--outtype", "f32").returncode == 0
+    engine = core.load(path, n_ctx=256)
+    texts = ("the ferry", "What is on the list?", *DEFAULT_TEXT.read_text().splitlines()[:40])
+    prompts = [engine.tokenize(text, True, False) for text in texts if text.strip()]
+    program = [sys.executable, "-m", "tests.support.hf_greedy", str(sources / "t5"), "32"]
+    asked = json.dumps(prompts).encode()
+    run = subprocess.run(program, input=asked, capture_output=True, timeout=LIMIT_S, check=False)
+    n_compared = 0
+    for prompt, wanted in zip(prompts, document(run), strict=True):
+        made = core.request(prompt, max_tokens=32, sampling={"ignore_eos": False})
+        found = core.answer(engine, made).tokens
+        pairs = zip(found, wanted["tokens"], strict=False)
+        n_same = len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
+        n_compared += n_same
+        # Two logits that are all but equal may come out either way round.
+        is_tie = n_same < len(wanted["margins"]) and wanted["margins"][n_same] < TIE
+        assert is_tie or found == wanted["tokens"]
+    assert n_compared > 500
 
 
 def test_peft_adapter_is_converted_and_changes_the_answer(

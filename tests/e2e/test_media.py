@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from anthropic import AsyncAnthropic
 
-from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.engine.process import WorkerEngine
 from luci_tui.errors import ModelLoadError
 from tests.support.api_server import KEY, Shelf, serving
@@ -26,13 +26,13 @@ N_ANSWER = 10
 KINDS = (TinyProjector.LLAVA, TinyProjector.QWEN2VL, TinyProjector.ULTRAVOX)
 
 
-def load_spec(folder: Path, kind: TinyProjector) -> frames.LoadSpec:
+def load_spec(folder: Path, kind: TinyProjector) -> LoadSpec:
     arch = ARCH_OF[kind]
     model = folder / f"{arch.value}.gguf"
     if not model.exists():
         write_arch_model(arch, model, chat_template=CHATML_TEMPLATE)
     projector = write_projector(kind, folder / f"{kind.value}.gguf")
-    return frames.LoadSpec(
+    return LoadSpec(
         model_path=str(model), mmproj_path=str(projector), n_ctx=1024, n_slots=2, n_threads=1
     )
 

@@ -10,7 +10,7 @@ import openai
 import pytest
 import pytest_asyncio
 
-from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.engine.process import WorkerEngine
 from luci_tui.host.openai.server import ApiServer
 from tests.support.api_server import KEY, Shelf, serving
@@ -42,7 +42,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiS
     try:
         for name, fields in loads.items():
             fields["model_path"] = str(fields["model_path"])
-            spec = frames.LoadSpec.model_validate({"n_ctx": 256, "n_threads": 1, **fields})
+            spec = LoadSpec.model_validate({"n_ctx": 256, "n_threads": 1, **fields})
             await shelf.add(name, WorkerEngine(folder / f"{name}.log"), spec=spec)
         async with serving(shelf) as running:
             yield running

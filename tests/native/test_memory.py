@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from luci_tui.engine import frames, job_frames, memory, native
+from luci_tui.engine import job_frames, memory, native
 from luci_tui.engine.core_facts import ask_core
 from luci_tui.engine.job_process import run_job
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import EngineError
 from luci_tui.gguf.header import read_header
 from tests.support.arch_models import TinyArch
@@ -84,7 +85,7 @@ async def test_ask_core_given_a_job_process_then_is_that_of_this_build(tmp_path:
 
 async def test_plan_memory_given_a_job_process_then_answers_or_says_why(tmp_path: Path) -> None:
     path = write_model(TableModel(TinyArch.QWEN3), tmp_path)
-    load = frames.LoadSpec(model_path=str(path), n_ctx=1024)
+    load = LoadSpec(model_path=str(path), n_ctx=1024)
     spec = job_frames.PlanMemorySpec(load=load)
     events = [event async for event in run_job(spec, tmp_path / "log")]
     result = events[-1]

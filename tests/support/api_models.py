@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.engine.process import WorkerEngine
 from tests.support.api_server import Shelf
 from tests.support.arch_models import TinyArch, write_arch_model
@@ -72,7 +72,7 @@ async def tiny_shelf(folder: Path) -> AsyncGenerator[Shelf]:
     try:
         for name, fields in loads.items():
             fields["model_path"] = str(fields["model_path"])
-            spec = frames.LoadSpec.model_validate({"n_ctx": N_CTX, "n_threads": 1, **fields})
+            spec = LoadSpec.model_validate({"n_ctx": N_CTX, "n_threads": 1, **fields})
             engine = WorkerEngine(folder / f"{name}.log")
             await shelf.add(name, engine, spec=spec, aliases=(f"my-{name}",))
         yield shelf

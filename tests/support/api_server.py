@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import LuciError
 from luci_tui.host.openai.server import ApiServer
 from luci_tui.host.openai.services import EntryView, LeaseView, Services, make_services
@@ -60,7 +61,7 @@ class Shelf:
     n_held: int = 0
 
     async def add(
-        self, name: str, engine: EngineClient, *, spec: frames.LoadSpec, **entry: object
+        self, name: str, engine: EngineClient, *, spec: LoadSpec, **entry: object
     ) -> frames.ModelInfo:
         """Load a model and put it on the shelf."""
         info = None

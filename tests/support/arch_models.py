@@ -10,50 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum, StrEnum, auto
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 
 import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.support.tiny_vocab import TINY_SPM, TINY_WPM, TinyVocab
+from tests.support.arch_encoders import bert_plan, t5_plan
+from tests.support.arch_parts import TINY, Fill, Plan, Sizes, Tensor, Value, feed_forward, norm
+from tests.support.tiny_vocab import TINY_SPM, TinyVocab
 
 N_CTX_TRAIN = 2048
-SLIDING_WINDOW = 32
-"""Gemma's window in tokens: short enough that any test passes its end."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How large a model is made; the defaults are as small as the kernels allow."""
-
-    n_vocab: int = 0
-    """0 = the tiny vocabulary as it is; more = it is filled up with further words."""
-    n_embd: int = 64
-    n_ff: int = 128
-    n_head: int = 4
-    n_head_kv: int = 2
-    head_size: int = 32
-    """A multiple of 32, so that the KV cache can be quantized."""
-    n_expert: int = 4
-    n_expert_used: int = 2
-    layer_input_size: int = 32
-    """Of Gemma 4's input for each layer."""
-    sliding_window: int = SLIDING_WINDOW
-    conv_size: int = 4
-    state_size: int = 16
-    delta_state_size: int = 32
-    delta_k_heads: int = 2
-    delta_v_heads: int = 4
-
-    def vocab(self, tiny: TinyVocab) -> TinyVocab:
-        """Give a vocabulary of `n_vocab` tokens, or the tiny one."""
-        return tiny.filled_up(self.n_vocab)
-
-
-TINY = Sizes()
 
 
 class TinyArch(StrEnum):
@@ -88,6 +57,8 @@ class TinyArch(StrEnum):
     """Embeddings, mean pooling, no causal mask."""
     RERANKER = "reranker"
     """BERT with one score per pair, rank pooling."""
+    T5 = "t5"
+    """An encoder reads the prompt, a decoder answers."""
 
 
 GENERATING_ARCHS = (
@@ -106,35 +77,6 @@ GENERATING_ARCHS = (
 )
 RECURRENT_ARCHS = (TinyArch.MAMBA, TinyArch.JAMBA, TinyArch.QWEN3NEXT)
 """Their memory holds a state that cannot go back to an earlier token."""
-
-
-class _Fill(Enum):
-    MATRIX = auto()
-    EMBEDDING = auto()
-    NORM = auto()
-    BIAS = auto()
-    DECAY = auto()
-
-
-@dataclass(frozen=True)
-class _Tensor:
-    name: str
-    shape: tuple[int, ...]
-    """As NumPy has it: GGUF's order reversed, so the last axis is the input of a matrix."""
-    fill: _Fill = _Fill.MATRIX
-
-
-_Value = int | float | bool | Sequence[int] | Sequence[str]
-
-
-@dataclass(frozen=True)
-class _Plan:
-    architecture: str
-    vocab: TinyVocab
-    n_layers: int
-    keys: dict[str, _Value]
-    """Below the architecture's name."""
-    tensors: tuple[_Tensor, ...]
 
 
 def write_arch_model(
@@ -184,7 +126,7 @@ def write_arch_model(
         if tensor.name == "output.weight" and not has_output:
             continue
         values = _values(tensor, random)
-        is_matrix = tensor.fill in (_Fill.MATRIX, _Fill.EMBEDDING)
+        is_matrix = tensor.fill in (Fill.MATRIX, Fill.EMBEDDING)
         writer.add_tensor(
             tensor.name, values.astype(np.float16) if is_half and is_matrix else values
         )
@@ -195,7 +137,7 @@ def write_arch_model(
     return path
 
 
-def _add_key(writer: gguf.GGUFWriter, key: str, value: _Value) -> None:
+def _add_key(writer: gguf.GGUFWriter, key: str, value: Value) -> None:
     if isinstance(value, bool):
         writer.add_bool(key, value)
     elif isinstance(value, int):
@@ -206,24 +148,24 @@ def _add_key(writer: gguf.GGUFWriter, key: str, value: _Value) -> None:
         writer.add_array(key, list(value))
 
 
-def _values(tensor: _Tensor, random: np.random.Generator) -> NDArray[np.float32]:
+def _values(tensor: Tensor, random: np.random.Generator) -> NDArray[np.float32]:
     noise = random.standard_normal(tensor.shape, dtype=np.float32)
     match tensor.fill:
-        case _Fill.MATRIX:
+        case Fill.MATRIX:
             # 1.5 over the usual 1/sqrt(inputs): the layers then outweigh the first embedding.
             return noise * np.float32(1.5 / math.sqrt(tensor.shape[-1]))
-        case _Fill.EMBEDDING:
+        case Fill.EMBEDDING:
             return noise
-        case _Fill.NORM:
+        case Fill.NORM:
             return np.float32(1.0) + np.float32(0.1) * noise
-        case _Fill.BIAS:
+        case Fill.BIAS:
             return np.float32(0.1) * noise
-        case _Fill.DECAY:
+        case Fill.DECAY:
             # Negative, so that a state fades, but so slowly that the first token still matters.
             return np.float32(-0.02) * np.exp(noise)
 
 
-def _plan(s: Sizes, arch: TinyArch, n_layers: int | None, n_ctx_train: int) -> _Plan:
+def _plan(s: Sizes, arch: TinyArch, n_layers: int | None, n_ctx_train: int) -> Plan:
     match arch:
         case TinyArch.GEMMA4:
             return _gemma4_plan(s, n_layers or 4)
@@ -234,14 +176,16 @@ def _plan(s: Sizes, arch: TinyArch, n_layers: int | None, n_ctx_train: int) -> _
         case TinyArch.QWEN3NEXT:
             return _qwen3next_plan(s, n_layers or 4)
         case TinyArch.BERT:
-            return _bert_plan(s, n_layers or 2, n_ctx_train, gguf.PoolingType.MEAN)
+            return bert_plan(s, n_layers or 2, n_ctx_train, gguf.PoolingType.MEAN)
         case TinyArch.RERANKER:
-            return _bert_plan(s, n_layers or 2, n_ctx_train, gguf.PoolingType.RANK)
+            return bert_plan(s, n_layers or 2, n_ctx_train, gguf.PoolingType.RANK)
+        case TinyArch.T5:
+            return t5_plan(s, n_layers or 2)
         case _:
             return _transformer_plan(s, arch, n_layers)
 
 
-def _transformer_plan(s: Sizes, arch: TinyArch, n_layers: int | None) -> _Plan:
+def _transformer_plan(s: Sizes, arch: TinyArch, n_layers: int | None) -> Plan:
     match arch:
         case TinyArch.LLAMA_MOE:
             return _attention_plan(s, "llama", n_layers or 2, has_experts=True)
@@ -271,16 +215,16 @@ def _transformer_plan(s: Sizes, arch: TinyArch, n_layers: int | None) -> _Plan:
             return _attention_plan(s, "llama", n_layers or 3)
 
 
-def _decoder_ends(s: Sizes) -> tuple[_Tensor, ...]:
+def _decoder_ends(s: Sizes) -> tuple[Tensor, ...]:
     n_vocab = len(s.vocab(TINY_SPM).texts)
     return (
-        _Tensor("token_embd.weight", (n_vocab, s.n_embd), _Fill.EMBEDDING),
-        _Tensor("output_norm.weight", (s.n_embd,), _Fill.NORM),
-        _Tensor("output.weight", (n_vocab, s.n_embd)),
+        Tensor("token_embd.weight", (n_vocab, s.n_embd), Fill.EMBEDDING),
+        Tensor("output_norm.weight", (s.n_embd,), Fill.NORM),
+        Tensor("output.weight", (n_vocab, s.n_embd)),
     )
 
 
-def _attention_keys(s: Sizes) -> dict[str, _Value]:
+def _attention_keys(s: Sizes) -> dict[str, Value]:
     return {
         "embedding_length": s.n_embd,
         "feed_forward_length": s.n_ff,
@@ -295,45 +239,34 @@ def _attention_keys(s: Sizes) -> dict[str, _Value]:
 
 def _attention(
     s: Sizes, layer: int, *, head_size: int = 0, has_gate: bool = False
-) -> Iterator[_Tensor]:
+) -> Iterator[Tensor]:
     """Yield one layer's four projections; with `has_gate` the queries carry an output gate."""
     prefix = f"blk.{layer}"
     head_size = head_size or s.head_size
     n_query = s.n_head * head_size
     n_kv = s.n_head_kv * head_size
-    yield _Tensor(f"{prefix}.attn_q.weight", (n_query * (2 if has_gate else 1), s.n_embd))
-    yield _Tensor(f"{prefix}.attn_k.weight", (n_kv, s.n_embd))
-    yield _Tensor(f"{prefix}.attn_v.weight", (n_kv, s.n_embd))
-    yield _Tensor(f"{prefix}.attn_output.weight", (s.n_embd, n_query))
+    yield Tensor(f"{prefix}.attn_q.weight", (n_query * (2 if has_gate else 1), s.n_embd))
+    yield Tensor(f"{prefix}.attn_k.weight", (n_kv, s.n_embd))
+    yield Tensor(f"{prefix}.attn_v.weight", (n_kv, s.n_embd))
+    yield Tensor(f"{prefix}.attn_output.weight", (s.n_embd, n_query))
 
 
-def _attention_bias(s: Sizes, layer: int) -> Iterator[_Tensor]:
+def _attention_bias(s: Sizes, layer: int) -> Iterator[Tensor]:
     sizes = {"q": s.n_head, "k": s.n_head_kv, "v": s.n_head_kv}
     for name, n_heads in sizes.items():
-        yield _Tensor(f"blk.{layer}.attn_{name}.bias", (n_heads * s.head_size,), _Fill.BIAS)
+        yield Tensor(f"blk.{layer}.attn_{name}.bias", (n_heads * s.head_size,), Fill.BIAS)
 
 
-def _qk_norm(s: Sizes, layer: int) -> Iterator[_Tensor]:
-    yield _Tensor(f"blk.{layer}.attn_q_norm.weight", (s.head_size,), _Fill.NORM)
-    yield _Tensor(f"blk.{layer}.attn_k_norm.weight", (s.head_size,), _Fill.NORM)
+def _qk_norm(s: Sizes, layer: int) -> Iterator[Tensor]:
+    yield Tensor(f"blk.{layer}.attn_q_norm.weight", (s.head_size,), Fill.NORM)
+    yield Tensor(f"blk.{layer}.attn_k_norm.weight", (s.head_size,), Fill.NORM)
 
 
-def _norm(s: Sizes, layer: int, name: str, size: int = 0) -> _Tensor:
-    return _Tensor(f"blk.{layer}.{name}.weight", (size or s.n_embd,), _Fill.NORM)
-
-
-def _feed_forward(s: Sizes, layer: int) -> Iterator[_Tensor]:
-    yield _norm(s, layer, "ffn_norm")
-    yield _Tensor(f"blk.{layer}.ffn_gate.weight", (s.n_ff, s.n_embd))
-    yield _Tensor(f"blk.{layer}.ffn_up.weight", (s.n_ff, s.n_embd))
-    yield _Tensor(f"blk.{layer}.ffn_down.weight", (s.n_embd, s.n_ff))
-
-
-def _experts(s: Sizes, layer: int, n_ff: int) -> Iterator[_Tensor]:
-    yield _Tensor(f"blk.{layer}.ffn_gate_inp.weight", (s.n_expert, s.n_embd))
-    yield _Tensor(f"blk.{layer}.ffn_gate_exps.weight", (s.n_expert, n_ff, s.n_embd))
-    yield _Tensor(f"blk.{layer}.ffn_up_exps.weight", (s.n_expert, n_ff, s.n_embd))
-    yield _Tensor(f"blk.{layer}.ffn_down_exps.weight", (s.n_expert, s.n_embd, n_ff))
+def _experts(s: Sizes, layer: int, n_ff: int) -> Iterator[Tensor]:
+    yield Tensor(f"blk.{layer}.ffn_gate_inp.weight", (s.n_expert, s.n_embd))
+    yield Tensor(f"blk.{layer}.ffn_gate_exps.weight", (s.n_expert, n_ff, s.n_embd))
+    yield Tensor(f"blk.{layer}.ffn_up_exps.weight", (s.n_expert, n_ff, s.n_embd))
+    yield Tensor(f"blk.{layer}.ffn_down_exps.weight", (s.n_expert, s.n_embd, n_ff))
 
 
 def _attention_plan(
@@ -345,7 +278,7 @@ def _attention_plan(
     has_qk_norm: bool = False,
     has_bias: bool = False,
     is_gemma: bool = False,
-) -> _Plan:
+) -> Plan:
     keys = _attention_keys(s)
     if has_experts:
         keys |= {"expert_count": s.n_expert, "expert_used_count": s.n_expert_used}
@@ -357,24 +290,24 @@ def _attention_plan(
         }
     tensors = list(_decoder_ends(s))
     for layer in range(n_layers):
-        tensors += [_norm(s, layer, "attn_norm"), *_attention(s, layer)]
+        tensors += [norm(s, layer, "attn_norm"), *_attention(s, layer)]
         if has_qk_norm:
             tensors += _qk_norm(s, layer)
         if has_bias:
             tensors += _attention_bias(s, layer)
         if has_experts:
-            tensors += [_norm(s, layer, "ffn_norm"), *_experts(s, layer, s.n_ff // 2)]
+            tensors += [norm(s, layer, "ffn_norm"), *_experts(s, layer, s.n_ff // 2)]
         else:
-            tensors += _feed_forward(s, layer)
+            tensors += feed_forward(s, layer)
         if is_gemma:
-            tensors += [_norm(s, layer, "post_attention_norm"), _norm(s, layer, "post_ffw_norm")]
+            tensors += [norm(s, layer, "post_attention_norm"), norm(s, layer, "post_ffw_norm")]
     if has_experts:
         keys["feed_forward_length"] = s.n_ff // 2
         keys["expert_feed_forward_length"] = s.n_ff // 2
-    return _Plan(architecture, s.vocab(TINY_SPM), n_layers, keys, tuple(tensors))
+    return Plan(architecture, s.vocab(TINY_SPM), n_layers, keys, tuple(tensors))
 
 
-def _gemma4_plan(s: Sizes, n_layers: int) -> _Plan:
+def _gemma4_plan(s: Sizes, n_layers: int) -> Plan:
     """Every second layer has a sliding window; the last half has no KV cache of its own.
 
     Its output matrix is its token embeddings.
@@ -395,32 +328,32 @@ def _gemma4_plan(s: Sizes, n_layers: int) -> _Plan:
     n_inputs, n_vocab = s.layer_input_size * n_layers, len(s.vocab(TINY_SPM).texts)
     tensors = [
         *(tensor for tensor in plan.tensors if not tensor.name.startswith(("blk.", "output."))),
-        _Tensor("rope_freqs.weight", (full // 2,), _Fill.NORM),
-        _Tensor("per_layer_token_embd.weight", (n_vocab, n_inputs), _Fill.EMBEDDING),
-        _Tensor("per_layer_model_proj.weight", (n_inputs, s.n_embd)),
-        _Tensor("per_layer_proj_norm.weight", (s.layer_input_size,), _Fill.NORM),
+        Tensor("rope_freqs.weight", (full // 2,), Fill.NORM),
+        Tensor("per_layer_token_embd.weight", (n_vocab, n_inputs), Fill.EMBEDDING),
+        Tensor("per_layer_model_proj.weight", (n_inputs, s.n_embd)),
+        Tensor("per_layer_proj_norm.weight", (s.layer_input_size,), Fill.NORM),
     ]
     for layer in range(n_layers):
         tensors += _gemma4_layer(
             s, layer, s.head_size if layer % 2 == 0 else full, layer < n_caching
         )
-    return _Plan("gemma4", s.vocab(TINY_SPM), n_layers, keys, tuple(tensors))
+    return Plan("gemma4", s.vocab(TINY_SPM), n_layers, keys, tuple(tensors))
 
 
-def _gemma4_layer(s: Sizes, layer: int, head_size: int, has_kv: bool) -> Iterator[_Tensor]:
+def _gemma4_layer(s: Sizes, layer: int, head_size: int, has_kv: bool) -> Iterator[Tensor]:
     wide = replace(s, head_size=head_size)
     for tensor in [*_attention(wide, layer), *_qk_norm(wide, layer)]:
         if has_kv or not tensor.name.startswith((f"blk.{layer}.attn_k", f"blk.{layer}.attn_v")):
             yield tensor
-    yield _norm(s, layer, "attn_norm")
-    yield from _feed_forward(s, layer)
-    yield _Tensor(f"blk.{layer}.inp_gate.weight", (s.layer_input_size, s.n_embd))
-    yield _Tensor(f"blk.{layer}.proj.weight", (s.n_embd, s.layer_input_size))
+    yield norm(s, layer, "attn_norm")
+    yield from feed_forward(s, layer)
+    yield Tensor(f"blk.{layer}.inp_gate.weight", (s.layer_input_size, s.n_embd))
+    yield Tensor(f"blk.{layer}.proj.weight", (s.n_embd, s.layer_input_size))
     for name in ("post_attention_norm", "post_ffw_norm", "post_norm"):
-        yield _norm(s, layer, name)
+        yield norm(s, layer, name)
 
 
-def _mamba_keys(s: Sizes) -> dict[str, _Value]:
+def _mamba_keys(s: Sizes) -> dict[str, Value]:
     return {
         "embedding_length": s.n_embd,
         "attention.layer_norm_rms_epsilon": 1e-5,
@@ -431,30 +364,30 @@ def _mamba_keys(s: Sizes) -> dict[str, _Value]:
     }
 
 
-def _mamba_block(s: Sizes, layer: int) -> Iterator[_Tensor]:
+def _mamba_block(s: Sizes, layer: int) -> Iterator[Tensor]:
     prefix = f"blk.{layer}"
     n_inner = 2 * s.n_embd
     n_step = s.n_embd // 16
-    yield _Tensor(f"{prefix}.ssm_in.weight", (2 * n_inner, s.n_embd))
-    yield _Tensor(f"{prefix}.ssm_conv1d.weight", (n_inner, s.conv_size))
-    yield _Tensor(f"{prefix}.ssm_conv1d.bias", (n_inner,), _Fill.BIAS)
-    yield _Tensor(f"{prefix}.ssm_x.weight", (n_step + 2 * s.state_size, n_inner))
-    yield _Tensor(f"{prefix}.ssm_dt.weight", (n_inner, n_step))
-    yield _Tensor(f"{prefix}.ssm_dt.bias", (n_inner,), _Fill.BIAS)
-    yield _Tensor(f"{prefix}.ssm_a", (n_inner, s.state_size), _Fill.DECAY)
-    yield _Tensor(f"{prefix}.ssm_d", (n_inner,), _Fill.NORM)
-    yield _Tensor(f"{prefix}.ssm_out.weight", (s.n_embd, n_inner))
+    yield Tensor(f"{prefix}.ssm_in.weight", (2 * n_inner, s.n_embd))
+    yield Tensor(f"{prefix}.ssm_conv1d.weight", (n_inner, s.conv_size))
+    yield Tensor(f"{prefix}.ssm_conv1d.bias", (n_inner,), Fill.BIAS)
+    yield Tensor(f"{prefix}.ssm_x.weight", (n_step + 2 * s.state_size, n_inner))
+    yield Tensor(f"{prefix}.ssm_dt.weight", (n_inner, n_step))
+    yield Tensor(f"{prefix}.ssm_dt.bias", (n_inner,), Fill.BIAS)
+    yield Tensor(f"{prefix}.ssm_a", (n_inner, s.state_size), Fill.DECAY)
+    yield Tensor(f"{prefix}.ssm_d", (n_inner,), Fill.NORM)
+    yield Tensor(f"{prefix}.ssm_out.weight", (s.n_embd, n_inner))
 
 
-def _mamba_plan(s: Sizes, n_layers: int) -> _Plan:
+def _mamba_plan(s: Sizes, n_layers: int) -> Plan:
     keys = _mamba_keys(s) | {"feed_forward_length": 0, "attention.head_count": 0}
     tensors = list(_decoder_ends(s))
     for layer in range(n_layers):
-        tensors += [_norm(s, layer, "attn_norm"), *_mamba_block(s, layer)]
-    return _Plan("mamba", s.vocab(TINY_SPM), n_layers, keys, tuple(tensors))
+        tensors += [norm(s, layer, "attn_norm"), *_mamba_block(s, layer)]
+    return Plan("mamba", s.vocab(TINY_SPM), n_layers, keys, tuple(tensors))
 
 
-def _jamba_plan(s: Sizes, n_layers: int) -> _Plan:
+def _jamba_plan(s: Sizes, n_layers: int) -> Plan:
     # 0 KV heads is how the format marks a Mamba layer; every second layer attends.
     kv_heads = [s.n_head_kv if layer % 2 else 0 for layer in range(n_layers)]
     head_size = s.n_embd // s.n_head
@@ -465,33 +398,33 @@ def _jamba_plan(s: Sizes, n_layers: int) -> _Plan:
     }
     tensors = list(_decoder_ends(s))
     for layer, n_kv_heads in enumerate(kv_heads):
-        tensors.append(_norm(s, layer, "attn_norm"))
+        tensors.append(norm(s, layer, "attn_norm"))
         if n_kv_heads:
             tensors += _attention(s, layer, head_size=head_size)
         else:
             tensors += _mamba_block(s, layer)
-            tensors.append(_norm(s, layer, "ssm_dt_norm", s.n_embd // 16))
-            tensors.append(_norm(s, layer, "ssm_b_norm", s.state_size))
-            tensors.append(_norm(s, layer, "ssm_c_norm", s.state_size))
-        tensors += _feed_forward(s, layer)
-    return _Plan("jamba", s.vocab(TINY_SPM), n_layers, keys, tuple(tensors))
+            tensors.append(norm(s, layer, "ssm_dt_norm", s.n_embd // 16))
+            tensors.append(norm(s, layer, "ssm_b_norm", s.state_size))
+            tensors.append(norm(s, layer, "ssm_c_norm", s.state_size))
+        tensors += feed_forward(s, layer)
+    return Plan("jamba", s.vocab(TINY_SPM), n_layers, keys, tuple(tensors))
 
 
-def _delta_net_block(s: Sizes, layer: int) -> Iterator[_Tensor]:
+def _delta_net_block(s: Sizes, layer: int) -> Iterator[Tensor]:
     prefix = f"blk.{layer}"
     n_key = s.delta_k_heads * s.delta_state_size
     n_value = s.delta_v_heads * s.delta_state_size
-    yield _Tensor(f"{prefix}.attn_qkv.weight", (2 * n_key + n_value, s.n_embd))
-    yield _Tensor(f"{prefix}.attn_gate.weight", (n_value, s.n_embd))
-    yield _Tensor(f"{prefix}.ssm_conv1d.weight", (2 * n_key + n_value, s.conv_size))
-    yield _Tensor(f"{prefix}.ssm_dt.bias", (s.delta_v_heads,), _Fill.BIAS)
-    yield _Tensor(f"{prefix}.ssm_a", (s.delta_v_heads,), _Fill.DECAY)
-    yield _Tensor(f"{prefix}.ssm_ba.weight", (2 * s.delta_v_heads, s.n_embd))
-    yield _Tensor(f"{prefix}.ssm_norm.weight", (s.delta_state_size,), _Fill.NORM)
-    yield _Tensor(f"{prefix}.ssm_out.weight", (s.n_embd, n_value))
+    yield Tensor(f"{prefix}.attn_qkv.weight", (2 * n_key + n_value, s.n_embd))
+    yield Tensor(f"{prefix}.attn_gate.weight", (n_value, s.n_embd))
+    yield Tensor(f"{prefix}.ssm_conv1d.weight", (2 * n_key + n_value, s.conv_size))
+    yield Tensor(f"{prefix}.ssm_dt.bias", (s.delta_v_heads,), Fill.BIAS)
+    yield Tensor(f"{prefix}.ssm_a", (s.delta_v_heads,), Fill.DECAY)
+    yield Tensor(f"{prefix}.ssm_ba.weight", (2 * s.delta_v_heads, s.n_embd))
+    yield Tensor(f"{prefix}.ssm_norm.weight", (s.delta_state_size,), Fill.NORM)
+    yield Tensor(f"{prefix}.ssm_out.weight", (s.n_embd, n_value))
 
 
-def _qwen3next_plan(s: Sizes, n_layers: int) -> _Plan:
+def _qwen3next_plan(s: Sizes, n_layers: int) -> Plan:
     n_ff = s.n_ff // 4
     keys = _attention_keys(s) | {
         "full_attention_interval": 2,
@@ -507,59 +440,16 @@ def _qwen3next_plan(s: Sizes, n_layers: int) -> _Plan:
     }
     tensors = list(_decoder_ends(s))
     for layer in range(n_layers):
-        tensors += [_norm(s, layer, "attn_norm"), _norm(s, layer, "post_attention_norm")]
+        tensors += [norm(s, layer, "attn_norm"), norm(s, layer, "post_attention_norm")]
         if layer % 2:
             tensors += [*_attention(s, layer, has_gate=True), *_qk_norm(s, layer)]
         else:
             tensors += _delta_net_block(s, layer)
         tensors += _experts(s, layer, n_ff)
         tensors += [
-            _Tensor(f"blk.{layer}.ffn_gate_inp_shexp.weight", (s.n_embd,), _Fill.BIAS),
-            _Tensor(f"blk.{layer}.ffn_gate_shexp.weight", (n_ff, s.n_embd)),
-            _Tensor(f"blk.{layer}.ffn_up_shexp.weight", (n_ff, s.n_embd)),
-            _Tensor(f"blk.{layer}.ffn_down_shexp.weight", (s.n_embd, n_ff)),
+            Tensor(f"blk.{layer}.ffn_gate_inp_shexp.weight", (s.n_embd,), Fill.BIAS),
+            Tensor(f"blk.{layer}.ffn_gate_shexp.weight", (n_ff, s.n_embd)),
+            Tensor(f"blk.{layer}.ffn_up_shexp.weight", (n_ff, s.n_embd)),
+            Tensor(f"blk.{layer}.ffn_down_shexp.weight", (s.n_embd, n_ff)),
         ]
-    return _Plan("qwen3next", s.vocab(TINY_SPM), n_layers, keys, tuple(tensors))
-
-
-def _bert_layer(s: Sizes, layer: int) -> Iterator[_Tensor]:
-    prefix = f"blk.{layer}"
-    for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
-        yield _Tensor(f"{prefix}.{name}.weight", (s.n_embd, s.n_embd))
-        yield _Tensor(f"{prefix}.{name}.bias", (s.n_embd,), _Fill.BIAS)
-    yield _Tensor(f"{prefix}.ffn_up.weight", (s.n_ff, s.n_embd))
-    yield _Tensor(f"{prefix}.ffn_up.bias", (s.n_ff,), _Fill.BIAS)
-    yield _Tensor(f"{prefix}.ffn_down.weight", (s.n_embd, s.n_ff))
-    yield _Tensor(f"{prefix}.ffn_down.bias", (s.n_embd,), _Fill.BIAS)
-    for name in ("attn_output_norm", "layer_output_norm"):
-        yield _norm(s, layer, name)
-        yield _Tensor(f"{prefix}.{name}.bias", (s.n_embd,), _Fill.BIAS)
-
-
-def _bert_plan(s: Sizes, n_layers: int, n_ctx_train: int, pooling: gguf.PoolingType) -> _Plan:
-    keys: dict[str, _Value] = {
-        "embedding_length": s.n_embd,
-        "feed_forward_length": s.n_ff,
-        "attention.head_count": s.n_head,
-        "attention.layer_norm_epsilon": 1e-12,
-        "attention.causal": False,
-        "pooling_type": int(pooling),
-    }
-    tensors = [
-        _Tensor("token_embd.weight", (len(s.vocab(TINY_WPM).texts), s.n_embd), _Fill.EMBEDDING),
-        _Tensor("token_types.weight", (2, s.n_embd), _Fill.BIAS),
-        _Tensor("position_embd.weight", (n_ctx_train, s.n_embd), _Fill.BIAS),
-        _Tensor("token_embd_norm.weight", (s.n_embd,), _Fill.NORM),
-        _Tensor("token_embd_norm.bias", (s.n_embd,), _Fill.BIAS),
-    ]
-    for layer in range(n_layers):
-        tensors += _bert_layer(s, layer)
-    if pooling == gguf.PoolingType.RANK:
-        keys["classifier.output_labels"] = ["score"]
-        tensors += [
-            _Tensor("cls.weight", (s.n_embd, s.n_embd)),
-            _Tensor("cls.bias", (s.n_embd,), _Fill.BIAS),
-            _Tensor("cls.output.weight", (1, s.n_embd)),
-            _Tensor("cls.output.bias", (1,), _Fill.BIAS),
-        ]
-    return _Plan("bert", s.vocab(TINY_WPM), n_layers, keys, tuple(tensors))
+    return Plan("qwen3next", s.vocab(TINY_SPM), n_layers, keys, tuple(tensors))

@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 from luci_tui.engine import frames, loop, native, worker
+from luci_tui.engine.load_spec import LoadSpec
 
 
 def command(fault: str) -> tuple[str, ...]:
@@ -27,7 +28,7 @@ class BadCore(native.Core):
     fault = ""
     n_runs = 0
 
-    def __init__(self, spec: frames.LoadSpec, monitor: native.LoadMonitor) -> None:
+    def __init__(self, spec: LoadSpec, monitor: native.LoadMonitor) -> None:
         """Load, or wait until the load is cancelled and then load."""
         while self.fault == "slow_load" and not monitor.is_cancelled:
             threading.Event().wait(0.01)

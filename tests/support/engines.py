@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
+from luci_tui.engine.load_spec import LoadSpec
 
 
 @dataclass
@@ -65,7 +66,7 @@ async def load(client: EngineClient, model_path: str, **fields: object) -> frame
     """Load a model with a small context and one thread, and return what it is."""
     defaults: dict[str, object] = {"model_path": model_path, "n_ctx": 512, "n_threads": 1}
     info = None
-    async for event in client.load(frames.LoadSpec.model_validate({**defaults, **fields})):
+    async for event in client.load(LoadSpec.model_validate({**defaults, **fields})):
         if isinstance(event, frames.Loaded):
             info = event.info
     assert info is not None

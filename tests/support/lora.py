@@ -9,7 +9,7 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.support.arch_models import TINY
+from tests.support.arch_parts import TINY
 
 RANK = 4
 

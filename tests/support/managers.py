@@ -9,6 +9,7 @@ from pathlib import Path
 
 from luci_tui.engine import frames
 from luci_tui.engine.echo import EchoEngine
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import CatalogError, WorkerLostError
 from luci_tui.manager.entries import LoadOptions, ModelEntry
 from luci_tui.manager.progress import LeaseProgress
@@ -54,9 +55,7 @@ class TestableEngine(EchoEngine):
         """Be a worker that ended."""
         self._lost = WorkerLostError(reason)
 
-    async def load(
-        self, spec: frames.LoadSpec
-    ) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
+    async def load(self, spec: LoadSpec) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
         """Load when the gate is open."""
         yield frames.LoadProgress(request_id=0, fraction=0.25)
         await self._gate.wait()

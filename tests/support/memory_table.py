@@ -16,11 +16,13 @@ import psutil
 
 from luci_tui.engine import frames, memory, native
 from luci_tui.engine.job_frames import QuantizeOutput, QuantizeSpec
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.engine.native_quantize import quantize
 from luci_tui.engine.process import WorkerEngine
 from luci_tui.gguf.estimate import MemoryEstimate
 from luci_tui.gguf.header import read_header
-from tests.support.arch_models import Sizes, TinyArch, write_arch_model
+from tests.support.arch_models import TinyArch, write_arch_model
+from tests.support.arch_parts import Sizes
 
 PAGE = Path(__file__).parents[2] / "docs" / "memory.md"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
@@ -51,6 +53,12 @@ LOADS: dict[str, dict[str, object]] = {
         "flash_attention": "off",
     },
 }
+ENCODER_DECODER_LOADS: dict[str, dict[str, object]] = {
+    "512": {"n_ctx": 512},
+    "1024, KV q8_0 and f16": {"n_ctx": 1024, "kv_type_k": "q8_0"},
+    "1024, no flash attention": {"n_ctx": 1024, "flash_attention": "off"},
+}
+"""A prompt is one ubatch, and the scores of its attention grow with its square."""
 ENCODER_LOADS: dict[str, dict[str, object]] = {
     "512": {"n_ctx": 512, "embedding": True, "n_batch": 512},
     "2048": {"n_ctx": 2048, "embedding": True, "n_batch": 2048},
@@ -141,17 +149,19 @@ def loads_of(model: TableModel) -> dict[str, dict[str, object]]:
     """Give the loads that a model is measured with."""
     if model.arch in ENCODERS:
         return ENCODER_LOADS
+    if model.arch is TinyArch.T5:
+        return ENCODER_DECODER_LOADS
     if model == QUANTIZED[0]:
         return QUANTIZED_LOADS
     return {"4096": QUANTIZED_LOADS["4096"]} if model.quant else LOADS
 
 
-def load_spec(model: TableModel, load: str, folder: Path) -> frames.LoadSpec:
+def load_spec(model: TableModel, load: str, folder: Path) -> LoadSpec:
     """Give the load of one row."""
     path = write_model(model, folder)
     pooling = "rank" if model.arch is TinyArch.RERANKER else "model"
     defaults: dict[str, object] = {"model_path": str(path), "n_threads": 1, "pooling": pooling}
-    return frames.LoadSpec.model_validate({**defaults, **loads_of(model)[load]})
+    return LoadSpec.model_validate({**defaults, **loads_of(model)[load]})
 
 
 async def measure(model: TableModel, load: str, folder: Path, empty_rss_bytes: int = 0) -> Measured:
@@ -166,12 +176,12 @@ async def measure(model: TableModel, load: str, folder: Path, empty_rss_bytes: i
 async def empty_rss(folder: Path) -> int:
     """Give the resident memory of a worker whose model is next to nothing."""
     path = write_arch_model(TinyArch.LLAMA, folder / "empty.gguf", n_layers=1)
-    spec = frames.LoadSpec(model_path=str(path), n_ctx=256, n_batch=32, n_threads=1)
+    spec = LoadSpec(model_path=str(path), n_ctx=256, n_batch=32, n_threads=1)
     taken, rss_bytes = await _run(spec, folder)
     return rss_bytes - taken.total_bytes
 
 
-async def _run(spec: frames.LoadSpec, folder: Path) -> tuple[frames.MemoryUse, int]:
+async def _run(spec: LoadSpec, folder: Path) -> tuple[frames.MemoryUse, int]:
     engine = WorkerEngine(folder / "worker.log")
     try:
         info = None

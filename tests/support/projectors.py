@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.support.arch_models import TINY, TinyArch
+from tests.support.arch_models import TinyArch
+from tests.support.arch_parts import TINY
 
 N_EMBD = 64
 N_FF = 128

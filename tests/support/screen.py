@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from luci_tui.chat.model import ModelSpec
 from luci_tui.engine.client import EngineClient
-from luci_tui.engine.frames import LoadSpec
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.host.wiring import Backend, Review
 from luci_tui.tui.app import ChatApp
 from luci_tui.tui.conversation import OwnConversation

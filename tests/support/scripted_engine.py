@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import LuciError
 
 
@@ -72,9 +73,7 @@ class ScriptedEngine:
         self.n_cancelled = 0
         self.is_closed = False
 
-    async def load(
-        self, spec: frames.LoadSpec
-    ) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
+    async def load(self, spec: LoadSpec) -> AsyncGenerator[frames.LoadProgress | frames.Loaded]:
         self.n_loads += 1
         yield frames.LoadProgress(request_id=0, fraction=0.5)
         steps, self.load_steps = self.load_steps, []

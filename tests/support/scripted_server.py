@@ -12,6 +12,7 @@ import httpx
 
 from luci_tui.engine import frames
 from luci_tui.engine.echo import EchoEngine
+from luci_tui.engine.load_spec import LoadSpec
 from tests.support.api_server import KEY, Shelf, serving
 from tests.support.event_order import Json, read_sse
 from tests.support.scripted_engine import ScriptedEngine, Step
@@ -71,8 +72,8 @@ async def scripted_server(
         usual: See `Scripted.usual`.
     """
     shelf, script = Shelf(), ScriptedEngine()
-    await shelf.add("echo", EchoEngine(), spec=frames.LoadSpec(model_path="echo", n_ctx=N_CTX))
-    await shelf.add("script", script, spec=frames.LoadSpec(model_path="script.gguf"))
+    await shelf.add("echo", EchoEngine(), spec=LoadSpec(model_path="echo", n_ctx=N_CTX))
+    await shelf.add("script", script, spec=LoadSpec(model_path="script.gguf"))
     async with serving(shelf) as server:
         http = httpx.AsyncClient(
             base_url=server.url.removesuffix("/v1"),

@@ -1,8 +1,8 @@
-"""The two tiny vocabularies of the test models, written into a GGUF file.
+"""The tiny vocabularies of the test models, written into a GGUF file.
 
 `TINY_SPM` is SentencePiece-like: control tokens, all 256 bytes, and a few pieces, so that any text
 has tokens and random weights yield every kind of token, broken UTF-8 included. `TINY_WPM` is
-WordPiece-like for the embedding models.
+WordPiece-like for the embedding models, `TINY_UGM` T5's: a unigram model, which ends each text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import gguf
 
 SPACE = "\u2581"
-"""How both vocabularies of llama.cpp write the start of a word."""
+"""How vocabularies of llama.cpp write the start of a word."""
 
 CHATML_TEMPLATE = (
     "{% for message in messages %}"
@@ -28,7 +28,7 @@ class TinyVocab:
     """One vocabulary as the keys of a GGUF file want it; the three tuples have equal length."""
 
     model: str
-    """`tokenizer.ggml.model`: "llama", "bert" or "gpt2"."""
+    """`tokenizer.ggml.model`: "llama", "bert", "t5" or "gpt2"."""
     texts: tuple[str, ...]
     scores: tuple[float, ...]
     types: tuple[gguf.TokenType, ...]
@@ -119,8 +119,25 @@ def _wpm_vocab() -> TinyVocab:
     return TinyVocab("bert", texts, (0.0,) * len(texts), types, specials, flags)
 
 
+def _ugm_vocab() -> TinyVocab:
+    letters = tuple("abcdefghijklmnopqrstuvwxyz")
+    words = tuple(SPACE + word for word in _WORDS)
+    texts = ("<pad>", "</s>", "<unk>", SPACE, *letters, *words)
+    # Logarithms of probabilities: a word costs less than the letters that it is made of.
+    scores = (*[0.0] * 3, *[-8.0] * (1 + len(letters)), *[-6.0] * len(words))
+    types = (
+        *[gguf.TokenType.CONTROL] * 2,
+        gguf.TokenType.UNKNOWN,
+        *[gguf.TokenType.NORMAL] * (len(texts) - 3),
+    )
+    specials = (("eos_token_id", 1), ("unknown_token_id", 2), ("padding_token_id", 0))
+    flags = (("add_bos_token", False), ("add_eos_token", True), ("add_space_prefix", True))
+    return TinyVocab("t5", texts, scores, types, specials, flags)
+
+
 TINY_SPM = _spm_vocab()
 TINY_WPM = _wpm_vocab()
+TINY_UGM = _ugm_vocab().filled_up(len(TINY_SPM.texts))
 
 
 def byte_pair_vocab(pre: str) -> TinyVocab:

@@ -7,7 +7,8 @@ from random import Random
 
 import gguf
 
-from tests.support.arch_models import Sizes, TinyArch, write_arch_model
+from tests.support.arch_models import TinyArch, write_arch_model
+from tests.support.arch_parts import Sizes
 
 N_EMBD = 256
 N_FF = 256

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from luci_tui.chat.model import ModelSpec
-from luci_tui.engine.frames import LoadSpec
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.host.client import HostClient
 from luci_tui.host.lifecycle import ensure_host
 from luci_tui.host.wiring import Backend

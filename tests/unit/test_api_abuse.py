@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 from fastapi.routing import APIRoute
 
-from luci_tui.engine import frames
 from luci_tui.engine.echo import EchoEngine
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.host.openai.app import routers
 from luci_tui.host.openai.server import ApiServer
 from tests.support.api_server import KEY, Reply, Shelf, exchange, raw_post, services, serving
@@ -28,7 +28,7 @@ PNG = "iVBORw0KGgo="
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server() -> AsyncIterator[ApiServer]:
     shelf = Shelf()
-    await shelf.add("echo", EchoEngine(), spec=frames.LoadSpec(model_path="echo"))
+    await shelf.add("echo", EchoEngine(), spec=LoadSpec(model_path="echo"))
     limits = {
         "max_body_bytes": MAX_BODY_BYTES,
         "max_header_bytes": MAX_HEADER_BYTES,

@@ -14,6 +14,7 @@ import pytest
 
 from luci_tui.engine import frames
 from luci_tui.engine.echo import EchoEngine
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import ConfigError, LuciError, ModelLoadError, RequestError, WorkerLostError
 from luci_tui.host.openai.server import ApiServer
 from tests.support import api_server, scripted_engine
@@ -58,7 +59,7 @@ class Paced:
     async def load(self) -> Paced:
         for _ in range(3):
             self.engine.permits.release()
-        await self.shelf.add("echo", self.engine, spec=frames.LoadSpec(model_path="echo"))
+        await self.shelf.add("echo", self.engine, spec=LoadSpec(model_path="echo"))
         return self
 
 
@@ -70,14 +71,14 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def echo_shelf() -> Shelf:
     shelf = Shelf()
-    await shelf.add("echo", EchoEngine(), spec=frames.LoadSpec(model_path="echo"))
+    await shelf.add("echo", EchoEngine(), spec=LoadSpec(model_path="echo"))
     return shelf
 
 
 async def scripted_shelf(*script: scripted_engine.Step) -> Shelf:
     shelf = Shelf()
     engine = ScriptedEngine(list(script))
-    await shelf.add("echo", engine, spec=frames.LoadSpec(model_path="script.gguf"))
+    await shelf.add("echo", engine, spec=LoadSpec(model_path="script.gguf"))
     return shelf
 
 
@@ -253,7 +254,7 @@ async def test_full_queue_then_a_status_with_retry_after() -> None:
 async def test_client_that_does_not_read_then_its_place_is_taken_back() -> None:
     shelf = Shelf()
     engine = ScriptedEngine([text("x" * 1_000_000)] * 40, [text("hi"), done()])
-    await shelf.add("echo", engine, spec=frames.LoadSpec(model_path="script.gguf"))
+    await shelf.add("echo", engine, spec=LoadSpec(model_path="script.gguf"))
     async with serving(shelf, write_timeout_s=0.05) as server, asyncio.timeout(TIMEOUT_S):
         with socket.create_connection(("127.0.0.1", server.port)) as deaf:
             deaf.sendall(chat(server.port, stream=True))
@@ -320,7 +321,7 @@ async def test_log_given_requests_of_all_kinds_then_holds_no_prompt(
     caplog.set_level(logging.DEBUG)
     shelf = await echo_shelf()
     # A script that has run out raises an error that the server does not know.
-    await shelf.add("crash", ScriptedEngine(), spec=frames.LoadSpec(model_path=SECRET))
+    await shelf.add("crash", ScriptedEngine(), spec=LoadSpec(model_path=SECRET))
     async with serving(shelf) as server:
         statuses = [
             (await exchange(server.port, request)).status

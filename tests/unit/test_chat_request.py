@@ -5,11 +5,11 @@ import pytest
 from luci_tui.chat.answer import truth_line
 from luci_tui.chat.model import ModelSpec, Turn
 from luci_tui.chat.request import build_request
-from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from tests.support.scripted_engine import MODEL_INFO, done
 
 TURNS = [Turn("user", "one"), Turn("assistant", "1"), Turn("user", "two é")]
-LOAD = frames.LoadSpec(model_path="m.gguf")
+LOAD = LoadSpec(model_path="m.gguf")
 
 
 def test_chat_becomes_messages_with_the_system_message_first() -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
+from luci_tui import paths
 from luci_tui.download.hub import Hub
 from luci_tui.download.hub_facts import RepoFacts, RepoFile
 from luci_tui.download.options import MoveOptions
@@ -13,6 +16,8 @@ from luci_tui.download.pace import Backoff
 from luci_tui.engine.job_frames import JobProgress
 from luci_tui.errors import CatalogError, DownloadError, LuciError
 from luci_tui.library.convert_fetch import fetch_source, source_files
+from luci_tui.library.disk import examine
+from luci_tui.library.places import find_places
 from tests.support.hub import Fault, running_hub
 from tests.support.hub import Hub as FakeHub
 from tests.support.hub_use import quick_hub
@@ -57,6 +62,28 @@ async def fetched(hub: Hub, source: str = "hf:org/tiny") -> Path:
                 return event
             assert isinstance(event, JobProgress)
     raise AssertionError
+
+
+async def test_fetch_holds_its_folder_against_a_cleaner_until_it_is_closed(
+    fake: FakeHub, hub: Hub
+) -> None:
+    fake.add_repo("org/tiny", FILES)
+    home = paths.luci_home()
+    async with aclosing(fetch_source("hf:org/tiny", hub)) as events:
+        async for event in events:
+            if isinstance(event, Path):
+                (held,) = examine(home, find_places(), ()).items
+                assert (held.path, held.is_cleanable) == (event, False)
+                break
+    (free,) = examine(home, find_places(), ()).items
+    assert free.is_cleanable
+    descriptor = os.open(free.path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with pytest.raises(CatalogError, match="is being removed by another process"):
+            await fetched(hub)
+    finally:
+        os.close(descriptor)
 
 
 async def test_fetch_brings_settings_tokenizer_and_safetensors_and_no_code(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from luci_tui.engine import memory
-from luci_tui.engine.frames import FlashAttention, LoadSpec, LoraSpec, Speculation
+from luci_tui.engine.load_spec import FlashAttention, LoadSpec, LoraSpec, Speculation
 from luci_tui.errors import ModelLoadError
 from luci_tui.gguf.describe import describe
 from luci_tui.gguf.estimate import MemoryEstimate

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from luci_tui.engine import native
-from luci_tui.engine.frames import LoadSpec, LoraSpec
+from luci_tui.engine.load_spec import LoadSpec, LoraSpec
 from luci_tui.errors import EngineError, ModelLoadError
 
 IMPORTS = "import luci_tui.engine.process, luci_tui.engine.echo, luci_tui.engine.native, sys; "

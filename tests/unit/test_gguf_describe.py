@@ -10,7 +10,8 @@ from luci_tui.gguf.describe import FileKind, describe
 from luci_tui.gguf.header import read_header
 from luci_tui.gguf.memory_table import memory_table
 from luci_tui.gguf.visible import visible
-from tests.support.arch_models import TINY, TinyArch, write_arch_model
+from tests.support.arch_models import TinyArch, write_arch_model
+from tests.support.arch_parts import TINY
 from tests.support.gguf_files import finish, write_keys, write_split
 from tests.support.lora import write_lora
 from tests.support.tiny_vocab import CHATML_TEMPLATE, TINY_SPM

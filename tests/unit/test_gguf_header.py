@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from luci_tui.errors import GgufError
 from luci_tui.gguf.header import read_header
 from luci_tui.gguf.quant import TENSOR_TYPES
-from tests.support.arch_models import N_CTX_TRAIN, TINY, TinyArch, write_arch_model
+from tests.support.arch_models import N_CTX_TRAIN, TinyArch, write_arch_model
+from tests.support.arch_parts import TINY
 
 
 @pytest.fixture(scope="module")

@@ -100,6 +100,32 @@ def test_part_that_is_being_downloaded_stays(home: Path) -> None:
     assert part.exists()
 
 
+def test_sources_of_conversions_are_found_and_cleaned_unless_one_is_in_use(home: Path) -> None:
+    repo = home / "sources" / "org--tiny-a--b"
+    whole, half = repo / ("a" * 40), repo / ("b" * 40)
+    for folder, name in ((whole, "model.safetensors"), (half, "model.safetensors.part")):
+        folder.mkdir(parents=True)
+        (folder / name).write_bytes(b"x" * 9000)
+        (folder / "config.json").write_text("{}")
+    descriptor = os.open(half, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        found = items(home)
+        assert kinds(home) == {
+            whole.name: (DiskKind.SOURCE, True),
+            half.name: (DiskKind.SOURCE, False),
+        }
+        assert found[whole].size_bytes > 8192
+        assert found[whole].detail == "hf:org/tiny-a--b at aaaaaaaaaaaa can be fetched again."
+        assert "Unfinished: hf:org/tiny-a--b" in found[half].detail
+        assert [problem for _, problem in clean([found[whole]])] == [""]
+    finally:
+        os.close(descriptor)
+    assert (half / "config.json").exists()
+    assert [problem for _, problem in clean(items(home).values())] == [""]
+    assert list((home / "sources").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("state", "is_cleanable"), [("paused", False), ("failed", False), ("cancelled", True)]
 )

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from luci_tui.engine.frames import LoraSpec, SamplingParams
+from luci_tui.engine.frames import SamplingParams
+from luci_tui.engine.load_spec import LoraSpec
 from luci_tui.errors import CatalogError, ConfigError
 from luci_tui.manager.entries import BUILTIN, Endpoint, LoadOptions, ModelEntry
 from luci_tui.manager.registry import Registry

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from luci_tui.bench.peers.workload import Stream
-from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import EngineError
 
 CHILD_MODULE = "luci_tui.host.timed_answers"
@@ -37,11 +37,11 @@ class Job(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    spec: frames.LoadSpec
+    spec: LoadSpec
     batches: tuple[Batch, ...]
 
 
-def timed_answers(spec: frames.LoadSpec, batches: Sequence[Batch]) -> list[list[Stream]]:
+def timed_answers(spec: LoadSpec, batches: Sequence[Batch]) -> list[list[Stream]]:
     """Have a host of its own answer all batches, and return when each answer came.
 
     Raises:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from luci_tui import paths
 from luci_tui.bench.peers.http_stream import HttpTarget
-from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import EngineError
 from luci_tui.manager import models_toml
 from luci_tui.manager.entries import LoadOptions, ModelEntry
@@ -27,7 +27,7 @@ def serve_command(port: int | str) -> list[str]:
 
 
 @contextmanager
-def running_serve(spec: frames.LoadSpec) -> Generator[HttpTarget]:
+def running_serve(spec: LoadSpec) -> Generator[HttpTarget]:
     """Serve one model over HTTP until the block ends; the first request loads it."""
     with tempfile.TemporaryDirectory(prefix="luci-serve-") as folder:
         home = Path(folder)

@@ -14,6 +14,7 @@ from luci_tui.bench.peers import workload
 from luci_tui.bench.peers.workload import Stream
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.engine.process import WorkerEngine
 from luci_tui.errors import EngineError
 
@@ -29,9 +30,9 @@ def load_spec(
     n_ctx: int = workload.N_CTX_PER_SLOT,
     *,
     kv_unified: bool = False,
-) -> frames.LoadSpec:
+) -> LoadSpec:
     """Return how luci loads a model, the same for its worker, its host and its server."""
-    return frames.LoadSpec(
+    return LoadSpec(
         model_path=str(model),
         n_ctx=n_ctx,
         n_slots=n_slots,

@@ -22,6 +22,7 @@ from pydantic import (
 
 from luci_tui import errors
 from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.settings import ServeLimits
 
 HEARTBEAT_S = 10.0
@@ -241,7 +242,7 @@ class OpenEngine(Message):
     """Ask for an engine of one's own, or for the use of a model by name; exactly one is given."""
 
     model: str = Field(default="", max_length=4096)
-    spec: frames.LoadSpec | None = None
+    spec: LoadSpec | None = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> OpenEngine:

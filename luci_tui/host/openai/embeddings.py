@@ -13,6 +13,7 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from luci_tui.engine import frames
+from luci_tui.engine.frame import Frame
 from luci_tui.host.openai.answers import Session, open_session
 from luci_tui.host.openai.chat_request import user_of
 from luci_tui.host.openai.errors import ApiError, invalid_request
@@ -32,7 +33,7 @@ RERANK_REFUSED: Refused = {
     "rank_fields": ("Send documents as text.", ([], ["text"])),
 }
 
-EventT = TypeVar("EventT", bound=frames.Frame)
+EventT = TypeVar("EventT", bound=Frame)
 
 Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[list[Text], Field(min_length=1)]

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.engine.process import WorkerEngine
 
 _N_SLOTS = 8
@@ -26,7 +27,7 @@ async def _answer_all(path: Path, requests: list[str], log: Path) -> list[str]:
     answers = [""] * len(requests)
     waiting = iter(enumerate(requests))
     try:
-        async for _ in engine.load(frames.LoadSpec(model_path=str(path), n_slots=_N_SLOTS)):
+        async for _ in engine.load(LoadSpec(model_path=str(path), n_slots=_N_SLOTS)):
             pass
 
         async def work() -> None:

@@ -46,8 +46,9 @@ struct RenderedChat {
 class Chat {
 public:
     // `template_override` is Jinja source; empty = the model's own template, or ChatML where it has
-    // none. Throws ModelLoadError when the template does not parse.
-    // `projector` turns images and sound into tokens; null = the model takes none.
+    // none; an encoder-decoder model then gets the last message as it is. Throws ModelLoadError
+    // when the template does not parse. `projector` turns images and sound into tokens; null = the
+    // model takes none.
     Chat(const Model & model, const std::string & template_override, Projector * projector);
 
     // True when the template is the model's own or the override, not the ChatML stand-in.
@@ -58,6 +59,7 @@ public:
     RenderedChat render(const Request & request) const;
 
 private:
+    RenderedChat render_plain(const Request & request) const;
     std::vector<llama_token> tokenize(const std::vector<PromptPart> & parts) const;
     MediaPrompt tokenize_media(const std::vector<PromptPart> & parts,
                                const Request & request) const;

@@ -13,6 +13,11 @@ namespace luci {
 // Parses "f16", "q8_0", ...; throws RequestError for a name that is no KV type.
 ggml_type kv_type_from_name(const std::string & name);
 
+// What `params` come to with this model: an encoder-decoder model has one slot, because a context
+// holds what the encoder made of one prompt. Throws ModelLoadError and RequestError for what such a
+// model cannot do, and ModelLoadError for one that cannot answer alone.
+LoadParams params_for(const llama_model * model, LoadParams params);
+
 // Tokens of context per slot that `params` asks for. Throws RequestError when they are more than
 // the model was trained with and `params.force` is not set.
 int32_t context_size(const llama_model * model, const LoadParams & params);

@@ -76,8 +76,8 @@ private:
     std::vector<std::vector<float>> pooled_rows(
         const std::vector<std::vector<llama_token>> & inputs, int32_t width);
 
-    LoadParams params_;
     Model model_;
+    LoadParams params_;  // as the model can take them
     Context context_;
     std::unique_ptr<Projector> projector_;
     Chat chat_;

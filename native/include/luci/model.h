@@ -9,6 +9,10 @@
 
 namespace luci {
 
+// A model that reads a whole prompt with an encoder and writes its answer with a decoder, such as
+// T5.
+bool is_encoder_decoder(const llama_model * model);
+
 class Model {
 public:
     // Loads the file and the adapters. `progress.cancelled` ends the load.
@@ -19,6 +23,10 @@ public:
     const llama_vocab * vocab() const { return vocab_; }
     int32_t n_vocab() const { return n_vocab_; }
     const std::vector<llama_adapter_lora_ptr> & loras() const { return loras_; }
+    bool is_encoder_decoder() const { return luci::is_encoder_decoder(model_.get()); }
+    // The token from which an encoder-decoder model begins its answer; LLAMA_TOKEN_NULL = the file
+    // names none.
+    llama_token decoder_start() const;
     // The value of a metadata key, or "" where the file has none.
     std::string metadata(const char * key) const;
 

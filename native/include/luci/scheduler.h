@@ -48,6 +48,7 @@ public:
 private:
     void admit(std::vector<Event> & events);
     bool fit_prompt(Task & task, std::vector<Event> & events);
+    bool fit_encoder(Task & task, std::vector<Event> & events);
     void start(Slot & slot, std::unique_ptr<Task> task, const PrefixPlan & plan);
     void begin_prefill(Slot & slot, int32_t n_reused);
     void wake_waiting();
@@ -55,6 +56,7 @@ private:
     void make_room(std::vector<Event> & events);
     void shift_context(Slot & slot);
     void compute_again(Slot & slot);
+    void use_scales(const std::vector<float> & scales);
     void fill_batch();
     void add_decode_tokens(Slot & slot);
     void add_prompt_chunk(Slot & slot, int32_t & budget, int32_t & n_rows);
@@ -64,6 +66,7 @@ private:
     void step_tokens(std::vector<Event> & events);
     bool decode(std::vector<Event> & events);
     void fail_decode(Slot & slot, int32_t result, std::vector<Event> & events);
+    void encode_prompts(std::vector<Event> & events);
     void step_media(std::vector<Event> & events);
     void decode_media(Slot & slot, MediaPiece & piece, std::vector<Event> & events);
     MediaPiece * next_media(Slot & slot) const;

@@ -39,7 +39,10 @@ public:
     int32_t max_tokens;
     int32_t n_keep;
     bool shift_context;
-    bool cache_prompt;  // false also where every token of the prompt needs its logits
+    bool
+        cache_prompt;  // false also where every token of the prompt needs its logits, or an encoder
+    bool is_encoded =
+        false;  // an encoder has read the prompt; `prompt` is what the answer begins from
     bool has_prompt_logprobs;
     int32_t delivery_ms;
     int32_t n_logprobs;

@@ -1,5 +1,5 @@
 // The plain structs that cross the border of luci_core. Names and meanings are those of
-// luci_tui/engine/frames.py.
+// luci_tui/engine/frames.py and load_spec.py.
 #pragma once
 
 #include <atomic>

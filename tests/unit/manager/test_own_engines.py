@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from luci_tui.engine import frames
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import EngineError, ModelLoadError, WorkerLostError
 from luci_tui.manager.manager import ModelManager
 from luci_tui.manager.progress import LeaseProgress
@@ -15,8 +15,8 @@ from tests.support.managers import EngineMaker, Models, kinds, until
 Make = Callable[..., ModelManager]
 
 
-def spec_of(models: Models, n_ctx: int = 512) -> frames.LoadSpec:
-    return frames.LoadSpec(model_path=str(models.path), n_ctx=n_ctx, n_threads=3)
+def spec_of(models: Models, n_ctx: int = 512) -> LoadSpec:
+    return LoadSpec(model_path=str(models.path), n_ctx=n_ctx, n_threads=3)
 
 
 async def test_lease_own_given_a_spec_then_one_holder_has_it_and_it_leaves_with_him(
@@ -109,5 +109,5 @@ async def test_lease_own_given_a_holder_that_gives_up_in_the_load_then_nothing_i
     await until(lambda: maker.made["tiny.gguf#1"][0].is_closed)
     assert manager.snapshot() == ()
     with pytest.raises(ModelLoadError, match="no path of a model"):
-        async with manager.lease_own(frames.LoadSpec(model_path="")):
+        async with manager.lease_own(LoadSpec(model_path="")):
             pass
