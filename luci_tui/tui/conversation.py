@@ -18,6 +18,7 @@ from luci_tui.chat.request import build_request
 from luci_tui.engine import frames
 from luci_tui.errors import EngineError
 from luci_tui.host.wiring import Backend
+from luci_tui.tui.chat.shown import Resumed
 
 
 @dataclass(frozen=True)
@@ -53,26 +54,6 @@ class AnswerDone:
 
 
 AnswerEvent = PromptShown | TextAdded | AnswerDone
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A message of a chat that is gone on with."""
-
-    is_user: bool
-    text: str
-    reasoning: str = ""
-    truth: str = ""
-    marks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Resumed:
-    """A chat that was there before the screen."""
-
-    messages: tuple[Shown, ...]
-    is_answering: bool
-    """Its last message is the person's, and `follow` gives the answer from its beginning."""
 
 
 class Conversation(Protocol):

@@ -31,13 +31,12 @@ from luci_tui.host.chat_client import HostChats
 from luci_tui.host.client import HostClient
 from luci_tui.host.run_files import run_files
 from luci_tui.host.told import untold
+from luci_tui.tui.chat.shown import Resumed, Shown
 from luci_tui.tui.conversation import (
     AnswerDone,
     AnswerEvent,
     LoadingShown,
     PromptShown,
-    Resumed,
-    Shown,
     TextAdded,
 )
 

@@ -13,24 +13,26 @@ from typing import TYPE_CHECKING, ClassVar, assert_never, cast
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
-from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widget import Widget
+from textual.widgets import Footer
 from textual.worker import Worker, WorkerState
 
 from luci_tui.errors import HostError, LuciError, WorkerLostError
+from luci_tui.tui.chat.entries import NoticeEntry, ReplyEntry, UserEntry
+from luci_tui.tui.chat.shown import Resumed, Shown
 from luci_tui.tui.keymap import KeyMap, binding, make_keymap
 from luci_tui.tui.mode_list import TABS
 from luci_tui.tui.services import Services
-from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S, Notice, Reply, UserMessage
+from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S
 from luci_tui.tui.widgets.modebar import ModeBar
 from luci_tui.tui.widgets.prompt import PromptInput
 from luci_tui.tui.widgets.status import EmptyState, StatusLine
+from luci_tui.tui.widgets.transcript import Entry, Transcript
 
 if TYPE_CHECKING:
-    from luci_tui.tui.conversation import AnswerEvent, Conversation, Resumed
+    from luci_tui.tui.conversation import AnswerEvent, Conversation
 
 log = logging.getLogger(__name__)
 
@@ -102,14 +104,12 @@ class ChatScreen(Screen[None]):
         if self._services.link is not None:
             yield ModeBar(TABS, self.NAME)
         yield StatusLine()
-        with VerticalScroll(id="transcript", can_focus=False):
-            yield EmptyState()
+        yield Transcript(EmptyState(), id="transcript")
         yield PromptInput(self._keys)
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
-        """Follow the transcript, and load the model when the first frame is drawn."""
-        self._transcript.anchor()
+        """Load the model when the first frame is drawn."""
         self.query_one(PromptInput).focus()
         self.call_after_refresh(self.load_model)
 
@@ -150,7 +150,7 @@ class ChatScreen(Screen[None]):
         except LuciError as error:
             self._show_state(State.DOWN, "no model")
             await self._show_news()
-            await self._add(Notice(f"{error.message} Ctrl-R tries again.", is_error=True))
+            await self.tell(f"{error.message} Ctrl-R tries again.", is_error=True)
             return
         if self._conversation.answers_with_command:
             self.query_one(EmptyState).show_examples()
@@ -163,21 +163,16 @@ class ChatScreen(Screen[None]):
     async def _show_news(self) -> None:
         """Show what the host has to say; an empty chat still says what to do."""
         if self._conversation is not None:
-            notices = [Notice(text) for text in await self._conversation.news()]
-            await self._transcript.mount_all(notices)
+            news = await self._conversation.news()
+            await self.transcript.add(*(NoticeEntry(text) for text in news))
 
     async def _show_resumed(self, resumed: Resumed) -> None:
         """Show a chat that was there before, and go on with its answer if one is being given."""
         conversation = self._conversation
         assert conversation is not None
-        for message in resumed.messages:
-            if message.is_user:
-                await self._add(UserMessage(message.text))
-                continue
-            reply = self._new_reply(conversation)
-            await self._add(reply)
-            reply.add(message.text, message.reasoning)
-            await reply.finish(message.truth, list(message.marks))
+        if resumed.messages:
+            self.query_one(EmptyState).display = False
+        self.transcript.extend(self._entry_of(conversation, one) for one in resumed.messages)
         if resumed.is_answering:
             self._state = State.ANSWERING
             self._answering = self.answer(None)
@@ -187,11 +182,11 @@ class ChatScreen(Screen[None]):
     async def on_prompt_input_sent(self, message: PromptInput.Sent) -> None:
         """Answer the prompt, or keep it until the model is free."""
         if self._state is State.DOWN:
-            await self._add(Notice("No model is loaded. Ctrl-R loads it.", is_error=True))
+            await self.tell("No model is loaded. Ctrl-R loads it.", is_error=True)
             self.query_one(PromptInput).text = message.text
             return
         if len(self._queue) >= MAX_QUEUED:
-            await self._add(Notice(f"{MAX_QUEUED} prompts wait already. Esc stops the answer."))
+            await self.tell(f"{MAX_QUEUED} prompts wait already. Esc stops the answer.")
             self.query_one(PromptInput).text = message.text
             return
         self._queue.append(message.text)
@@ -220,10 +215,10 @@ class ChatScreen(Screen[None]):
         if prompt is None:
             events = conversation.follow()
         else:
-            await self._add(UserMessage(prompt))
+            await self.put(UserEntry(Shown(is_user=True, text=prompt)))
             events = conversation.answer(prompt)
-        await self._add(reply)
-        self._transcript.anchor()
+        await self.put(reply)
+        self.transcript.follow()
         outcome = State.READY
         try:
             async with aclosing(events):
@@ -241,7 +236,7 @@ class ChatScreen(Screen[None]):
             outcome = await self._show_failure(reply, error)
         self._after_answer(outcome)
 
-    async def _show(self, reply: Reply, event: AnswerEvent) -> None:
+    async def _show(self, reply: ReplyEntry, event: AnswerEvent) -> None:
         from luci_tui.tui.conversation import AnswerDone, PromptShown, TextAdded
 
         match event:
@@ -255,18 +250,21 @@ class ChatScreen(Screen[None]):
             case _:
                 assert_never(event)
 
-    def _new_reply(self, conversation: Conversation) -> Reply:
+    def _new_reply(self, conversation: Conversation, shown: Shown | None = None) -> ReplyEntry:
         redraw_s = REDRAW_SLOW_S if self._services.is_slow else REDRAW_S
-        return Reply(is_plain=conversation.answers_with_command, redraw_s=redraw_s)
+        return ReplyEntry(shown, is_plain=conversation.answers_with_command, redraw_s=redraw_s)
 
-    async def _show_failure(self, reply: Reply, error: LuciError) -> State:
-        has_text = bool(reply.text.strip())
+    def _entry_of(self, conversation: Conversation, shown: Shown) -> Entry:
+        return UserEntry(shown) if shown.is_user else self._new_reply(conversation, shown)
+
+    async def _show_failure(self, reply: ReplyEntry, error: LuciError) -> State:
+        has_text = bool(reply.shown.text.strip())
         await reply.finish("", ["the answer broke off here"] if has_text else [])
         if isinstance(error, WorkerLostError | HostError):
-            await self._add(Notice(f"{error.message} Ctrl-R loads the model again.", is_error=True))
+            await self.tell(f"{error.message} Ctrl-R loads the model again.", is_error=True)
             return State.DOWN
         hint = " Ctrl-N starts a new chat." if error.code == "context_length_exceeded" else ""
-        await self._add(Notice(f"{error.message}{hint}", is_error=True))
+        await self.tell(f"{error.message}{hint}", is_error=True)
         return State.READY
 
     def _after_answer(self, state: State) -> None:
@@ -312,14 +310,15 @@ class ChatScreen(Screen[None]):
     def action_copy_reply(self) -> None:
         """Copy the last reply through the terminal."""
         reply = self._last_reply()
-        if reply is None or not reply.text:
+        text = "" if reply is None else reply.shown.text.strip()
+        if not text:
             self.notify("There is no reply to copy yet.")
             return
-        self.post_message(self.CopyAsked(reply.text.strip()))
+        self.post_message(self.CopyAsked(text))
 
     def action_page(self, direction: int) -> None:
         """Scroll the transcript by a page; at its end it follows again."""
-        transcript = self._transcript
+        transcript = self.transcript
         if direction < 0:
             transcript.scroll_page_up(animate=False)
         else:
@@ -336,12 +335,10 @@ class ChatScreen(Screen[None]):
         self._answering = None
         self._show_state(State.DOWN, "no model")
         self.run_worker(
-            self._add(
-                Notice(
-                    f"Something in luci itself failed: {error!r}. The log has the details. "
-                    "Ctrl-R loads the model again.",
-                    is_error=True,
-                )
+            self.tell(
+                f"Something in luci itself failed: {error!r}. The log has the details. "
+                "Ctrl-R loads the model again.",
+                is_error=True,
             ),
             exit_on_error=False,
         )
@@ -349,22 +346,26 @@ class ChatScreen(Screen[None]):
     # ---- looks
 
     @property
-    def _transcript(self) -> VerticalScroll:
-        return self.query_one("#transcript", VerticalScroll)
+    def transcript(self) -> Transcript:
+        """What was said so far."""
+        return self.query_one(Transcript)
 
-    def _last_reply(self) -> Reply | None:
-        try:
-            return self.query(Reply).last()
-        except NoMatches:
-            return None
+    def _last_reply(self) -> ReplyEntry | None:
+        entries = reversed(self.transcript.entries)
+        return next((one for one in entries if isinstance(one, ReplyEntry)), None)
 
     async def _clear(self) -> None:
-        await self._transcript.query("UserMessage, Reply, Notice").remove()
+        await self.transcript.cut(0)
         self.query_one(EmptyState).display = True
 
-    async def _add(self, *widgets: Static | Reply) -> None:
+    async def tell(self, sentence: str, *, is_error: bool = False) -> None:
+        """Put a sentence of luci itself at the end of the transcript."""
+        await self.put(NoticeEntry(sentence, is_error=is_error))
+
+    async def put(self, *items: Entry | Widget) -> None:
+        """Put something at the end of the transcript."""
         self.query_one(EmptyState).display = False
-        await self._transcript.mount_all(widgets)
+        await self.transcript.add(*items)
 
     def _show_state(self, state: State, words: str) -> None:
         self._state = state
