@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -12,6 +13,26 @@ class CallShown:
     name: str
     arguments: str
     """As the model wrote them; they may be broken off."""
+
+
+@dataclass(frozen=True)
+class LeftOutShown:
+    """A run of messages that a prompt did not contain."""
+
+    first_id: str
+    last_id: str
+    words: str
+    """How many they are, how many tokens, and what stands for them."""
+
+
+@dataclass(frozen=True)
+class About:
+    """All that is known about an answer."""
+
+    lines: tuple[tuple[str, str], ...] = ()
+    """(what, how)."""
+    left_out: tuple[LeftOutShown, ...] = ()
+    """In the order of the branch."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +56,8 @@ class Shown:
     rating: int = 0
     """1 = good, -1 = bad, 0 = not rated."""
     rating_note: str = ""
-    details: tuple[str, ...] = ()
-    """More about it, a line each, for whoever asks: model, times, what its prompt left out."""
+    about: Callable[[], About] | None = None
+    """Gives more about it; None = nothing more is known."""
 
     @property
     def version(self) -> int:

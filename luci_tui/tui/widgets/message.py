@@ -63,10 +63,10 @@ class UserMessage(Static):
         shown, n_left = cut_text(self._text, is_unfolded=is_unfolded)
         lines = [f"> {sanitize(shown)}"]
         if n_left:
-            hint = "e edits, y copies all" if is_unfolded else "Space shows them"
-            lines.append(f"… {n_left:,} more characters ({hint})")
+            hint = "y copies them, x exports them" if is_unfolded else "Space shows them"
+            lines.append(f"  … {n_left:,} more characters ({hint})")
         if self._facts:
-            lines.append(self._facts)
+            lines.append(f"  {self._facts}")
         return "\n".join(lines)
 
 
@@ -145,8 +145,8 @@ class Reply(Vertical):
         self._text: list[str] = []
         self._thoughts: list[str] = []
         self._has_new_thoughts = False
-        self._is_thinking_open: bool | None = None
-        """None = as it is best while the answer grows."""
+        self.is_thinking_open: bool | None = None
+        """Whether the thinking is shown; None = as is best while the answer grows."""
         self._stream: MarkdownStream | None = None
         self._timer: Timer | None = None
         self._thinking = Fold(classes="thinking")
@@ -159,7 +159,8 @@ class Reply(Vertical):
         self._calls = Static(classes="calls", markup=False)
         self._truth = Static(classes="truth", markup=False)
         self._marks = Static(classes="marks", markup=False)
-        for part in (self._thinking, self._calls, self._truth, self._marks):
+        self._facts = Static(classes="facts", markup=False)
+        for part in (self._thinking, self._calls, self._marks, self._truth, self._facts):
             part.display = False
         self.is_settled = False
         """All that is known of it has been drawn."""
@@ -181,6 +182,7 @@ class Reply(Vertical):
         yield self._calls
         yield self._marks
         yield self._truth
+        yield self._facts
 
     async def on_mount(self) -> None:
         """Draw what is there already."""
@@ -207,19 +209,19 @@ class Reply(Vertical):
             self._timer = self.set_interval(self._redraw_s, self._redraw, name="redraw")
             self.call_later(self._redraw)
 
-    async def finish(self, truth: str, marks: list[str]) -> None:
-        """Draw what is left, the marks and the truth line; nothing may be added after it."""
+    async def finish(self) -> None:
+        """Draw what is left; nothing may be added after it."""
         if self._timer is not None:
             self._timer.stop()
         await self._redraw()
         if self._stream is not None:
             await self._stream.stop()
-        self.show_facts(truth, marks)
 
-    def show_facts(self, truth: str, marks: list[str]) -> None:
+    def show_facts(self, truth: str, marks: list[str], facts: str = "") -> None:
         """Show other lines below the answer."""
         _say(self._marks, "\n".join(sanitize(mark) for mark in marks))
         _say(self._truth, sanitize(truth))
+        _say(self._facts, facts)
 
     def show_calls(self, lines: list[str]) -> None:
         """Show which tools the model asks for."""
@@ -227,9 +229,9 @@ class Reply(Vertical):
 
     def toggle_thinking(self) -> bool:
         """Show or hide the model's thinking, if there is any; gives whether it is shown."""
-        self._is_thinking_open = not self._thinking.is_open
+        self.is_thinking_open = not self._thinking.is_open
         self._show_thinking()
-        return self._is_thinking_open
+        return self.is_thinking_open
 
     def on_fold_asked(self, event: Fold.Asked) -> None:
         """Show or hide the thinking."""
@@ -242,7 +244,7 @@ class Reply(Vertical):
         if not thoughts:
             return
         is_growing = self._whole is None and not self._text
-        is_open = self._is_thinking_open
+        is_open = self.is_thinking_open
         if is_open is None:
             is_open = is_growing
             thoughts = thoughts[-TAIL_CHARACTERS:]

@@ -134,7 +134,9 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def _make(self, entry: Entry) -> Widget:
         widget = entry.widget = entry.make()
+        widget.add_class("entry")
         self._drawn[widget] = entry
+        self.drawn(entry, widget)
         return widget
 
     def _forget(self, entry: Entry) -> None:
@@ -205,12 +207,39 @@ class Transcript(VerticalScroll, can_focus=False):
         """Return the row in which an entry begins, as far as is known."""
         return self._n_header_rows + self._column.top(entry.place)
 
+    def in_sight(self, entry: Entry) -> bool:
+        """Tell whether any row of an entry is seen."""
+        first, height = self.row_of(entry), self.scrollable_content_region.height
+        top = self.scroll_offset.y
+        return first < top + height and first + self._column.rows(entry.place) > top
+
+    def bring(self, entry: Entry) -> None:
+        """Scroll as little as needed to show an entry, or its beginning if it is too tall."""
+        first, rows = self.row_of(entry), self._column.rows(entry.place)
+        height, top = self.scrollable_content_region.height, self.scroll_offset.y
+        if first < top or rows >= height:
+            row = first
+        elif first + rows > top + height:
+            row = first + rows - height
+        else:
+            return
+        self.scroll_to(y=row, animate=False, immediate=True, force=True)
+
+    def drawn(self, entry: Entry, widget: Widget) -> None:
+        """Take in that an entry has got a widget."""
+
+    def steady_entry(self) -> Entry | None:
+        """Give the entry that must not move while others turn out taller; None = the first seen."""
+        return None
+
     def _pinned(self) -> tuple[Entry, int] | None:
-        """Give the entry that the reader sees first, and how far it has scrolled into it."""
+        """Give the entry that stays where it is seen, and how far the view is scrolled into it."""
         if self.is_following or not self._entries:
             return None
         row = self.scroll_offset.y
-        entry = self._entries[self._column.at(row - self._n_header_rows)]
+        entry = self.steady_entry()
+        if entry is None or not self.in_sight(entry):
+            entry = self._entries[self._column.at(row - self._n_header_rows)]
         return entry, row - self.row_of(entry)
 
     def _set_scroll(self, row: int) -> None:
