@@ -96,10 +96,14 @@ ACTIONS = (
         "chat.reload", "ctrl+r", "Reload", "Load the model again, after a failure or to start anew."
     ),
     KeyAction(
-        "chat.thinking", "ctrl+t", "Thinking", "Show or hide the thinking of the last reply."
+        "chat.thinking",
+        "ctrl+t",
+        "Thinking",
+        "Show or hide the thinking of the last reply.",
+        is_shown=False,
     ),
     KeyAction("chat.copy", "ctrl+o", "Copy", "Copy the last reply."),
-    KeyAction("chat.messages", "shift+up", "Messages", "Go to the messages; so does Tab."),
+    KeyAction("chat.messages", "tab,shift+up", "Messages", "Go to the messages, or back."),
     KeyAction("chat.up", "pageup", "Up", "Scroll up by a page.", is_shown=False, has_priority=True),
     KeyAction(
         "chat.down",
@@ -148,7 +152,7 @@ ACTIONS = (
         "message.about", "enter", "About", "Show all that is known about it.", is_shown=False
     ),
     KeyAction("message.export", "x", "Export", "Write the chat to a file.", is_shown=False),
-    KeyAction("message.leave", "escape", "Prompt", "Go back to the prompt."),
+    KeyAction("message.leave", "escape,tab", "Prompt", "Go back to the prompt."),
     KeyAction("list.up", "up,k", "Up", "Move up a row.", is_shown=False),
     KeyAction("list.down", "down,j", "Down", "Move down a row.", is_shown=False),
     KeyAction("list.page_up", "pageup", "Page up", "Move up a page.", is_shown=False),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from luci_tui.chat.journal import Journal
 from luci_tui.chat.records import Message, OpenedChat
 from luci_tui.chat.store import ChatStore
+from luci_tui.chat.turn_events import TurnEvent
 from luci_tui.engine.echo import EchoEngine
+from luci_tui.errors import LuciError
 from luci_tui.host.api.chats import Chats
 from luci_tui.host.chat_client import HostChats
 from luci_tui.host.client import HostClient
@@ -30,6 +32,23 @@ MODEL = "builtin"
 """What the host loads, with an echo for an engine; the answers of chats come from the script."""
 
 
+class RefusingChats(DiskChats):
+    """Chats on disk that can be told to answer nothing."""
+
+    refusal: LuciError | None = None
+    """What is said to whoever wants an answer; None = they get it."""
+
+    async def regenerate(
+        self, chat_id: str, message_id: str, *, options: Mapping[str, object]
+    ) -> AsyncGenerator[TurnEvent]:
+        """Answer once more, or refuse."""
+        if self.refusal is not None:
+            raise self.refusal
+        async with aclosing(super().regenerate(chat_id, message_id, options=options)) as events:
+            async for event in events:
+                yield event
+
+
 @dataclass
 class KeptChats:
     """The host, and how a screen gets to it."""
@@ -46,7 +65,8 @@ class KeptChats:
     async def start(self) -> None:
         """Listen."""
         models = FakeModels(self.engine, MODEL_INFO)
-        chats = DiskChats(self.store_path, models, Journal(self.files.home), lambda _: None)
+        journal = Journal(self.files.home)
+        self.chats = chats = RefusingChats(self.store_path, models, journal, lambda _: None)
         state = await build_host(
             self.files,
             Options(engine="echo"),

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -63,8 +63,11 @@ class AboutScreen(ModalScreen[None]):
             box.border_title = self._title
             box.border_subtitle = "Esc closes this page"
             for what, how in self._lines:
-                with_gap = f"{what:{width}}{one_line(how)}"
-                yield Static(with_gap, markup=False)
+                with Horizontal(classes="about-line"):
+                    label = Static(what, markup=False)
+                    label.styles.width = width
+                    yield label
+                    yield Static(one_line(how), classes="about-how", markup=False)
 
     def action_leave(self) -> None:
         """Close the page."""

@@ -138,7 +138,7 @@ class MessageActions:
         shown, keeper = entry.shown, self._desk.keeper
         if keeper is not None:
             await keeper.pin(shown.id, is_pinned=not shown.is_pinned)
-            entry.change(replace(shown, is_pinned=not shown.is_pinned))
+            entry.change(replace(entry.shown, is_pinned=not shown.is_pinned))
 
     async def _rate(self, entry: MessageEntry, rating: int) -> None:
         shown = entry.shown
@@ -158,10 +158,9 @@ class MessageActions:
             await self._set_rating(entry, shown.rating, note)
 
     async def _set_rating(self, entry: MessageEntry, rating: int, note: str) -> None:
-        shown, keeper = entry.shown, self._desk.keeper
-        if keeper is not None:
-            await keeper.rate(shown.id, rating, note)
-            entry.change(replace(shown, rating=rating, rating_note=note))
+        if (keeper := self._desk.keeper) is not None:
+            await keeper.rate(entry.shown.id, rating, note)
+            entry.change(replace(entry.shown, rating=rating, rating_note=note))
 
     # ---- texts and files
 

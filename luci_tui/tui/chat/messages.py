@@ -62,6 +62,12 @@ class ChatTranscript(Transcript, can_focus=True):
         """Keep the message with the cursor where it is seen."""
         return self.cursor
 
+    async def add(self, *items: Entry | Widget) -> None:
+        """Put entries at the end; the cursor goes there if its message was taken away."""
+        await super().add(*items)
+        if self.has_focus and self.cursor is None:
+            self.action_last()
+
     def stand_on(self, entry: MessageEntry | None) -> None:
         """Put the cursor on a message, or take it away."""
         if self._cursor is not None and self._cursor.widget is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -93,7 +93,7 @@ class Showing:
             marks.append("the answer met the end of the context; Ctrl-N starts a new chat")
         if turn.not_stored:
             marks.append(turn.not_stored)
-        return AnswerDone(self._truth(turn), marks, partial(about, turn))
+        return AnswerDone(self._truth(turn), marks, partial(self._about, turn))
 
     def _message(self, message: Message, forks: Mapping[str, tuple[str, ...]]) -> Shown:
         marks = [_doubt(argument) for argument in message.doubtful]
@@ -117,8 +117,12 @@ class Showing:
             is_pinned=message.is_pinned,
             rating=message.rating,
             rating_note=message.rating_note,
-            about=partial(about, message) if has_more else None,
+            about=partial(self._about, message) if has_more else None,
         )
+
+    def _about(self, facts: Facts | Message) -> About:
+        known = about(facts)
+        return replace(known, left_out=()) if self.answers_alone else known
 
     def _left_out(self, facts: Facts) -> list[str]:
         marks: list[str] = []

@@ -267,9 +267,11 @@ class ChatScreen(Screen[None]):
                 self._after_answer(State.READY)
             raise
         except LuciError as error:
-            outcome = await self._show_failure(reply, error)
+            has_text = bool(reply.shown.text.strip())
+            await reply.finish("", ["the answer broke off here"] if has_text else [])
             if answering.is_branch and not answering.has_begun:
                 await self.desk.show_kept()
+            outcome = await self._tell_failure(error)
         self._after_answer(outcome)
 
     def _new_reply(self, shown: Shown | None = None) -> ReplyEntry:
@@ -282,9 +284,7 @@ class ChatScreen(Screen[None]):
         """Make what a message is in the transcript."""
         return UserEntry(shown) if shown.is_user else self._new_reply(shown)
 
-    async def _show_failure(self, reply: ReplyEntry, error: LuciError) -> State:
-        has_text = bool(reply.shown.text.strip())
-        await reply.finish("", ["the answer broke off here"] if has_text else [])
+    async def _tell_failure(self, error: LuciError) -> State:
         if is_lost(error):
             self.find_host(error)
             return State.LOADING
@@ -299,6 +299,7 @@ class ChatScreen(Screen[None]):
         self._answering = None
         words = {State.READY: "ready", State.LOADING: self._words}.get(state, "no model")
         self._show_state(state, words)
+        self.refresh_bindings()  # more can be done with an answer that is whole
         self._send_next()
 
     # ---- messages
@@ -317,7 +318,7 @@ class ChatScreen(Screen[None]):
         """Do what is asked for with a message."""
         self.act(message.verb, message.entry)
 
-    @work(exclusive=True, group="message", exit_on_error=False)
+    @work(exclusive=False, group="message", exit_on_error=False)
     async def act(self, verb: str, entry: MessageEntry) -> None:
         """Do something with a message; see `chat.actions`."""
         from luci_tui.tui.chat.actions import MessageActions
@@ -337,10 +338,13 @@ class ChatScreen(Screen[None]):
     # ---- keys
 
     def action_messages(self) -> None:
-        """Go to the messages."""
-        if not self.transcript.allow_focus():
+        """Go from the prompt to the messages; from elsewhere to what comes next."""
+        if not self.query_one(PromptInput).has_focus:
+            self.focus_next()
+        elif self.transcript.allow_focus():
+            self.transcript.focus()
+        else:
             self.notify("There is no message yet.")
-        self.transcript.focus()
 
     def action_stop(self) -> None:
         """Stop the answer; prompts that wait go back into the input."""
