@@ -8,7 +8,7 @@ SANITIZED := build/sanitize
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-convert lint format build native-test sanitize soak bench bench-host bench-peers bench-downloads validator-peers docs wheel clean
+.PHONY: help run test test-convert lint format build native-test sanitize soak bench bench-host bench-peers bench-downloads bench-tui validator-peers docs wheel clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,9 @@ bench-host: $(VENV)/.installed ## measure the host: start to ready, idle CPU, me
 
 bench-peers: $(VENV)/.installed ## compare luci with llama.cpp's tools and llama-cpp-python; rewrites docs/benchmarks.md
 	$(BIN)/python -m luci_tui.bench.peers --rounds 5 --table docs/benchmarks.md
+
+bench-tui: $(VENV)/.installed-dev ## measure the chat screen: a long chat opens, keys are echoed while an answer streams
+	$(BIN)/python -m tests.support.screen_speed
 
 bench-downloads: $(VENV)/.installed ## compare downloads with curl and hf; rewrites their table in docs/benchmarks.md
 	$(BIN)/python -m luci_tui.bench.downloads --rounds 5 --table docs/benchmarks.md

@@ -381,8 +381,9 @@ async def test_host_killed_in_an_answer_then_another_is_started_and_what_came_is
         app = ChatApp(lambda: conversation)
         async with app.run_test(size=SIZE) as pilot:
             await wait_for_text(pilot, "ready")
-            await pilot.press(*"one two three", "enter")
-            await wait_for_text(pilot, "one")
+            prompt_of(app).text = " ".join(f"w{number}" for number in range(300))
+            await pilot.press("enter")
+            await wait_for_text(pilot, "answering")
             hold.touch()
             old_pid = pid_of(tmp_path)
             os.kill(old_pid, signal.SIGKILL)
@@ -393,8 +394,8 @@ async def test_host_killed_in_an_answer_then_another_is_started_and_what_came_is
             assert pid_of(tmp_path) != old_pid
             assert "the host ended while this was said" in shown_text(app)
             await stand(pilot, "r")
-            await wait_for_text(pilot, "one two three")
             await wait_for_text(pilot, "2 of 2")
+            await wait_for_text(pilot, "w298 w299")
         await app.close_engine()
 
 
