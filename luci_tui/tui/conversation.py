@@ -7,7 +7,7 @@ screen imports them when it is drawn.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -18,6 +18,7 @@ from luci_tui.chat.request import build_request
 from luci_tui.engine import frames
 from luci_tui.errors import EngineError
 from luci_tui.host.wiring import Backend
+from luci_tui.tui.chat.shown import About, CallShown, Resumed, Shown
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,14 @@ class LoadingShown:
     """The model is on its way into memory."""
 
     fraction: float
+
+
+@dataclass(frozen=True)
+class AnswerBegun:
+    """The prompt is stored, and an answer without text below it."""
+
+    prompt_id: str
+    reply_id: str
 
 
 @dataclass(frozen=True)
@@ -44,39 +53,57 @@ class TextAdded:
 
 
 @dataclass(frozen=True)
+class CallsShown:
+    """The tools that the model asks for, as far as they are written."""
+
+    calls: tuple[CallShown, ...]
+
+
+@dataclass(frozen=True)
 class AnswerDone:
     """The answer is complete."""
 
     truth: str
     marks: list[str]
     """Sentences that a reader must not miss, e.g. a doubtful argument."""
+    about: Callable[[], About] | None = None
+    """Gives more about it; None = nothing more is known."""
 
 
-AnswerEvent = PromptShown | TextAdded | AnswerDone
+AnswerEvent = AnswerBegun | PromptShown | TextAdded | CallsShown | AnswerDone
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A message of a chat that is gone on with."""
+class Keeper(Protocol):
+    """Whoever keeps a chat with all its branches. Every method raises LuciError where it fails."""
 
-    is_user: bool
-    text: str
-    reasoning: str = ""
-    truth: str = ""
-    marks: tuple[str, ...] = ()
+    async def messages(self) -> tuple[Shown, ...]:
+        """Give the active branch."""
+        ...
 
+    async def select(self, message_id: str) -> tuple[Shown, ...]:
+        """Make the newest branch through a message the active one, and give it."""
+        ...
 
-@dataclass(frozen=True)
-class Resumed:
-    """A chat that was there before the screen."""
+    async def pin(self, message_id: str, *, is_pinned: bool) -> None:
+        """Keep a message in every prompt, or no longer."""
+        ...
 
-    messages: tuple[Shown, ...]
-    is_answering: bool
-    """Its last message is the person's, and `follow` gives the answer from its beginning."""
+    async def rate(self, message_id: str, rating: int, note: str) -> None:
+        """Rate a message: 1 = good, -1 = bad, 0 = not rated."""
+        ...
+
+    async def export(self, form: str) -> bytes:
+        """Give the chat as a file; `form` as in host.chat_backend.ExportFormat."""
+        ...
 
 
 class Conversation(Protocol):
     """One chat with one model."""
+
+    @property
+    def keeper(self) -> Keeper | None:
+        """Give whoever keeps this chat; None = nobody does, or it has not begun."""
+        ...
 
     @property
     def answers_with_command(self) -> bool:
@@ -95,8 +122,17 @@ class Conversation(Protocol):
         """Give the chat to go on with; None = a new one begins with the first prompt."""
         ...
 
-    def answer(self, prompt: str) -> AsyncGenerator[AnswerEvent]:
-        """Stream the answer to a prompt; both are remembered, whatever came of the answer."""
+    def answer(self, prompt: str, after: str | None = None) -> AsyncGenerator[AnswerEvent]:
+        """Stream the answer to a prompt; both are remembered, whatever came of the answer.
+
+        Args:
+            prompt: What the person says.
+            after: The message before it; None = the last of the branch, "" = none.
+        """
+        ...
+
+    def again(self, message_id: str) -> AsyncGenerator[AnswerEvent]:
+        """Stream another answer, beside one that is there, or to a message that has none."""
         ...
 
     def follow(self) -> AsyncGenerator[AnswerEvent]:
@@ -132,6 +168,8 @@ class OwnConversation:
     info: frames.ModelInfo | None = None
     """None = no model is loaded."""
     turns: list[Turn] = field(default_factory=list[Turn])
+    keeper: Keeper | None = None
+    """Nobody keeps it."""
 
     @property
     def answers_with_command(self) -> bool:
@@ -161,8 +199,8 @@ class OwnConversation:
         msg = "Loading the model ended without an answer."
         raise EngineError(msg)
 
-    async def answer(self, prompt: str) -> AsyncGenerator[AnswerEvent]:
-        """Stream the answer to a prompt and remember both.
+    async def answer(self, prompt: str, after: str | None = None) -> AsyncGenerator[AnswerEvent]:
+        """Stream the answer to a prompt and remember both; it always comes last.
 
         What came before a failure or a stop is remembered too; a prompt without any answer is
         forgotten, so that no model sees two of the person's turns in a row.
@@ -170,6 +208,7 @@ class OwnConversation:
         Raises:
             EngineError: the request failed or the worker ended.
         """
+        del after
         if self.info is None:
             msg = "No model is loaded."
             raise EngineError(msg)
@@ -195,6 +234,12 @@ class OwnConversation:
         finally:
             if "".join(text).strip():
                 self.turns = [*turns, Turn("assistant", "".join(text))]
+
+    async def again(self, message_id: str) -> AsyncGenerator[AnswerEvent]:
+        """Refuse: there are no branches here."""
+        msg = f"This chat is not kept, so message {message_id} has no other answers."
+        raise EngineError(msg)
+        yield
 
     async def resume(self) -> Resumed | None:
         """Nothing was there before."""

@@ -10,12 +10,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import assert_never
-from urllib.parse import quote
 
 from luci_tui import paths
-from luci_tui.chat.answer import truth_line
-from luci_tui.chat.cost import RatesOf, cost_of, cost_words, spent_by
-from luci_tui.chat.records import Message, MessageState, OpenedChat, Role
+from luci_tui.chat.cost import RatesOf
+from luci_tui.chat.records import OpenedChat, Role
+from luci_tui.chat.rows import Pieces
 from luci_tui.chat.turn_events import (
     TurnDelta,
     TurnDone,
@@ -24,20 +23,21 @@ from luci_tui.chat.turn_events import (
     TurnPrompt,
     TurnStarted,
 )
-from luci_tui.engine import frames
 from luci_tui.errors import EngineError, HostError, LuciError, WorkerLostError
 from luci_tui.host.api import messages
 from luci_tui.host.chat_client import HostChats
 from luci_tui.host.client import HostClient
 from luci_tui.host.run_files import run_files
 from luci_tui.host.told import untold
+from luci_tui.tui.chat.keeping import HostKeeper
+from luci_tui.tui.chat.showing import Showing
+from luci_tui.tui.chat.shown import CallShown, Resumed
 from luci_tui.tui.conversation import (
-    AnswerDone,
+    AnswerBegun,
     AnswerEvent,
+    CallsShown,
     LoadingShown,
     PromptShown,
-    Resumed,
-    Shown,
     TextAdded,
 )
 
@@ -73,6 +73,15 @@ class HostConversation:
     loaded: messages.ModelStatus | None = None
     """What answers; None = nothing yet."""
 
+    @property
+    def keeper(self) -> HostKeeper | None:
+        """Give the way to this chat; None = it has not begun."""
+        return HostKeeper(self._reach, self.chat_id, self._showing) if self.chat_id else None
+
+    @property
+    def _showing(self) -> Showing:
+        return Showing(self.rates_of, self.answers_with_command)
+
     def describe(self) -> str:
         """Return the model in one line."""
         if self.loaded is None or not self.loaded.n_ctx:
@@ -101,7 +110,7 @@ class HostConversation:
         raise EngineError(msg)
 
     async def resume(self) -> Resumed | None:
-        """Give the chat that was asked for, or one in which an answer is being given."""
+        """Give this chat; before it begins the one asked for, or one that is being answered."""
         client = await self._reach()
         turns = (await client.get("/luci/turns", messages.Turns)).turns
         running = {turn.chat_id: turn.turn_id for turn in turns if turn.is_running}
@@ -110,22 +119,31 @@ class HostConversation:
             return None
         self.chat_id = opened.session.id
         self.turn_id = running.get(self.chat_id, "")
-        shown = list(opened.messages)
-        if self.turn_id and shown and shown[-1].role is Role.ASSISTANT:
+        shown = self._showing.chat(opened)
+        if self.turn_id and opened.messages and opened.messages[-1].role is Role.ASSISTANT:
             # Its turn is followed from the first event, so its text comes from there.
-            shown.pop()
-        return Resumed(
-            messages=tuple(self._shown(one) for one in shown), is_answering=bool(self.turn_id)
-        )
+            shown = shown[:-1]
+        return Resumed(messages=shown, is_answering=bool(self.turn_id))
 
-    async def answer(self, prompt: str) -> AsyncGenerator[AnswerEvent]:
+    async def answer(self, prompt: str, after: str | None = None) -> AsyncGenerator[AnswerEvent]:
         """Send a prompt and stream the answer; closing the stream leaves the answer to the host."""
-        client = await self._reach()
         if not self.chat_id:
+            client = await self._reach()
             self.chat_id = (await HostChats(client).create({"model": self.model})).id
-        path = f"/luci/chats/{quote(self.chat_id)}/turns"
-        turn = messages.StartTurn(text=prompt)
-        self.turn_id = (await client.post(path, turn, messages.TurnOpened)).turn_id
+        turn = messages.StartTurn(text=prompt, parent_id=after)
+        async with aclosing(self._turn(turn)) as events:
+            async for event in events:
+                yield event
+
+    async def again(self, message_id: str) -> AsyncGenerator[AnswerEvent]:
+        """Stream another answer; closing the stream leaves it to the host."""
+        async with aclosing(self._turn(messages.StartTurn(regenerate=message_id))) as events:
+            async for event in events:
+                yield event
+
+    async def _turn(self, turn: messages.StartTurn) -> AsyncGenerator[AnswerEvent]:
+        client = await self._reach()
+        self.turn_id = await client.start_turn(self.chat_id, turn)
         async with aclosing(self.follow()) as events:
             async for event in events:
                 yield event
@@ -133,20 +151,25 @@ class HostConversation:
     async def follow(self) -> AsyncGenerator[AnswerEvent]:
         """Stream the answer that is being given, from its beginning."""
         client = await self._reach()
+        calls = Pieces()
         async with aclosing(HostChats(client).read_turn(self.turn_id)) as events:
             async for turn in events:
                 match turn:
                     case TurnStarted():
-                        pass
+                        yield AnswerBegun(turn.user_message_id, turn.reply_id)
                     case TurnLoading():
                         yield PromptShown(0, 0)
                     case TurnPrompt():
                         yield PromptShown(turn.n_done, turn.n_total)
                     case TurnDelta():
                         yield TextAdded(turn.text, turn.reasoning)
+                        if turn.tool_calls:
+                            calls.add("", "", turn.tool_calls)
+                            found = (CallShown(one.name, one.arguments) for one in calls.tool_calls)
+                            yield CallsShown(tuple(found))
                     case TurnDone():
                         self.turn_id = ""
-                        yield AnswerDone(self._truth(turn), self._marks(turn))
+                        yield self._showing.done(turn)
                         return
                     case TurnFailed():
                         self.turn_id = ""
@@ -206,62 +229,9 @@ class HostConversation:
             self.notices += self.client.notices
         return self.client
 
-    def _marks(self, done: TurnDone) -> list[str]:
-        marks = [f"doubtful: '{argument}' is not in your request" for argument in done.doubtful]
-        if done.context.n_left_out and not self.answers_with_command:
-            marks.append(
-                f"{done.context.n_left_out} earlier messages did not fit and were left out"
-            )
-        if done.usage.dropped_tokens:
-            marks.append(f"{done.usage.dropped_tokens} tokens did not fit and were left out")
-        if done.finish_reason is frames.FinishReason.LENGTH:
-            marks.append("the answer met the end of the context; Ctrl-N starts a new chat")
-        if done.not_stored:
-            marks.append(done.not_stored)
-        return marks
-
-    def _shown(self, message: Message) -> Shown:
-        if message.role is Role.USER:
-            return Shown(is_user=True, text=message.text)
-        marks = [f"doubtful: '{argument}' is not in your request" for argument in message.doubtful]
-        if message.state is not MessageState.COMPLETE:
-            marks.append(f"this is not the whole answer ({message.state.value})")
-        truth = ""
-        if message.usage is not None and message.timings is not None:
-            done = frames.Done(
-                request_id=0,
-                finish_reason=message.finish_reason or frames.FinishReason.STOP,
-                usage=message.usage,
-                timings=message.timings,
-            )
-            truth = truth_line(done, self._cost(message.model, done))
-        return Shown(
-            is_user=False,
-            text=message.text,
-            reasoning=message.reasoning,
-            truth=truth,
-            marks=tuple(marks),
-        )
-
-    def _truth(self, turn: TurnDone) -> str:
-        done = frames.Done(
-            request_id=0,
-            finish_reason=turn.finish_reason,
-            usage=turn.usage,
-            timings=turn.timings,
-            seed=turn.seed,
-        )
-        return truth_line(done, self._cost(turn.model, done))
-
-    def _cost(self, model: str, done: frames.Done) -> str:
-        if self.rates_of is None:
-            return ""
-        spent = spent_by(model, done.usage, done.timings)
-        return cost_words(cost_of([spent], self.rates_of))
-
     async def _chat_to_resume(self, chats: HostChats, running: dict[str, str]) -> OpenedChat | None:
-        if self.resume_chat:
-            return await chats.get(self.resume_chat)
+        if wanted := self.chat_id or self.resume_chat:
+            return await chats.get(wanted)
         if self.resume_chat == "":
             rows = await chats.list(limit=1, archived=False)
             return await chats.get(rows[0].session.id) if rows else None

@@ -96,9 +96,14 @@ ACTIONS = (
         "chat.reload", "ctrl+r", "Reload", "Load the model again, after a failure or to start anew."
     ),
     KeyAction(
-        "chat.thinking", "ctrl+t", "Thinking", "Show or hide the thinking of the last reply."
+        "chat.thinking",
+        "ctrl+t",
+        "Thinking",
+        "Show or hide the thinking of the last reply.",
+        is_shown=False,
     ),
     KeyAction("chat.copy", "ctrl+o", "Copy", "Copy the last reply."),
+    KeyAction("chat.messages", "tab,shift+up", "Messages", "Go to the messages, or back."),
     KeyAction("chat.up", "pageup", "Up", "Scroll up by a page.", is_shown=False, has_priority=True),
     KeyAction(
         "chat.down",
@@ -108,6 +113,46 @@ ACTIONS = (
         is_shown=False,
         has_priority=True,
     ),
+    KeyAction("message.up", "up,k,shift+up", "Up", "Go to the message above.", is_shown=False),
+    KeyAction(
+        "message.down",
+        "down,j,shift+down",
+        "Down",
+        "Go to the message below; below the last one is the prompt.",
+        is_shown=False,
+    ),
+    KeyAction("message.first", "home,g", "First", "Go to the first message.", is_shown=False),
+    KeyAction("message.last", "end,G", "Last", "Go to the last message.", is_shown=False),
+    KeyAction("message.edit", "e", "Edit", "Write another version of your message."),
+    KeyAction("message.again", "r", "Again", "Have it answered again, beside what is there."),
+    KeyAction(
+        "message.before", "less_than_sign,left", "Before", "Show the version before this one."
+    ),
+    KeyAction(
+        "message.after", "greater_than_sign,right", "After", "Show the version after this one."
+    ),
+    KeyAction("message.pin", "p", "Pin", "Keep it in every prompt, or no longer."),
+    KeyAction("message.copy", "y", "Copy", "Copy the message."),
+    KeyAction("message.block", "b", "Block", "Copy a code block; asks which."),
+    KeyAction("message.quote", "q", "Quote", "Quote it into the prompt."),
+    KeyAction("message.save", "s", "Save", "Save a code block to a file; asks for its name."),
+    KeyAction("message.good", "plus", "Good", "Rate it good, or take that away.", is_shown=False),
+    KeyAction("message.bad", "minus", "Bad", "Rate it bad, or take that away.", is_shown=False),
+    KeyAction(
+        "message.note", "n", "Note", "Write a note about it, kept with the rating.", is_shown=False
+    ),
+    KeyAction(
+        "message.fold",
+        "space",
+        "Unfold",
+        "Show or hide the thinking, or the rest of a long message.",
+        is_shown=False,
+    ),
+    KeyAction(
+        "message.about", "enter", "About", "Show all that is known about it.", is_shown=False
+    ),
+    KeyAction("message.export", "x", "Export", "Write the chat to a file.", is_shown=False),
+    KeyAction("message.leave", "escape,tab", "Prompt", "Go back to the prompt."),
     KeyAction("list.up", "up,k", "Up", "Move up a row.", is_shown=False),
     KeyAction("list.down", "down,j", "Down", "Move down a row.", is_shown=False),
     KeyAction("list.page_up", "pageup", "Page up", "Move up a page.", is_shown=False),
@@ -239,7 +284,7 @@ def _work_together(one: str, other: str) -> bool:
         return True
     if places == {"prompt", "chat"}:
         return True
-    return bool(places & {"list", "live"}) and not places & {"prompt", "chat"}
+    return bool(places & {"list", "live"}) and not places & {"prompt", "chat", "message"}
 
 
 _KEY_WORDS = {
@@ -252,6 +297,8 @@ _KEY_WORDS = {
     "backspace": "Backspace",
     "pageup": "PageUp",
     "pagedown": "PageDown",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
     "plus": "+",
     "minus": "-",
     "comma": ",",

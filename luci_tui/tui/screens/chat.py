@@ -8,29 +8,37 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import aclosing
 from enum import Enum, auto
-from typing import TYPE_CHECKING, ClassVar, assert_never, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
-from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widget import Widget
+from textual.widgets import Footer
 from textual.worker import Worker, WorkerState
 
 from luci_tui.errors import HostError, LuciError, WorkerLostError
+from luci_tui.tui.chat.asking import Ask
+from luci_tui.tui.chat.desk import MessageDesk
+from luci_tui.tui.chat.entries import MessageEntry, NoticeEntry, ReplyEntry, UserEntry
+from luci_tui.tui.chat.finding import find_again, is_lost
+from luci_tui.tui.chat.messages import ChatTranscript
+from luci_tui.tui.chat.shown import Resumed, Shown
 from luci_tui.tui.keymap import KeyMap, binding, make_keymap
 from luci_tui.tui.mode_list import TABS
 from luci_tui.tui.services import Services
-from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S, Notice, Reply, UserMessage
+from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S
 from luci_tui.tui.widgets.modebar import ModeBar
 from luci_tui.tui.widgets.prompt import PromptInput
 from luci_tui.tui.widgets.status import EmptyState, StatusLine
+from luci_tui.tui.widgets.transcript import Entry
 
 if TYPE_CHECKING:
-    from luci_tui.tui.conversation import AnswerEvent, Conversation, Resumed
+    from textual.app import App
+
+    from luci_tui.tui.conversation import Conversation
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +70,7 @@ class ChatScreen(Screen[None]):
         binding("chat.reload", "reload"),
         binding("chat.thinking", "thinking"),
         binding("chat.copy", "copy_reply"),
+        binding("chat.messages", "messages"),
         binding("chat.up", "page(-1)"),
         binding("chat.down", "page(1)"),
     ]
@@ -90,6 +99,7 @@ class ChatScreen(Screen[None]):
         self._state = State.LOADING
         self._words = "starting"
         self._queue: deque[str] = deque()
+        self.desk = MessageDesk(self)
         self._answering: Worker[None] | None = None
 
     @property
@@ -102,14 +112,12 @@ class ChatScreen(Screen[None]):
         if self._services.link is not None:
             yield ModeBar(TABS, self.NAME)
         yield StatusLine()
-        with VerticalScroll(id="transcript", can_focus=False):
-            yield EmptyState()
+        yield ChatTranscript(EmptyState(), id="transcript")
         yield PromptInput(self._keys)
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
-        """Follow the transcript, and load the model when the first frame is drawn."""
-        self._transcript.anchor()
+        """Load the model when the first frame is drawn."""
         self.query_one(PromptInput).focus()
         self.call_after_refresh(self.load_model)
 
@@ -142,57 +150,76 @@ class ChatScreen(Screen[None]):
         try:
             if self._conversation is None:
                 self._conversation = await asyncio.to_thread(self._connect)
-            async with aclosing(self._conversation.load()) as events:
-                async for event in events:
-                    self._show_state(State.LOADING, f"loading {event.fraction:.0%}")
+            await self._load(self._conversation)
             resumed = None if self._has_resumed else await self._conversation.resume()
             self._has_resumed = True
         except LuciError as error:
             self._show_state(State.DOWN, "no model")
             await self._show_news()
-            await self._add(Notice(f"{error.message} Ctrl-R tries again.", is_error=True))
+            await self.tell(f"{error.message} Ctrl-R tries again.", is_error=True)
             return
         if self._conversation.answers_with_command:
             self.query_one(EmptyState).show_examples()
+        await self._be_ready(resumed)
+
+    @work(exclusive=True, group="model", exit_on_error=False)
+    async def find_host(self, error: LuciError) -> None:
+        """Look for a host that was lost, and show what it has of the chat."""
+        conversation = self._conversation
+        assert conversation is not None
+        found = await find_again(
+            lambda: self._load(conversation), lambda words: self._show_state(State.LOADING, words)
+        )
+        if not found:
+            self._show_state(State.DOWN, "no host")
+            await self.tell(f"{error.message} Ctrl-R tries again.", is_error=True)
+            return
+        await self.tell(f"{error.message} It is back; `r` on an answer has it made again.")
+        try:
+            resumed = await conversation.resume()
+        except LuciError as gone:
+            await self.tell(gone.message, is_error=True)
+            resumed = None
+        await self._be_ready(resumed)
+
+    async def _load(self, conversation: Conversation) -> None:
+        async with aclosing(conversation.load()) as events:
+            async for event in events:
+                self._show_state(State.LOADING, f"loading {event.fraction:.0%}")
+
+    async def _be_ready(self, resumed: Resumed | None) -> None:
         self._show_state(State.READY, "ready")
         if resumed is not None:
-            await self._show_resumed(resumed)
+            await self.desk.show_branch(resumed.messages)
+            if resumed.is_answering:
+                self._state = State.ANSWERING
+                self._answering = self.answer(None)
         await self._show_news()
         self._send_next()
 
     async def _show_news(self) -> None:
         """Show what the host has to say; an empty chat still says what to do."""
         if self._conversation is not None:
-            notices = [Notice(text) for text in await self._conversation.news()]
-            await self._transcript.mount_all(notices)
-
-    async def _show_resumed(self, resumed: Resumed) -> None:
-        """Show a chat that was there before, and go on with its answer if one is being given."""
-        conversation = self._conversation
-        assert conversation is not None
-        for message in resumed.messages:
-            if message.is_user:
-                await self._add(UserMessage(message.text))
-                continue
-            reply = self._new_reply(conversation)
-            await self._add(reply)
-            reply.add(message.text, message.reasoning)
-            await reply.finish(message.truth, list(message.marks))
-        if resumed.is_answering:
-            self._state = State.ANSWERING
-            self._answering = self.answer(None)
+            news = await self._conversation.news()
+            await self.transcript.add(*(NoticeEntry(text) for text in news))
 
     # ---- one answer
 
     async def on_prompt_input_sent(self, message: PromptInput.Sent) -> None:
         """Answer the prompt, or keep it until the model is free."""
+        refusal = ""
         if self._state is State.DOWN:
-            await self._add(Notice("No model is loaded. Ctrl-R loads it.", is_error=True))
+            refusal = "No model is loaded. Ctrl-R loads it."
+        elif self.desk.edited is not None and self.is_busy:
+            refusal = "The model is busy. Send the other version when it is done."
+        elif len(self._queue) >= MAX_QUEUED:
+            refusal = f"{MAX_QUEUED} prompts wait already. Esc stops the answer."
+        if refusal:
+            await self.tell(refusal, is_error=self._state is State.DOWN)
             self.query_one(PromptInput).text = message.text
             return
-        if len(self._queue) >= MAX_QUEUED:
-            await self._add(Notice(f"{MAX_QUEUED} prompts wait already. Esc stops the answer."))
-            self.query_one(PromptInput).text = message.text
+        if (edited := self.desk.end_edit()) is not None:
+            self.ask(Ask(message.text, instead_of=edited))
             return
         self._queue.append(message.text)
         if self._state is State.READY:
@@ -202,33 +229,35 @@ class ChatScreen(Screen[None]):
 
     def _send_next(self) -> None:
         if self._queue and self._state is State.READY:
-            self._state = State.ANSWERING
-            self._answering = self.answer(self._queue.popleft())
+            self.ask(Ask(self._queue.popleft()))
         self._show_queue()
 
+    def ask(self, asked: Ask) -> None:
+        """Begin an answer; see `is_busy`."""
+        self._state = State.ANSWERING
+        self._answering = self.answer(asked)
+
     @work(exclusive=True, group="answer", exit_on_error=False)
-    async def answer(self, prompt: str | None) -> None:
-        """Show the prompt and the answer as it grows; stopping it keeps what came.
+    async def answer(self, asked: Ask | None) -> None:
+        """Show what is asked and the answer as it grows; stopping it keeps what came.
 
         Args:
-            prompt: None = the answer that is being given already.
+            asked: None = the answer that is being given already.
         """
+        from luci_tui.tui.chat.answering import Answering
+
         conversation = self._conversation
         assert conversation is not None
         self._show_state(State.ANSWERING, "reading the prompt")
-        reply = self._new_reply(conversation)
-        if prompt is None:
-            events = conversation.follow()
-        else:
-            await self._add(UserMessage(prompt))
-            events = conversation.answer(prompt)
-        await self._add(reply)
-        self._transcript.anchor()
+        self.query_one(EmptyState).display = False
+        reply = self._new_reply()
+        answering = Answering(self.transcript, conversation, asked, reply)
         outcome = State.READY
         try:
-            async with aclosing(events):
+            async with aclosing(await answering.begin()) as events:
                 async for event in events:
-                    await self._show(reply, event)
+                    if words := await answering.take(event):
+                        self._show_state(State.ANSWERING, words)
         except asyncio.CancelledError:
             # Esc ends the answer; a screen that goes away leaves it to whoever gives it.
             if self._is_stopping:
@@ -238,46 +267,89 @@ class ChatScreen(Screen[None]):
                 self._after_answer(State.READY)
             raise
         except LuciError as error:
-            outcome = await self._show_failure(reply, error)
+            has_text = bool(reply.shown.text.strip())
+            await reply.finish("", ["the answer broke off here"] if has_text else [])
+            if answering.is_branch and not answering.has_begun:
+                await self.desk.show_kept()
+            outcome = await self._tell_failure(error)
         self._after_answer(outcome)
 
-    async def _show(self, reply: Reply, event: AnswerEvent) -> None:
-        from luci_tui.tui.conversation import AnswerDone, PromptShown, TextAdded
-
-        match event:
-            case PromptShown(n_done, n_total):
-                self._show_state(State.ANSWERING, f"reading the prompt {n_done}/{n_total}")
-            case TextAdded(text, reasoning):
-                self._show_state(State.ANSWERING, "answering")
-                reply.add(text, reasoning)
-            case AnswerDone(truth, marks):
-                await reply.finish(truth, marks)
-            case _:
-                assert_never(event)
-
-    def _new_reply(self, conversation: Conversation) -> Reply:
+    def _new_reply(self, shown: Shown | None = None) -> ReplyEntry:
+        is_plain = self._conversation is not None and self._conversation.answers_with_command
+        is_plain |= shown is not None and shown.answers_call
         redraw_s = REDRAW_SLOW_S if self._services.is_slow else REDRAW_S
-        return Reply(is_plain=conversation.answers_with_command, redraw_s=redraw_s)
+        return ReplyEntry(shown, is_plain=is_plain, redraw_s=redraw_s)
 
-    async def _show_failure(self, reply: Reply, error: LuciError) -> State:
-        has_text = bool(reply.text.strip())
-        await reply.finish("", ["the answer broke off here"] if has_text else [])
+    def entry_of(self, shown: Shown) -> Entry:
+        """Make what a message is in the transcript."""
+        return UserEntry(shown) if shown.is_user else self._new_reply(shown)
+
+    async def _tell_failure(self, error: LuciError) -> State:
+        if is_lost(error):
+            self.find_host(error)
+            return State.LOADING
         if isinstance(error, WorkerLostError | HostError):
-            await self._add(Notice(f"{error.message} Ctrl-R loads the model again.", is_error=True))
+            await self.tell(f"{error.message} Ctrl-R loads the model again.", is_error=True)
             return State.DOWN
         hint = " Ctrl-N starts a new chat." if error.code == "context_length_exceeded" else ""
-        await self._add(Notice(f"{error.message}{hint}", is_error=True))
+        await self.tell(f"{error.message}{hint}", is_error=True)
         return State.READY
 
     def _after_answer(self, state: State) -> None:
         self._answering = None
-        self._show_state(state, "ready" if state is State.READY else "no model")
+        words = {State.READY: "ready", State.LOADING: self._words}.get(state, "no model")
+        self._show_state(state, words)
+        self.refresh_bindings()  # more can be done with an answer that is whole
         self._send_next()
+
+    # ---- messages
+
+    @property
+    def conversation(self) -> Conversation | None:
+        """What answers; None = nothing yet."""
+        return self._conversation
+
+    @property
+    def is_busy(self) -> bool:
+        """No answer can be begun now."""
+        return self._state is not State.READY
+
+    def on_chat_transcript_asked(self, message: ChatTranscript.Asked) -> None:
+        """Do what is asked for with a message."""
+        self.act(message.verb, message.entry)
+
+    @work(exclusive=False, group="message", exit_on_error=False)
+    async def act(self, verb: str, entry: MessageEntry) -> None:
+        """Do something with a message; see `chat.actions`."""
+        from luci_tui.tui.chat.actions import MessageActions
+
+        app = cast("App[object]", self.app)  # pyright: ignore[reportUnknownMemberType]
+        if text := await MessageActions(self.desk, app).do(verb, entry):
+            self.post_message(self.CopyAsked(text))
+
+    def on_chat_transcript_left(self) -> None:
+        """Go on typing."""
+        self.query_one(PromptInput).focus()
+
+    def on_prompt_input_left(self) -> None:
+        """Go to the messages."""
+        self.action_messages()
 
     # ---- keys
 
+    def action_messages(self) -> None:
+        """Go from the prompt to the messages; from elsewhere to what comes next."""
+        if not self.query_one(PromptInput).has_focus:
+            self.focus_next()
+        elif self.transcript.allow_focus():
+            self.transcript.focus()
+        else:
+            self.notify("There is no message yet.")
+
     def action_stop(self) -> None:
         """Stop the answer; prompts that wait go back into the input."""
+        if self.desk.end_edit() is not None:
+            return
         if self._queue:
             prompt = self.query_one(PromptInput)
             prompt.text = "\n".join([*self._queue, *([prompt.text] if prompt.text else [])])
@@ -307,19 +379,20 @@ class ChatScreen(Screen[None]):
     def action_thinking(self) -> None:
         """Show or hide the thinking of the last reply."""
         if (reply := self._last_reply()) is not None:
-            reply.toggle_thinking()
+            reply.fold()
 
     def action_copy_reply(self) -> None:
         """Copy the last reply through the terminal."""
         reply = self._last_reply()
-        if reply is None or not reply.text:
+        text = "" if reply is None else reply.shown.text.strip()
+        if not text:
             self.notify("There is no reply to copy yet.")
             return
-        self.post_message(self.CopyAsked(reply.text.strip()))
+        self.post_message(self.CopyAsked(text))
 
     def action_page(self, direction: int) -> None:
         """Scroll the transcript by a page; at its end it follows again."""
-        transcript = self._transcript
+        transcript = self.transcript
         if direction < 0:
             transcript.scroll_page_up(animate=False)
         else:
@@ -333,15 +406,14 @@ class ChatScreen(Screen[None]):
         worker = cast("Worker[object]", event.worker)  # pyright: ignore[reportUnknownMemberType]
         error = worker.error
         log.error("screen worker %s failed", worker.name, exc_info=error)
-        self._answering = None
-        self._show_state(State.DOWN, "no model")
+        if worker.group in ("answer", "model"):
+            self._answering = None
+            self._show_state(State.DOWN, "no model")
         self.run_worker(
-            self._add(
-                Notice(
-                    f"Something in luci itself failed: {error!r}. The log has the details. "
-                    "Ctrl-R loads the model again.",
-                    is_error=True,
-                )
+            self.tell(
+                f"Something in luci itself failed: {error!r}. The log has the details. "
+                "Ctrl-R loads the model again.",
+                is_error=True,
             ),
             exit_on_error=False,
         )
@@ -349,22 +421,26 @@ class ChatScreen(Screen[None]):
     # ---- looks
 
     @property
-    def _transcript(self) -> VerticalScroll:
-        return self.query_one("#transcript", VerticalScroll)
+    def transcript(self) -> ChatTranscript:
+        """What was said so far."""
+        return self.query_one(ChatTranscript)
 
-    def _last_reply(self) -> Reply | None:
-        try:
-            return self.query(Reply).last()
-        except NoMatches:
-            return None
+    def _last_reply(self) -> ReplyEntry | None:
+        entries = reversed(self.transcript.entries)
+        return next((one for one in entries if isinstance(one, ReplyEntry)), None)
 
     async def _clear(self) -> None:
-        await self._transcript.query("UserMessage, Reply, Notice").remove()
+        await self.transcript.cut(0)
         self.query_one(EmptyState).display = True
 
-    async def _add(self, *widgets: Static | Reply) -> None:
+    async def tell(self, sentence: str, *, is_error: bool = False) -> None:
+        """Put a sentence of luci itself at the end of the transcript."""
+        await self.put(NoticeEntry(sentence, is_error=is_error))
+
+    async def put(self, *items: Entry | Widget) -> None:
+        """Put something at the end of the transcript."""
         self.query_one(EmptyState).display = False
-        await self._transcript.mount_all(widgets)
+        await self.transcript.add(*items)
 
     def _show_state(self, state: State, words: str) -> None:
         self._state = state

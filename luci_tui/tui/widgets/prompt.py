@@ -43,6 +43,9 @@ class PromptInput(TextArea):
             self.text = text
             """What was typed, without blank lines around it."""
 
+    class Left(Message):
+        """The person went up, out of the prompt."""
+
     class HelpAsked(Message):
         """The person typed "?" into an empty prompt."""
 
@@ -86,7 +89,9 @@ class PromptInput(TextArea):
 
     def action_cursor_up(self, select: bool = False) -> None:
         """Move up; from the first line go back in the history."""
-        if select or not self.cursor_at_first_line:
+        if select and self.cursor_at_first_line and not self.selected_text:
+            self.post_message(self.Left())
+        elif select or not self.cursor_at_first_line:
             super().action_cursor_up(select)
         elif self._position > 0:
             self._recall(self._position - 1)
