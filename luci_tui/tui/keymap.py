@@ -147,7 +147,18 @@ ACTIONS = (
     KeyAction("downloads.later", "minus", "Later", "Fetch it after the one below."),
     KeyAction("downloads.limit", "l", "Limit", "Limit the rate of all downloads together."),
     KeyAction("system.unload", "u", "Unload", "Take the model with the cursor out of memory."),
-    KeyAction("settings.changed", "m", "Changed only", "Show only what is not the default."),
+    KeyAction("settings.edit", "e", "Edit", "Give the setting another value; so does Enter."),
+    KeyAction("settings.unset", "u,delete", "Unset", "Take the setting out of the file."),
+    KeyAction(
+        "settings.profile", "p", "Profile", "Look at another profile; edits go into that one."
+    ),
+    KeyAction("settings.changed", "m", "Changed", "Show only what is set, or everything."),
+    KeyAction(
+        "settings.restart",
+        "h",
+        "Restart",
+        "Restart the host, so that it reads its settings anew; asks first.",
+    ),
     KeyAction("logs.next", "right", "Next log", "Show the next log."),
     KeyAction("logs.previous", "left", "Previous", "Show the log before.", is_shown=False),
     KeyAction("logs.level", "l", "Level", "Show all lines, warnings and errors, or errors alone."),
