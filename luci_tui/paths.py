@@ -109,6 +109,11 @@ def lm_studio_models_folders() -> tuple[Path, ...]:
     return (home / ".lmstudio" / "models", home / ".cache" / "lm-studio" / "models")
 
 
+def bench_file() -> Path:
+    """Return the file with the runs of the bench; it may not exist yet."""
+    return luci_home() / "bench.jsonl"
+
+
 def docs_folder() -> Path:
     """Return the pages that ship with luci: of an installed package, or of a source tree."""
     package = Path(__file__).resolve().parent
