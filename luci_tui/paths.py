@@ -114,6 +114,12 @@ def bench_file() -> Path:
     return luci_home() / "bench.jsonl"
 
 
+def bench_peers_files() -> tuple[Path, ...]:
+    """Return where results of `make bench-peers` may lie: in the home folder, in a source tree."""
+    name = "bench-peers.json"
+    return (luci_home() / name, Path(__file__).resolve().parent.parent / ".cache" / name)
+
+
 def docs_folder() -> Path:
     """Return the pages that ship with luci: of an installed package, or of a source tree."""
     package = Path(__file__).resolve().parent

@@ -146,6 +146,23 @@ ACTIONS = (
     KeyAction("downloads.earlier", "plus", "Earlier", "Fetch it before the one above."),
     KeyAction("downloads.later", "minus", "Later", "Fetch it after the one below."),
     KeyAction("downloads.limit", "l", "Limit", "Limit the rate of all downloads together."),
+    KeyAction("bench.run", "b", "Run", "Measure a model; the host does it."),
+    KeyAction("bench.mark", "space", "Mark", "Compare others with this run, or no longer."),
+    KeyAction(
+        "bench.compare", "c", "Compare", "Put it beside the marked run, or the one before it."
+    ),
+    KeyAction("bench.export", "e", "Export", "Write runs to a file, as Markdown or JSON."),
+    KeyAction("bench.peers", "p", "Peers", "Show the results of bench-peers, or the runs again."),
+    KeyAction("bench.cancel", "x", "Cancel", "End what is being measured; asks first."),
+    KeyAction("bench.delete", "delete", "Forget", "Forget the run; asks first.", is_shown=False),
+    KeyAction(
+        "bench.next_plot",
+        "right",
+        "Next plot",
+        "Let the plot show another figure: decode, prefill, TTFT, or another test.",
+        is_shown=False,
+    ),
+    KeyAction("bench.plot_before", "left", "Plot before", "The figure before.", is_shown=False),
     KeyAction("system.unload", "u", "Unload", "Take the model with the cursor out of memory."),
     KeyAction("settings.edit", "e", "Edit", "Give the setting another value; so does Enter."),
     KeyAction("settings.unset", "u,delete", "Unset", "Take the setting out of the file."),
