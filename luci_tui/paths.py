@@ -109,6 +109,17 @@ def lm_studio_models_folders() -> tuple[Path, ...]:
     return (home / ".lmstudio" / "models", home / ".cache" / "lm-studio" / "models")
 
 
+def bench_file() -> Path:
+    """Return the file with the runs of the bench; it may not exist yet."""
+    return luci_home() / "bench.jsonl"
+
+
+def bench_peers_files() -> tuple[Path, ...]:
+    """Return where results of `make bench-peers` may lie: in the home folder, in a source tree."""
+    name = "bench-peers.json"
+    return (luci_home() / name, Path(__file__).resolve().parent.parent / ".cache" / name)
+
+
 def docs_folder() -> Path:
     """Return the pages that ship with luci: of an installed package, or of a source tree."""
     package = Path(__file__).resolve().parent

@@ -70,8 +70,18 @@ def set_value(home: Path, key: str, words: str) -> JsonValue:
         ConfigError: there is no such setting, it cannot have this value, the file is broken or
             cannot be written.
     """
-    place = place_of(key)
-    section, name = place[-2:]
+    value = checked_value(key, words)
+    _change(home, place_of(key), value)
+    return value
+
+
+def checked_value(key: str, words: str) -> JsonValue:
+    """Read words as the value of a setting, as it would be written.
+
+    Raises:
+        ConfigError: there is no such setting, or it cannot have this value.
+    """
+    section, name = place_of(key)[-2:]
     model = sections_of(Settings)[section]
     known = name in model.model_fields
     value = value_from_words(model, name, words) if known else words
@@ -84,7 +94,6 @@ def set_value(home: Path, key: str, words: str) -> JsonValue:
         raise ConfigError(msg, code="settings") from error
     if isinstance(value, str) and known:
         value = plain_value(getattr(checked, name))  # "yes" is written as true
-    _change(home, place, value)
     return value
 
 

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from luci_tui.bench.plan import BenchPlan
 from luci_tui.bench.report import BenchReport, Measured, Spread, Via
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
@@ -30,34 +31,33 @@ CANCEL_TIMEOUT_S = 30.0
 MAX_TRIES = 5
 """On a busy machine a short answer may be over before this process is given a turn."""
 
-SPARE_TOKENS = 8
-"""Context beyond the longest test: its prompt's first token and room for the core's own."""
-
-
-@dataclass(frozen=True)
-class BenchPlan:
-    """What to measure."""
-
-    n_prompt: int = 512
-    n_gen: int = 128
-    streams: tuple[int, ...] = (1,)
-    rounds: int = 5
-    temperature: float = 0.0
-    n_cancels: int = 20
-    seed: int = 1
-    """Of the random prompt tokens."""
-
-    @property
-    def n_ctx(self) -> int:
-        """Context per slot that holds every test."""
-        return max(self.n_prompt, self.n_gen) + SPARE_TOKENS
-
 
 @dataclass(frozen=True)
 class BenchStep:
     """What is being measured now."""
 
     words: str
+    n_done: int
+    n_total: int
+
+
+@dataclass(frozen=True)
+class BenchSample:
+    """What one round of one test brought; warm-ups bring nothing."""
+
+    test: str
+    streams: int
+    via: Via
+    tokens_per_s: float
+
+    @property
+    def name(self) -> str:
+        """Test, streams and way, as a series of rounds is called."""
+        return f"{self.test} x{self.streams}, {self.via.value}"
+
+
+Told = BenchStep | BenchSample
+"""What is told while a bench runs."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,6 @@ class _Rounds:
     rates: dict[Via, list[float]] = field(default_factory=lambda: {via: [] for via in Via})
     ttft_ms: list[float] = field(default_factory=list[float])
 
-    def add_rate(self, number: int, via: Via, tokens_per_s: float) -> None:
-        if number:
-            self.rates[via].append(tokens_per_s)
-
     def add_ttft(self, number: int, timings: Sequence[_Timing]) -> None:
         if number:
             self.ttft_ms += [timing.ttft_s * 1000 for timing in timings]
@@ -95,7 +91,7 @@ class _Rounds:
 
 async def measure(
     engine: EngineClient, load: LoadSpec, plan: BenchPlan
-) -> AsyncGenerator[BenchStep | BenchReport]:
+) -> AsyncGenerator[Told | BenchReport]:
     """Run the plan; the last item is the report.
 
     Args:
@@ -112,8 +108,8 @@ async def measure(
         raise ConfigError(msg)
     bench = _Bench(engine, load, plan)
     for n_streams in sorted({1, *plan.streams}):
-        async for step in bench.run(n_streams):
-            yield step
+        async for item in bench.run(n_streams):
+            yield item
     yield bench.report()
 
 
@@ -129,21 +125,26 @@ class _Bench:
         self._results: list[Measured] = []
         self._cancel_ms: list[float] = []
         self._step_ms = 0.0
+        self._n_steps = 0
 
-    async def run(self, n_streams: int) -> AsyncGenerator[BenchStep]:
+    async def run(self, n_streams: int) -> AsyncGenerator[Told]:
         """Load the model with n_streams slots and take all figures of that number."""
-        yield BenchStep(f"loading for {format_count(n_streams, 'stream')}")
+        yield self._step(f"loading for {format_count(n_streams, 'stream')}")
         self._info = info = await self._load(n_streams)
         if n_streams == 1:
-            async for step in self._prefill(info):
-                yield step
-        async for step in self._decode(info, n_streams):
-            yield step
+            async for item in self._prefill(info):
+                yield item
+        async for item in self._decode(info, n_streams):
+            yield item
         if n_streams == 1:
             self._step_ms = 1000 / self._results[-1].tokens_per_s.median
-            yield BenchStep(f"{self._plan.n_cancels} cancels")
+            yield self._step(f"{self._plan.n_cancels} cancels")
             for _ in range(self._plan.n_cancels):
                 self._cancel_ms.append(await self._cancel(info))
+
+    def _step(self, words: str) -> BenchStep:
+        self._n_steps += 1
+        return BenchStep(words, self._n_steps - 1, self._plan.n_steps)
 
     def report(self) -> BenchReport:
         """Sum up; there must have been a run."""
@@ -169,33 +170,37 @@ class _Bench:
         msg = f"Loading {spec.model_path} ended without an answer. Try again."
         raise EngineError(msg)
 
-    async def _prefill(self, info: frames.ModelInfo) -> AsyncGenerator[BenchStep]:
+    async def _prefill(self, info: frames.ModelInfo) -> AsyncGenerator[Told]:
         """Measure the prompt alone: n_prompt tokens in, one token out."""
         name = f"pp{self._plan.n_prompt}"
         rounds = _Rounds()
         for number, via in self._order():
-            yield BenchStep(f"{name}, {_round(number)}, {via.value}")
+            yield self._step(f"{name}, {_round(number)}, {via.value}")
             if via is Via.CORE:
                 rate = await self._core(self._plan.n_prompt, 0, 1)
             else:
                 timing = await self._stream(info, self._plan.n_prompt, 1)
                 rate = self._plan.n_prompt / timing.ttft_s
                 rounds.add_ttft(number, [timing])
-            rounds.add_rate(number, via, rate)
+            if number:
+                rounds.rates[via].append(rate)
+                yield BenchSample(name, 1, via, rate)
         self._results += _results(name, 1, rounds)
 
-    async def _decode(self, info: frames.ModelInfo, n_streams: int) -> AsyncGenerator[BenchStep]:
+    async def _decode(self, info: frames.ModelInfo, n_streams: int) -> AsyncGenerator[Told]:
         """Measure n_gen tokens of n_streams answers at once, each after a prompt of one token."""
         name = f"tg{self._plan.n_gen}"
         rounds = _Rounds()
         for number, via in self._order():
-            yield BenchStep(f"{name} x{n_streams}, {_round(number)}, {via.value}")
+            yield self._step(f"{name} x{n_streams}, {_round(number)}, {via.value}")
             if via is Via.CORE:
                 rate = await self._core(0, self._plan.n_gen, n_streams)
             else:
                 rate, timings = await self._decode_through_client(info, n_streams)
                 rounds.add_ttft(number, timings)
-            rounds.add_rate(number, via, rate)
+            if number:
+                rounds.rates[via].append(rate)
+                yield BenchSample(name, n_streams, via, rate)
         self._results += _results(name, n_streams, rounds)
 
     async def _decode_through_client(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,10 +16,9 @@ from luci_tui.errors import ConfigError, LuciError
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from luci_tui.host.api.messages import SettingsInUse
     from luci_tui.setting_sources import Reading
     from luci_tui.settings import Settings
-    from luci_tui.settings_schema import Setting
+    from luci_tui.settings_rows import HostValues, SettingRow
 
 EPILOG = """\b
 Examples:
@@ -48,20 +47,6 @@ KeyArgument = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class _Row:
-    setting: Setting
-    value: JsonValue
-    source: dict[str, object]
-    source_words: str
-    in_host: JsonValue
-    """What the host that runs goes by."""
-    host_option: str
-    """The option that it has this from; empty = none."""
-    differs: bool
-    """A host runs, and goes by another value."""
-
-
 @app.command()
 def show(
     section: Annotated[
@@ -75,9 +60,10 @@ def show(
     the exit code is 1; what can be used is shown.
     """
     from luci_tui.settings import read_settings
+    from luci_tui.settings_rows import setting_rows
 
     reading = read_settings(paths.luci_home())
-    rows = _rows(reading, run_async(_in_host()))
+    rows = setting_rows(reading, run_async(_in_host()))
     if section is not None:
         rows = [row for row in rows if row.setting.section == section]
         if not rows:
@@ -203,62 +189,37 @@ def path() -> None:
     print_line(str(paths.luci_home() / SETTINGS_FILE))
 
 
-async def _in_host() -> SettingsInUse | None:
-    """Ask the host that runs what it goes by; None = none runs, or it does not say."""
+async def _in_host() -> HostValues:
+    """Ask the host that runs what it goes by; nothing = none runs, or it does not say."""
     from luci_tui.host.lifecycle import find_host
+    from luci_tui.settings_rows import NO_HOST, HostValues
 
     try:
         found = await find_host()
         if found is None:
-            return None
+            return NO_HOST
         try:
-            return await found.client.settings()
+            said = await found.client.settings()
         finally:
             await found.client.close()
     except LuciError:
-        return None  # `luci host status` says what is wrong with it
+        return NO_HOST  # `luci host status` says what is wrong with it
+    return NO_HOST if said is None else HostValues(said.values, said.options)
 
 
-def _rows(reading: Reading[Settings], in_host: SettingsInUse | None) -> list[_Row]:
-    from luci_tui.setting_sources import sections_of
-    from luci_tui.settings_schema import all_settings, free_settings
-
-    values = in_host.values if in_host else {}
-    options = in_host.options if in_host else {}
-    rows: list[_Row] = []
-    names = list(sections_of(type(reading.settings)))
-    known = [*all_settings(), *free_settings(reading.settings)]
-    for one in sorted(known, key=lambda setting: names.index(setting.section)):
-        value = _value_of(reading.settings, one.key)
-        source = reading.source_of(one.key)
-        theirs = values.get(one.section, {})
-        rows.append(
-            _Row(
-                setting=one,
-                value=value,
-                source={**asdict(source), "kind": source.kind.value},
-                source_words=source.words(),
-                in_host=theirs.get(one.name),
-                host_option=options.get(one.key, ""),
-                differs=one.is_read_at_start and one.name in theirs and theirs[one.name] != value,
-            )
-        )
-    return rows
-
-
-def _lines(reading: Reading[Settings], rows: list[_Row]) -> list[str]:
+def _lines(reading: Reading[Settings], rows: list[SettingRow]) -> list[str]:
     from luci_tui.settings_schema import toml_words
 
     profile = f", profile {reading.profile}" if reading.profile else ""
     lines = [f"{reading.path}{'' if reading.path.exists() else ' (not there)'}{profile}"]
-    texts = {row.setting.key: _text_of(row) for row in rows}
+    texts = {row.setting.key: row.text for row in rows}
     width = min(44, max(map(len, texts.values())))
     section = ""
     for row in rows:
         if row.setting.section != section:
             section = row.setting.section
             lines += ["", f"[{section}]"]
-        lines.append(f"{texts[row.setting.key]:<{width}}  {row.source_words}")
+        lines.append(f"{texts[row.setting.key]:<{width}}  {row.source.words()}")
         if row.setting.meaning:
             lines.append(f"    {row.setting.meaning}")
         if row.differs:
@@ -269,19 +230,12 @@ def _lines(reading: Reading[Settings], rows: list[_Row]) -> list[str]:
     return lines
 
 
-def _text_of(row: _Row) -> str:
-    from luci_tui.settings_schema import toml_words
-
-    words = toml_words(row.value)
-    return f"{row.setting.name} = {words}" if words else f"{row.setting.name} has no value"
-
-
-def _print_as_json(reading: Reading[Settings], rows: list[_Row]) -> None:
+def _print_as_json(reading: Reading[Settings], rows: list[SettingRow]) -> None:
     settings = [
         {
             "key": row.setting.key,
             "value": row.value,
-            "source": row.source,
+            "source": {**asdict(row.source), "kind": row.source.kind.value},
             "default": row.setting.default,
             "variable": row.setting.variable,
             "type": row.setting.type_words,
@@ -306,18 +260,18 @@ def _tell_what_counts(key: str, written: JsonValue) -> None:
     """Say where something stronger than the file has the last word, and where the host waits."""
     from luci_tui.setting_sources import PROFILES, Kind
     from luci_tui.settings import read_settings
+    from luci_tui.settings_rows import setting_rows
 
     reading = read_settings(paths.luci_home())
     of_profile = key.split(".")[1] if key.startswith(f"{PROFILES}.") else ""
     plain_key = key.removeprefix(f"{PROFILES}.{of_profile}.") if of_profile else key
-    row = next(
-        (row for row in _rows(reading, run_async(_in_host())) if row.setting.key == plain_key), None
-    )
+    rows = setting_rows(reading, run_async(_in_host()))
+    row = next((row for row in rows if row.setting.key == plain_key), None)
     if row is None or (of_profile and of_profile != reading.profile):
         return
     strongest = {Kind.ENVIRONMENT} if of_profile else {Kind.ENVIRONMENT, Kind.PROFILE}
-    if row.source["kind"] in strongest and row.value != written:
-        narrate(f"What counts is {_text_of(row)}, from {row.source_words}.")
+    if row.source.kind in strongest and row.value != written:
+        narrate(f"What counts is {row.text}, from {row.source.words()}.")
     if row.differs:
         narrate("The running host goes by another value until `luci host restart`.")
 

@@ -18,12 +18,13 @@ from luci_tui.host.wiring import EngineKind
 from luci_tui.units import format_duration
 
 if TYPE_CHECKING:
+    from luci_tui.bench.plan import BenchSpec
     from luci_tui.engine.job_frames import ImatrixSpec, JobProgress, QuantizeSpec
     from luci_tui.host.api.messages import JobRecord
     from luci_tui.library.compare import CompareModelsSpec
     from luci_tui.library.convert import ConvertSpec
 
-    BackgroundSpec = QuantizeSpec | ImatrixSpec | ConvertSpec | CompareModelsSpec
+    BackgroundSpec = QuantizeSpec | ImatrixSpec | ConvertSpec | CompareModelsSpec | BenchSpec
 
 R = TypeVar("R")
 

@@ -17,6 +17,7 @@ from luci_tui.errors import ConfigError, GgufError, ModelLoadError
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+    from luci_tui.bench.plan import BenchSpec
     from luci_tui.chat.model import ModelSpec
     from luci_tui.download.options import MoveOptions
     from luci_tui.download.sources import Source
@@ -127,6 +128,11 @@ def choose_model(
 
     path = Path(name).expanduser()
     return ModelSpec(label=path.name or name, load=_load_of(path, n_ctx, load_options))
+
+
+def bench_model(spec: BenchSpec, *, kind: EngineKind = EngineKind.WORKER) -> ModelSpec:
+    """Return the model that a bench names; see `choose_model`."""
+    return choose_model(spec.model, kind=kind, n_threads=spec.threads, force=spec.force)
 
 
 def _builtin_spec(
@@ -282,6 +288,7 @@ async def build_host(
     """
     from luci_tui.chat.journal import Journal
     from luci_tui.host.api.chats import Chats
+    from luci_tui.host.bench_job import bench_kind
     from luci_tui.host.database import JobTable
     from luci_tui.host.disk_chats import DiskChats
     from luci_tui.host.engines import Engines
@@ -326,7 +333,14 @@ async def build_host(
         events=events,
         jobs=Jobs(
             JobTable(files.home / "host.db"),
-            file_job_kinds(paths.logs_folder() / "jobs.log", job_command),
+            {
+                **file_job_kinds(paths.logs_folder() / "jobs.log", job_command),
+                "bench": bench_kind(
+                    new_engine or partial(build_engine, kind),
+                    partial(bench_model, kind=kind),
+                    files.home / paths.bench_file().name,
+                ),
+            },
             settings.host.max_jobs,
             partial(note_job, activity, events),
         ),

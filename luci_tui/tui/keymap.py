@@ -191,8 +191,36 @@ ACTIONS = (
     KeyAction("downloads.earlier", "plus", "Earlier", "Fetch it before the one above."),
     KeyAction("downloads.later", "minus", "Later", "Fetch it after the one below."),
     KeyAction("downloads.limit", "l", "Limit", "Limit the rate of all downloads together."),
+    KeyAction("bench.run", "b", "Run", "Measure a model; the host does it."),
+    KeyAction("bench.mark", "space", "Mark", "Compare others with this run, or no longer."),
+    KeyAction(
+        "bench.compare", "c", "Compare", "Put it beside the marked run, or the one before it."
+    ),
+    KeyAction("bench.export", "e", "Export", "Write runs to a file, as Markdown or JSON."),
+    KeyAction("bench.peers", "p", "Peers", "Show the results of bench-peers, or the runs again."),
+    KeyAction("bench.cancel", "x", "Cancel", "End what is being measured; asks first."),
+    KeyAction("bench.delete", "delete", "Forget", "Forget the run; asks first.", is_shown=False),
+    KeyAction(
+        "bench.next_plot",
+        "right",
+        "Next plot",
+        "Let the plot show another figure: decode, prefill, TTFT, or another test.",
+        is_shown=False,
+    ),
+    KeyAction("bench.plot_before", "left", "Plot before", "The figure before.", is_shown=False),
     KeyAction("system.unload", "u", "Unload", "Take the model with the cursor out of memory."),
-    KeyAction("settings.changed", "m", "Changed only", "Show only what is not the default."),
+    KeyAction("settings.edit", "e", "Edit", "Give the setting another value; so does Enter."),
+    KeyAction("settings.unset", "u,delete", "Unset", "Take the setting out of the file."),
+    KeyAction(
+        "settings.profile", "p", "Profile", "Look at another profile; edits go into that one."
+    ),
+    KeyAction("settings.changed", "m", "Changed", "Show only what is set, or everything."),
+    KeyAction(
+        "settings.restart",
+        "h",
+        "Restart",
+        "Restart the host, so that it reads its settings anew; asks first.",
+    ),
     KeyAction("logs.next", "right", "Next log", "Show the next log."),
     KeyAction("logs.previous", "left", "Previous", "Show the log before.", is_shown=False),
     KeyAction("logs.level", "l", "Level", "Show all lines, warnings and errors, or errors alone."),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from luci_tui.tui.services import Services
 
-    ModeName = Literal["models", "downloads", "jobs", "system", "logs"]
+    ModeName = Literal["models", "downloads", "jobs", "bench", "system", "settings", "logs"]
 
 CHAT = Tab("chat", "Chat", 1)
 TABS = (
@@ -21,12 +21,22 @@ TABS = (
     Tab("models", "Models", 2),
     Tab("downloads", "Downloads", 3),
     Tab("jobs", "Jobs", 4),
+    Tab("bench", "Bench", 5),
     Tab("system", "System", 6),
+    Tab("settings", "Settings", 7),
     Tab("logs", "Logs", 8),
 )
 """The modes that work; the numbers of those that are missing stay free."""
 
-OPENED_LATER: tuple[ModeName, ...] = ("models", "downloads", "jobs", "system", "logs")
+OPENED_LATER: tuple[ModeName, ...] = (
+    "models",
+    "downloads",
+    "jobs",
+    "bench",
+    "system",
+    "settings",
+    "logs",
+)
 
 
 def make_mode(name: ModeName, services: Services) -> Screen[None]:
@@ -44,10 +54,18 @@ def make_mode(name: ModeName, services: Services) -> Screen[None]:
             from luci_tui.tui.modes.jobs.screen import JobsScreen
 
             return JobsScreen(services)
+        case "bench":
+            from luci_tui.tui.modes.bench.screen import BenchScreen
+
+            return BenchScreen(services)
         case "system":
             from luci_tui.tui.modes.system.screen import SystemScreen
 
             return SystemScreen(services)
+        case "settings":
+            from luci_tui.tui.modes.settings.screen import SettingsScreen
+
+            return SettingsScreen(services)
         case "logs":
             from luci_tui.tui.modes.logs.screen import LogsScreen
 

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from luci_tui.errors import HostError
@@ -188,3 +191,16 @@ async def test_answer_goes_on_while_another_mode_is_looked_at(link: FakeLink) ->
         gate.opened.set()
         await pilot.press("1")
         await wait_for_text(pilot, "begun ended")
+
+
+def test_what_stands_before_the_first_frame_imports_no_mode_and_no_plots() -> None:
+    program = (
+        "import sys\n"
+        "import luci_tui.tui.start\n"
+        "late = ('plotext', 'textual_plotext', 'pydantic', 'luci_tui.tui.modes.bench.screen')\n"
+        "sys.stdout.write(' '.join(name for name in late if name in sys.modules))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == ""

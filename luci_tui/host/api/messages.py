@@ -154,6 +154,14 @@ class JobState(StrEnum):
     """The host left or was killed while it ran."""
 
 
+class ProgressSeries(Message):
+    """Figures that a job has found so far, for a plot."""
+
+    name: str
+    unit: str = ""
+    values: tuple[float, ...] = ()
+
+
 class Progress(Message):
     """How far a job is."""
 
@@ -167,6 +175,8 @@ class Progress(Message):
     bytes_done: int = 0
     bytes_total: int = 0
     """0 = not known."""
+    series: tuple[ProgressSeries, ...] = ()
+    """What was measured so far; empty = it is no job that measures."""
 
 
 class JobRecord(Message):

@@ -172,16 +172,16 @@ class MessageActions:
 
     async def _block(self, entry: MessageEntry, question: str) -> str:
         from luci_tui.tui.chat.blocks import blocks_of
-        from luci_tui.tui.screens.choose import ChooseScreen
+        from luci_tui.tui.screens.choose import ChooseScreen, Option
 
         blocks = blocks_of(entry.shown.text)
         if len(blocks) <= 1:
             if not blocks:
                 self._app.notify("There is no code block in this message. y copies all of it.")
             return blocks[0].text if blocks else ""
-        choices = [(str(place), block.title) for place, block in enumerate(blocks)]
-        chosen = await self._app.push_screen_wait(ChooseScreen(question, choices))
-        return blocks[int(chosen)].text if chosen else ""
+        options = [Option(str(place), block.title) for place, block in enumerate(blocks)]
+        chosen = await self._app.push_screen_wait(ChooseScreen(question, options))
+        return blocks[int(chosen[0])].text if chosen else ""
 
     async def _save(self, entry: MessageEntry) -> None:
         from luci_tui.tui.chat.blocks import blocks_of, file_name
@@ -208,15 +208,17 @@ class MessageActions:
     async def export(self) -> None:
         """Write the chat to a file."""
         from luci_tui.tui.chat.files import name_of_title, save_as
-        from luci_tui.tui.screens.choose import ChooseScreen
+        from luci_tui.tui.screens.choose import ChooseScreen, Option
 
         keeper, messages = self._desk.keeper, self._messages()
         if keeper is None or not messages:
             self._app.notify("There is nothing to export yet.")
             return
-        form = await self._app.push_screen_wait(ChooseScreen("Export this chat as", _FORMS))
-        if not form:
+        options = [Option(key, words) for key, words in _FORMS]
+        chosen = await self._app.push_screen_wait(ChooseScreen("Export this chat as", options))
+        if not chosen:
             return
+        (form,) = chosen
         data = await keeper.export(form)
         suffix = "json" if form == "json" else "md"
         name = f"{name_of_title(messages[0].shown.text[:200])}.{suffix}"

@@ -18,6 +18,7 @@ from luci_tui.errors import HostError, LuciError
 from luci_tui.tui.keymap import binding
 from luci_tui.tui.mode_list import TABS
 from luci_tui.tui.screens.ask import AskScreen
+from luci_tui.tui.screens.choose import ChooseScreen
 from luci_tui.tui.screens.confirm import ConfirmScreen
 from luci_tui.tui.widgets.filter_line import FilterLine
 from luci_tui.tui.widgets.modebar import ModeBar
@@ -115,6 +116,10 @@ class LiveScreen(Screen[None]):
 
     async def asked(self, question: AskScreen) -> str:
         """Ask for a line of text; "" = nothing is wanted. For a worker."""
+        return await self.app.push_screen_wait(question)  # pyright: ignore[reportUnknownMemberType]
+
+    async def chosen(self, question: ChooseScreen) -> tuple[str, ...]:
+        """Let something be chosen from a list; () = nothing is wanted. For a worker."""
         return await self.app.push_screen_wait(question)  # pyright: ignore[reportUnknownMemberType]
 
     def tell_failure(self, error: LuciError) -> None:
