@@ -197,7 +197,7 @@ def value_words(value: JsonValue) -> str:
     """Write a value for a person, on one line."""
     match value:
         case None:
-            return "-"
+            return "none"
         case bool():
             return "true" if value else "false"
         case float():

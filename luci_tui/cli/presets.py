@@ -25,7 +25,7 @@ app = typer.Typer(
     help="""Show the presets: a system prompt and parameters under a name.
 
     Eleven perspectives and two more come with luci; your own stand in LUCI_HOME/presets.toml. In
-    the screen they are given to a chat (F2, then p), or asked together as a panel (F5).""",
+    the screen they are given to a chat (F3, then p), or asked together as a panel (F9).""",
 )
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]

@@ -31,6 +31,7 @@ from luci_tui.host.chat_client import HostChats
 from luci_tui.host.client import HostClient
 from luci_tui.host.run_files import run_files
 from luci_tui.host.told import untold
+from luci_tui.tui.chat_settings import Beginning, ChatSettings
 from luci_tui.tui.conversation import (
     AnswerDone,
     AnswerEvent,
@@ -40,6 +41,7 @@ from luci_tui.tui.conversation import (
     Shown,
     TextAdded,
 )
+from luci_tui.tui.host_settings import HostChatSettings
 
 STOP_S = 5.0
 """How long the host may take to end an answer before the screen goes on without waiting."""
@@ -72,6 +74,8 @@ class HostConversation:
     """What the person may not know yet; `news` gives what nobody was told."""
     loaded: messages.ModelStatus | None = None
     """What answers; None = nothing yet."""
+    start: Beginning = field(default_factory=Beginning)
+    """What the chat begins with."""
 
     def describe(self) -> str:
         """Return the model in one line."""
@@ -122,7 +126,7 @@ class HostConversation:
         """Send a prompt and stream the answer; closing the stream leaves the answer to the host."""
         client = await self._reach()
         if not self.chat_id:
-            self.chat_id = (await HostChats(client).create({"model": self.model})).id
+            self.chat_id = (await HostChats(client).create(self._beginning())).id
         path = f"/luci/chats/{quote(self.chat_id)}/turns"
         turn = messages.StartTurn(text=prompt)
         self.turn_id = (await client.post(path, turn, messages.TurnOpened)).turn_id
@@ -172,6 +176,7 @@ class HostConversation:
     def forget(self) -> None:
         """Begin another chat with the next prompt; this one stays in the host."""
         self.chat_id = ""
+        self.start = Beginning()
 
     async def news(self) -> list[str]:
         """Give what neither a screen nor a command has told since the host started."""
@@ -193,6 +198,34 @@ class HostConversation:
         if self.client is not None:
             await self.client.close()
             self.client = None
+
+    @property
+    def settings(self) -> ChatSettings:
+        """Return what changes how the chat is asked."""
+        return HostChatSettings(self)
+
+    @property
+    def n_ctx(self) -> int:
+        """Return the tokens of context of the loaded model; 0 = not known."""
+        return 0 if self.loaded is None else self.loaded.n_ctx
+
+    def begin_with(self, start: Beginning) -> None:
+        """Say what the chat begins with that the next prompt begins."""
+        self.start = start
+
+    async def put_away(self) -> None:
+        """Take the chat out of the list of chats; it is kept."""
+        if self.chat_id and self.client is not None:
+            with suppress(LuciError):  # a host that is gone keeps it in the list
+                await HostChats(self.client).update(self.chat_id, {"is_archived": True})
+
+    def _beginning(self) -> dict[str, object]:
+        start = self.start
+        return {"model": self.model, "system": start.system, "parameters": dict(start.parameters)}
+
+    async def reach(self) -> HostClient:
+        """Give a client of a host that answers, starting one where the last is gone."""
+        return await self._reach()
 
     async def _reach(self) -> HostClient:
         """Give a client of a host that answers, starting one where the last is gone."""
@@ -260,8 +293,8 @@ class HostConversation:
         return cost_words(cost_of([spent], self.rates_of))
 
     async def _chat_to_resume(self, chats: HostChats, running: dict[str, str]) -> OpenedChat | None:
-        if self.resume_chat:
-            return await chats.get(self.resume_chat)
+        if self.chat_id or self.resume_chat:
+            return await chats.get(self.chat_id or self.resume_chat or "")
         if self.resume_chat == "":
             rows = await chats.list(limit=1, archived=False)
             return await chats.get(rows[0].session.id) if rows else None

@@ -99,6 +99,20 @@ ACTIONS = (
         "chat.thinking", "ctrl+t", "Thinking", "Show or hide the thinking of the last reply."
     ),
     KeyAction("chat.copy", "ctrl+o", "Copy", "Copy the last reply."),
+    KeyAction(
+        "chat.parameters",
+        "f3",
+        "Parameters",
+        "Show how the model is asked, and change it.",
+        is_shown=False,
+    ),
+    KeyAction(
+        "chat.model",
+        "f4",
+        "Model",
+        "Go on with this chat with another model.",
+        is_shown=False,
+    ),
     KeyAction("chat.up", "pageup", "Up", "Scroll up by a page.", is_shown=False, has_priority=True),
     KeyAction(
         "chat.down",
@@ -146,6 +160,11 @@ ACTIONS = (
     KeyAction("downloads.earlier", "plus", "Earlier", "Fetch it before the one above."),
     KeyAction("downloads.later", "minus", "Later", "Fetch it after the one below."),
     KeyAction("downloads.limit", "l", "Limit", "Limit the rate of all downloads together."),
+    KeyAction("parameters.model", "m", "For the model", "Set it for every chat with this model."),
+    KeyAction("parameters.reset", "delete", "Reset", "Take back your strongest value."),
+    KeyAction("parameters.presets", "p", "Presets", "Give the chat a preset."),
+    KeyAction("parameters.leave", "escape", "Back", "Go back to the chat."),
+    KeyAction("parameters.close", "f3", "Close", "Close the parameters.", is_shown=False),
     KeyAction("system.unload", "u", "Unload", "Take the model with the cursor out of memory."),
     KeyAction("settings.changed", "m", "Changed only", "Show only what is not the default."),
     KeyAction("logs.next", "right", "Next log", "Show the next log."),
@@ -239,7 +258,13 @@ def _work_together(one: str, other: str) -> bool:
         return True
     if places == {"prompt", "chat"}:
         return True
+    if "live" in places and places & _WITHOUT_LIVE:
+        return False
     return bool(places & {"list", "live"}) and not places & {"prompt", "chat"}
+
+
+_WITHOUT_LIVE = frozenset({"parameters", "columns"})
+"""Places that are on no screen with a list that is asked for again and again."""
 
 
 _KEY_WORDS = {

@@ -106,7 +106,7 @@ def test_chat_with_a_whole_chain_then_one_field_can_be_changed_and_taken_back() 
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [(None, "-"), (True, "true"), (0.7, "0.7"), (40, "40"), ("a\n b", "a b")]
+    ("value", "words"), [(None, "none"), (True, "true"), (0.7, "0.7"), (40, "40"), ("a\n b", "a b")]
 )
 def test_values_are_written_on_one_line(value: JsonValue, words: str) -> None:
     assert value_words(value) == words

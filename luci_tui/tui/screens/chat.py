@@ -23,6 +23,7 @@ from textual.worker import Worker, WorkerState
 from luci_tui.errors import HostError, LuciError, WorkerLostError
 from luci_tui.tui.keymap import KeyMap, binding, make_keymap
 from luci_tui.tui.mode_list import TABS
+from luci_tui.tui.screens.parameters import ParameterDesk
 from luci_tui.tui.services import Services
 from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S, Notice, Reply, UserMessage
 from luci_tui.tui.widgets.modebar import ModeBar
@@ -64,6 +65,8 @@ class ChatScreen(Screen[None]):
         binding("chat.copy", "copy_reply"),
         binding("chat.up", "page(-1)"),
         binding("chat.down", "page(1)"),
+        binding("chat.parameters", "open_parameters"),
+        binding("chat.model", "choose_model"),
     ]
 
     class CopyAsked(Message):
@@ -97,6 +100,16 @@ class ChatScreen(Screen[None]):
         """What the model is doing now."""
         return self._state
 
+    @property
+    def conversation(self) -> Conversation | None:
+        """The chat; None = not connected yet."""
+        return self._conversation
+
+    @property
+    def is_answering(self) -> bool:
+        """An answer is being given."""
+        return self._state is State.ANSWERING
+
     def compose(self) -> ComposeResult:
         """Lay out status, transcript, prompt and footer."""
         if self._services.link is not None:
@@ -124,12 +137,12 @@ class ChatScreen(Screen[None]):
 
     # ---- the model
 
-    async def talk_to(self, connect: Callable[[], Conversation]) -> None:
-        """Begin a new chat with another model; the old chat is kept."""
+    async def talk_to(self, connect: Callable[[], Conversation], *, resumes: bool = False) -> None:
+        """Begin a new chat with another model, or go on with one; the old chat is kept."""
         if self._state is State.ANSWERING:
             self.notify("An answer is being given. Esc stops it first.")
             return
-        self._connect, self._has_resumed = connect, True
+        self._connect, self._has_resumed = connect, not resumes
         await self.close()
         self._conversation = None
         await self._clear()
@@ -158,6 +171,7 @@ class ChatScreen(Screen[None]):
         if resumed is not None:
             await self._show_resumed(resumed)
         await self._show_news()
+        self._show_parameters()
         self._send_next()
 
     async def _show_news(self) -> None:
@@ -296,6 +310,7 @@ class ChatScreen(Screen[None]):
         if self._conversation is not None:
             self._conversation.forget()
         await self._clear()
+        self._show_parameters()
 
     def action_reload(self) -> None:
         """Load the model again, after a failure or to start afresh."""
@@ -316,6 +331,33 @@ class ChatScreen(Screen[None]):
             self.notify("There is no reply to copy yet.")
             return
         self.post_message(self.CopyAsked(reply.text.strip()))
+
+    @work(exclusive=True, group="settings", exit_on_error=False)
+    async def action_open_parameters(self) -> None:
+        """Show how the model is asked, beside the chat or on a page."""
+        from luci_tui.tui.screens.chat_actions import show_parameters
+
+        await show_parameters(self)
+
+    @work(exclusive=True, group="settings", exit_on_error=False)
+    async def action_choose_model(self) -> None:
+        """Let another model go on with this chat."""
+        from luci_tui.tui.screens.chat_actions import switch_model
+
+        await switch_model(self)
+
+    def on_parameter_desk_left(self) -> None:
+        """Go back to the prompt; the parameters stay beside the chat."""
+        self.query_one(PromptInput).focus()
+
+    async def on_parameter_desk_told(self, message: ParameterDesk.Told) -> None:
+        """Say in the transcript what was changed."""
+        await self.tell(message.sentence)
+
+    def _show_parameters(self) -> None:
+        """Show those of this chat, where some stand beside it."""
+        for side in self.query(ParameterDesk):
+            side.reload(None if self._conversation is None else self._conversation.settings)
 
     def action_page(self, direction: int) -> None:
         """Scroll the transcript by a page; at its end it follows again."""
@@ -361,6 +403,10 @@ class ChatScreen(Screen[None]):
     async def _clear(self) -> None:
         await self._transcript.query("UserMessage, Reply, Notice").remove()
         self.query_one(EmptyState).display = True
+
+    async def tell(self, sentence: str, *, is_error: bool = False) -> None:
+        """Put a sentence of luci itself at the end of the transcript."""
+        await self._add(Notice(sentence, is_error=is_error))
 
     async def _add(self, *widgets: Static | Reply) -> None:
         self.query_one(EmptyState).display = False
