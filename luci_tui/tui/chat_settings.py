@@ -37,6 +37,9 @@ class ParametersRead:
     """The parameters as they count now."""
 
     model: str
+    """What a person calls it."""
+    name: str
+    """What the host calls it: a name or a path."""
     values: tuple[Value, ...]
 
 

@@ -86,6 +86,8 @@ class HostConversation:
     async def load(self) -> AsyncGenerator[LoadingShown]:
         """Find or start the host and let it load the model."""
         client = await self._reach()
+        if await self._is_ready(client):
+            return
         job = await client.load_model(self.model)
         async with aclosing(client.job_events(job.id)) as events:
             async for event in events:
@@ -218,6 +220,13 @@ class HostConversation:
         if self.chat_id and self.client is not None:
             with suppress(LuciError):  # a host that is gone keeps it in the list
                 await HostChats(self.client).update(self.chat_id, {"is_archived": True})
+
+    async def _is_ready(self, client: HostClient) -> bool:
+        """Take a model that is in memory already as it is; no job has to load it."""
+        self.loaded = next(
+            (one for one in (await client.models()).loaded if one.name == self.model), None
+        )
+        return self.loaded is not None and self.loaded.state == "ready" and not self.loaded.is_own
 
     def _beginning(self) -> dict[str, object]:
         start = self.start

@@ -45,7 +45,7 @@ class HostChatSettings:
             described=_with_system(told.described, told.described_system),
             described_in=told.described_in,
         )
-        return ParametersRead(self._conversation.label, resolved(layers))
+        return ParametersRead(self._conversation.label, told.name, resolved(layers))
 
     async def set(self, where: Where, name: str, words: str) -> None:
         """See `ChatSettings`."""

@@ -113,6 +113,20 @@ ACTIONS = (
         "Go on with this chat with another model.",
         is_shown=False,
     ),
+    KeyAction(
+        "chat.columns",
+        "f5",
+        "Columns",
+        "Ask several models the same.",
+        is_shown=False,
+    ),
+    KeyAction(
+        "chat.panel",
+        "f9",
+        "Panel",
+        "Ask several perspectives the same, and have one answer made of theirs.",
+        is_shown=False,
+    ),
     KeyAction("chat.up", "pageup", "Up", "Scroll up by a page.", is_shown=False, has_priority=True),
     KeyAction(
         "chat.down",
@@ -165,6 +179,44 @@ ACTIONS = (
     KeyAction("parameters.presets", "p", "Presets", "Give the chat a preset."),
     KeyAction("parameters.leave", "escape", "Back", "Go back to the chat."),
     KeyAction("parameters.close", "f3", "Close", "Close the parameters.", is_shown=False),
+    KeyAction(
+        "columns.stop",
+        "escape",
+        "Stop",
+        "Stop the answers; once nothing runs, go back.",
+    ),
+    KeyAction("columns.next", "tab", "Next", "Go to the next column.", has_priority=True),
+    KeyAction(
+        "columns.before",
+        "shift+tab",
+        "Before",
+        "Go to the column before.",
+        is_shown=False,
+        has_priority=True,
+    ),
+    KeyAction(
+        "columns.keep", "f8", "Keep", "Go on with the chat of this column; the others are put away."
+    ),
+    KeyAction("columns.pace", "f9", "Pace", "Let all answer at once, or one after the other."),
+    KeyAction("columns.copy", "ctrl+o", "Copy", "Copy the last answer of this column."),
+    KeyAction(
+        "columns.thinking",
+        "ctrl+t",
+        "Thinking",
+        "Show or hide the thinking of this column.",
+        is_shown=False,
+    ),
+    KeyAction(
+        "columns.up", "pageup", "Up", "Scroll this column up.", is_shown=False, has_priority=True
+    ),
+    KeyAction(
+        "columns.down",
+        "pagedown",
+        "Down",
+        "Scroll this column down.",
+        is_shown=False,
+        has_priority=True,
+    ),
     KeyAction("system.unload", "u", "Unload", "Take the model with the cursor out of memory."),
     KeyAction("settings.changed", "m", "Changed only", "Show only what is not the default."),
     KeyAction("logs.next", "right", "Next log", "Show the next log."),

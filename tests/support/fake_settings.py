@@ -28,7 +28,7 @@ class FakeSettings:
     async def read(self) -> ParametersRead:
         self._check()
         layers = Layers(self.chat, self.own, self.described, "models.toml")
-        return ParametersRead(self.model, resolved(layers))
+        return ParametersRead(self.model, self.model, resolved(layers))
 
     async def set(self, where: Where, name: str, words: str) -> None:
         self._check()

@@ -67,6 +67,8 @@ class ChatScreen(Screen[None]):
         binding("chat.down", "page(1)"),
         binding("chat.parameters", "open_parameters"),
         binding("chat.model", "choose_model"),
+        binding("chat.columns", "open_columns"),
+        binding("chat.panel", "open_panel"),
     ]
 
     class CopyAsked(Message):
@@ -81,8 +83,10 @@ class ChatScreen(Screen[None]):
         connect: Callable[[], Conversation],
         services: Services | None = None,
         keys: KeyMap | None = None,
+        connect_to: Callable[[str], Conversation] | None = None,
     ) -> None:
         super().__init__()
+        self.connect_to = connect_to
         self._connect = connect
         self._services = services or Services()
         self._keys = keys or make_keymap({})
@@ -104,6 +108,16 @@ class ChatScreen(Screen[None]):
     def conversation(self) -> Conversation | None:
         """The chat; None = not connected yet."""
         return self._conversation
+
+    @property
+    def services(self) -> Services:
+        """What the app hands to its screens."""
+        return self._services
+
+    @property
+    def keys(self) -> KeyMap:
+        """Which keys do what."""
+        return self._keys
 
     @property
     def is_answering(self) -> bool:
@@ -345,6 +359,20 @@ class ChatScreen(Screen[None]):
         from luci_tui.tui.screens.chat_actions import switch_model
 
         await switch_model(self)
+
+    @work(exclusive=True, group="settings", exit_on_error=False)
+    async def action_open_columns(self) -> None:
+        """Ask several models the same."""
+        from luci_tui.tui.screens.chat_actions import ask_models
+
+        await ask_models(self)
+
+    @work(exclusive=True, group="settings", exit_on_error=False)
+    async def action_open_panel(self) -> None:
+        """Ask several perspectives the same."""
+        from luci_tui.tui.screens.chat_actions import ask_panel
+
+        await ask_panel(self)
 
     def on_parameter_desk_left(self) -> None:
         """Go back to the prompt; the parameters stay beside the chat."""
