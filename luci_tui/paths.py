@@ -132,6 +132,11 @@ def sources_folder() -> Path:
     return luci_home() / "sources"
 
 
+def presets_file() -> Path:
+    """Return the file with a person's own presets; it may not exist."""
+    return luci_home() / "presets.toml"
+
+
 def models_file() -> Path:
     """Return the file in which a person describes models; it may not exist."""
     return luci_home() / "models.toml"

@@ -291,3 +291,13 @@ def _docstrings(section: type[BaseModel]) -> dict[str, str]:
                 case _:
                     pass
     return found
+
+
+def field_words(model: type[BaseModel], name: str) -> str:
+    """Return type and bounds of a field for a person; the model need not be one of settings."""
+    schema = model.model_json_schema()
+    part: Mapping[str, Any] = schema["properties"][name]
+    reference = str(part.get("$ref", ""))
+    if reference:
+        part = schema["$defs"][reference.rpartition("/")[2]]
+    return _type_words(part)

@@ -40,6 +40,8 @@ def sampling_of(
 ) -> frames.SamplingParams:
     """Give the sampler chain of one turn."""
     sampling = parameters.sampling or lease.entry.sampling
+    if options.sampling is None and parameters.sampling_changes:
+        sampling = sampling.with_changes(parameters.sampling_changes)
     if options.seed is None:
         return sampling
     return sampling.model_copy(update={"seed": options.seed})

@@ -8,7 +8,14 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    field_validator,
+)
 
 from luci_tui.engine import frames
 
@@ -71,6 +78,8 @@ class Parameters(Record):
 
     sampling: frames.SamplingParams | None = None
     """None = as the model's entry says."""
+    sampling_changes: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    """Fields of SamplingParams that this chat has its own values for, above all others."""
     max_tokens: int = Field(default=-1, ge=-1, le=2**31 - 1)
     """Longest answer; -1 = until the model ends or the context is full."""
     policy: ChatPolicy = ChatPolicy.DROP_OLDEST
@@ -78,6 +87,13 @@ class Parameters(Record):
     """Context that a prompt leaves free for the answer; None = `max_tokens`, or a quarter of the
     context and at most 1,024."""
     enable_thinking: bool = True
+
+    @field_validator("sampling_changes")
+    @classmethod
+    def _check_changes(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        return frames.SamplingParams.model_validate(value).model_dump(
+            mode="json", include=set(value)
+        )
 
 
 class ChatSession(Record):

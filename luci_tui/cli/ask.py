@@ -57,6 +57,9 @@ def ask(
         typer.Option("--model", "-m", metavar="MODEL", help="For this turn. [the chat's; builtin]"),
     ] = None,
     system: Annotated[str, typer.Option(help="System message of a new chat.")] = "",
+    preset: Annotated[
+        str, typer.Option(metavar="NAME", help="Preset of a new chat; `luci presets list`.")
+    ] = "",
     seed: Annotated[int | None, typer.Option(help="Seed of the sampler.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest answer.")] = None,
     summarise: Annotated[
@@ -74,6 +77,9 @@ def ask(
     if resume and (prompt is not None or new):
         msg = "--resume takes no prompt and no --new. Leave them away."
         raise ConfigError(msg)
+    if preset and (chat or last or resume):
+        msg = "--preset is for a new chat. Leave it away, or --chat, --last and --resume."
+        raise ConfigError(msg)
     text = "" if resume else read_text(prompt, "PROMPT")
     options: dict[str, object] = {
         "model": model and name_for_host(model),
@@ -86,10 +92,23 @@ def ask(
         chat=chat,
         is_last=last or (resume and not chat),
         options={name: value for name, value in options.items() if value is not None},
-        first={"model": name_for_host(model or BUILTIN), "system": system},
+        first={"model": name_for_host(model or BUILTIN), **_beginning(system, preset)},
         is_json=json_output,
     )
     run_async(_ask(cast("Invocation", ctx.obj), turn))
+
+
+def _beginning(system: str, preset: str) -> dict[str, object]:
+    """Say what a new chat begins with; a system message that was typed counts above a preset's."""
+    if not preset:
+        return {"system": system}
+    from luci_tui.chat.presets import read_presets
+
+    found = read_presets().find(preset)
+    return {
+        "system": system or found.system,
+        "parameters": {"sampling_changes": found.sampling},
+    }
 
 
 @dataclass(frozen=True)

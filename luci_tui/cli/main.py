@@ -25,7 +25,7 @@ COMMANDS = (
     *("catalog", "search", "install", "uninstall", "downloads"),
     *("llm", "models", "fit", "disk", "backup", "custom"),
     *("login", "logout", "whoami", "share"),
-    *("config", "bench", "devices", "doctor", "help"),
+    *("presets", "config", "bench", "devices", "doctor", "help"),
 )
 """Each is a module of luci_tui.cli with a Typer app named `app`."""
 _MODULES = {

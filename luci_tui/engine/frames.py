@@ -8,6 +8,7 @@ front end cannot tell which of the two it talks to.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -81,6 +82,14 @@ class SamplingParams(Frame):
     """A JSON schema as text; excludes `grammar`."""
     n_logprobs: int = Field(default=0, ge=0, le=20)
     """Most likely tokens reported with each token; 0 = none."""
+
+    def with_changes(self, changes: Mapping[str, object]) -> SamplingParams:
+        """Return the chain with other values for some fields, which are checked.
+
+        Raises:
+            ValidationError: a field is not known, or cannot have its value.
+        """
+        return SamplingParams.model_validate({**self.model_dump(), **changes})
 
 
 class Generate(Frame):

@@ -98,6 +98,18 @@ class HostClient:
             "POST", "/luci/models/unload", messages.ModelName(name=name, force=force)
         )
 
+    async def model_parameters(self, name: str) -> messages.ModelParameters:
+        """Ask how a model is asked, and who says so."""
+        path = f"/luci/models/parameters?name={quote(name, safe='')}"
+        return await self.get(path, messages.ModelParameters)
+
+    async def change_model_parameters(
+        self, wanted: messages.ChangeModelParameters
+    ) -> messages.ModelParameters:
+        """Set parameters of a model, for all who ask it from now on."""
+        answer = await self.request("PATCH", "/luci/models/parameters", wanted)
+        return _parse(answer, messages.ModelParameters)
+
     # The HTTP API on a port.
 
     async def serving(self) -> messages.Serving | None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from luci_tui.host.engines import Engines, ModelSource
     from luci_tui.host.jobs import Jobs
     from luci_tui.host.library_watch import LibraryWatch
+    from luci_tui.host.model_parameters import ModelParameterDesk
     from luci_tui.host.run_files import RunFiles
     from luci_tui.host.serving import Serve
 from luci_tui.host.turns import Turns
@@ -60,6 +61,8 @@ class HostState:
     """Of the settings; empty = none."""
     library: LibraryWatch | None = None
     """None = the folders of custom models are not watched."""
+    parameters: ModelParameterDesk | None = None
+    """How models are asked; None = this host cannot say."""
     engine: str = ""
     """Kind of its engines, see wiring.EngineKind; empty = another one."""
     notices: list[str] = field(default_factory=list[str])

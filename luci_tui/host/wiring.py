@@ -298,6 +298,7 @@ async def build_host(
     from luci_tui.host.jobs import Jobs
     from luci_tui.host.library_watch import LibraryWatch
     from luci_tui.host.managed_models import ChatModels, ManagedModels, ServedModels
+    from luci_tui.host.model_parameters import ModelParameterDesk
     from luci_tui.host.serving import Serve
     from luci_tui.host.state import MAX_HOST_EVENTS, HostState, note_job, note_library
     from luci_tui.host.turns import Turns
@@ -355,6 +356,7 @@ async def build_host(
             partial(note_library, events),
             job_command,
         ),
+        parameters=ModelParameterDesk(registry),
         chats=chats or Chats(shelf=on_disk, talk=on_disk, transfer=on_disk),
         idle_exit_s=settings.host.idle_exit_s if asked_s is None else asked_s,
         engine=kind.value if new_engine is None else "",

@@ -5,6 +5,8 @@
     tier = 1
     aliases = ["small"]
     notes = "Answers in German as well."
+    system = "You answer in one sentence."
+    sampling = { temperature = 0.3 }
 
 Everything in it is optional. It is written whole or not at all, one process at a time, and keeps
 comments and the order of what stays.
@@ -12,22 +14,32 @@ comments and the order of what stays.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from luci_tui import paths
 from luci_tui.errors import ConfigError
 from luci_tui.whole_file import locked, write_whole
 
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 MAX_ALIASES: Final = 20
 MAX_NAME: Final = 200
 MAX_NOTES: Final = 4000
+MAX_SYSTEM: Final = 64_000
+"""Characters of a system prompt."""
 _KEY: Final = "model"
 _RESERVED: Final = frozenset({"builtin"})
+
+
+def _nothing() -> dict[str, JsonValue]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,10 @@ class ModelSettings:
     """None = as declared or computed."""
     aliases: tuple[str, ...] = ()
     notes: str = ""
+    system: str = ""
+    """System prompt of its chats; empty = as described elsewhere, or none."""
+    sampling: Mapping[str, JsonValue] = field(default_factory=_nothing)
+    """Fields of SamplingParams; the others are as described elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +131,30 @@ def set_aliases(name: str, aliases: tuple[str, ...], path: Path | None = None) -
     _change(path, {name: {"aliases": list(aliases) or None}})
 
 
+def set_system(name: str, system: str, path: Path | None = None) -> None:
+    """Note the system prompt of a model's chats; empty = take it back. Raises as `set_enabled`."""
+    if len(system) > MAX_SYSTEM:
+        msg = f"The system prompt has {len(system)} characters; at most {MAX_SYSTEM} are kept."
+        raise ConfigError(f"{msg} Shorten it.")
+    _change(path, {name: {"system": system or None}})
+
+
+def set_sampling(name: str, values: Mapping[str, JsonValue], path: Path | None = None) -> None:
+    """Note sampler parameters of a model; None = take it back. Raises as `set_enabled`.
+
+    Args:
+        name: Of the model, or its path.
+        values: Fields of SamplingParams; those that are not named stay.
+        path: The library.toml; None = the one in LUCI_HOME.
+    """
+    try:
+        _check_sampling({key: one for key, one in values.items() if one is not None})
+    except ValueError as error:
+        msg = f"{str(error)[:1].upper()}{str(error)[1:]}. Nothing was changed."
+        raise ConfigError(msg, code="parameter") from error
+    _change(path, {name: {"sampling": values}})
+
+
 def forget(name: str, path: Path | None = None) -> None:
     """Take out all that is set about a model. Raises as `set_enabled`."""
     _change(path, {name: None})
@@ -153,12 +193,42 @@ def _settings(table: object) -> ModelSettings:
                 found = replace(found, notes=value)
             case "aliases", list():
                 found = replace(found, aliases=_aliases(cast("list[object]", value)))
-            case "enabled" | "tier" | "notes" | "aliases", _:
+            case "system", str() if len(value) <= MAX_SYSTEM:
+                found = replace(found, system=value)
+            case "sampling", dict():
+                found = replace(found, sampling=_check_sampling(cast("dict[str, object]", value)))
+            case "enabled" | "tier" | "notes" | "aliases" | "system" | "sampling", _:
                 msg = f"{key} cannot be {str(value)[:80]!r}"
                 raise ValueError(msg)
             case _:
                 msg = f"{key[:80]!r} is not known here"
                 raise ValueError(msg)
+    return found
+
+
+def _check_sampling(values: Mapping[str, object]) -> dict[str, JsonValue]:
+    """Return the values as JSON has them; ValueError for what cannot be used."""
+    # Few files have any, and the module takes a while to import.
+    from pydantic import ValidationError
+
+    from luci_tui.engine.frames import SamplingParams
+
+    try:
+        checked = SamplingParams.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])[:80]
+        if first["type"] == "extra_forbidden":
+            msg = f"sampling.{name} is not known here"
+        else:
+            msg = f"sampling.{name} cannot be {str(first['input'])[:80]!r} ({first['msg'].lower()})"
+        raise ValueError(msg) from error
+    found = checked.model_dump(mode="json", include=set(values))
+    for name, value in found.items():
+        # JSON, which carries them to the engine, has neither of the two.
+        if isinstance(value, float) and not math.isfinite(value):
+            msg = f"sampling.{name} cannot be {value}"
+            raise ValueError(msg)
     return found
 
 
@@ -213,6 +283,8 @@ def _change_one(tables: dict[str, Any], name: str, values: Mapping[str, object] 
     for key, value in values.items():
         if value is None:
             table.pop(key, None)
+        elif isinstance(value, Mapping):
+            _change_one(table, key, cast("Mapping[str, object]", value))
         else:
             table[key] = value
     if not table:

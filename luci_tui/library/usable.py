@@ -13,6 +13,7 @@ from typing import Final
 from luci_tui.library.catalog_names import catalog_names
 from luci_tui.library.gathering import Gathered, gather
 from luci_tui.library.header_cache import HeaderCache
+from luci_tui.library.own_settings import ModelSettings
 from luci_tui.library.places import Places, find_places
 from luci_tui.library.records import FoundModel
 
@@ -28,6 +29,8 @@ class Usable:
     """Enabled and with a file to load."""
     disabled: Mapping[str, str] = field(default_factory=dict[str, str])
     """From names and aliases of the others to their names."""
+    own: Mapping[str, ModelSettings] = field(default_factory=dict[str, ModelSettings])
+    """What a person has set, by name; also about models that are in no folder."""
 
 
 class UsableModels:
@@ -116,7 +119,7 @@ def _usable(gathered: Gathered) -> Usable:
             disabled |= dict.fromkeys((one.name, *one.aliases), one.name)
         elif one.is_readable:
             models.append(one)
-    return Usable(tuple(models), disabled)
+    return Usable(tuple(models), disabled, gathered.settings.models)
 
 
 def _mtime_ns(path: Path) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from luci_tui import paths
 from luci_tui.errors import CatalogError, ConfigError, ModelLoadError
+from luci_tui.library.own_settings import ModelSettings
 from luci_tui.library.places import find_places
 from luci_tui.library.records import FoundModel
 from luci_tui.library.usable import Usable, UsableModels
@@ -52,6 +53,8 @@ class Registry:
         self._stamp: _Stamp | None = None
         self._document = models_toml.Document()
         self._made_from: tuple[Path | None, models_toml.Document, Usable] | None = None
+        self._described: tuple[ModelEntry, ...] = ()
+        """Without what a person has set in library.toml."""
         self._entries: tuple[ModelEntry, ...] = ()
 
     @property
@@ -98,7 +101,23 @@ class Registry:
         for entry in self._all():
             if entry.path and Path(entry.path) == path and entry.name == path.stem:
                 return entry
-        return entry_for_file(path, str(path))
+        return _with_own(entry_for_file(path, str(path)), self._library.get())
+
+    def described(self, entry: ModelEntry) -> ModelEntry:
+        """Return an entry of `resolve` without what a person has set in library.toml."""
+        self._all()
+        for one in self._described:
+            if one.name == entry.name:
+                return one
+        return entry_for_file(Path(entry.path), entry.name)
+
+    def own(self, entry: ModelEntry) -> ModelSettings:
+        """Return what a person has set in library.toml about an entry of `resolve`."""
+        return self._library.get().own.get(entry.name, ModelSettings())
+
+    def is_in_models_toml(self, entry: ModelEntry) -> bool:
+        """Tell whether an entry of `resolve` is described in models.toml."""
+        return any(one.name == entry.name for one in self._read().entries)
 
     def set_entry(self, entry: ModelEntry) -> None:
         """Write an entry into models.toml, in place of the one of that name if there is one.
@@ -147,7 +166,8 @@ class Registry:
         """List all entries; they are made anew only when something has changed."""
         made_from = (paths.builtin_model_file(), self._read(), self._library.get())
         if made_from != self._made_from:
-            self._entries = tuple(_entries(*made_from))
+            self._described = tuple(_entries(*made_from))
+            self._entries = tuple(_with_own(one, made_from[2]) for one in self._described)
             self._made_from = made_from
         return self._entries
 
@@ -209,6 +229,19 @@ def _library_entry(found: FoundModel, taken: set[str]) -> ModelEntry:
         aliases=tuple(alias for alias in found.aliases if alias not in taken),
         path=str(found.path),
         load=LoadOptions(mmproj_path="" if found.mmproj is None else str(found.mmproj)),
+    )
+
+
+def _with_own(entry: ModelEntry, library: Usable) -> ModelEntry:
+    """Ask a model as library.toml says."""
+    own = library.own.get(entry.name)
+    if own is None or not (own.sampling or own.system):
+        return entry
+    return entry.model_copy(
+        update={
+            "sampling": entry.sampling.with_changes(own.sampling),
+            "system": own.system or entry.system,
+        }
     )
 
 

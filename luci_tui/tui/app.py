@@ -65,7 +65,7 @@ class ChatApp(App[int]):
         self.animation_level = "none"
         self.services = services or Services()
         self.keys = make_keymap(self.services.preferences.keys)
-        self._chat = ChatScreen(connect, self.services, self.keys)
+        self._chat = ChatScreen(connect, self.services, self.keys, connect_to)
         modes: dict[str, Callable[[], Screen[None]]] = {"chat": lambda: self._chat}
         if self.services.link is not None:
             modes |= {name: partial(make_mode, name, self.services) for name in OPENED_LATER}

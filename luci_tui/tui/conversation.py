@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from luci_tui.chat.answer import truth_line
@@ -19,6 +19,7 @@ from luci_tui.engine import frames
 from luci_tui.errors import EngineError
 from luci_tui.host.wiring import Backend
 from luci_tui.tui.chat.shown import About, CallShown, Resumed, Shown
+from luci_tui.tui.chat_settings import Beginning, ChatSettings
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,24 @@ class Conversation(Protocol):
         """Let go of the engine or the host."""
         ...
 
+    @property
+    def settings(self) -> ChatSettings | None:
+        """Return what changes how the chat is asked; None = nothing does."""
+        ...
+
+    @property
+    def n_ctx(self) -> int:
+        """Return the tokens of context of the loaded model; 0 = not known."""
+        ...
+
+    def begin_with(self, start: Beginning) -> None:
+        """Say what the chat begins with that the next prompt begins."""
+        ...
+
+    async def put_away(self) -> None:
+        """Take the chat out of the list of chats; it is kept."""
+        ...
+
 
 @dataclass
 class OwnConversation:
@@ -242,8 +261,9 @@ class OwnConversation:
         yield
 
     async def resume(self) -> Resumed | None:
-        """Nothing was there before."""
-        return None
+        """Give what was said so far."""
+        said = tuple(Shown(turn.role == "user", turn.text) for turn in self.turns)
+        return Resumed(said, is_answering=False) if said else None
 
     async def follow(self) -> AsyncGenerator[AnswerEvent]:
         """Give nothing: no answer was begun before."""
@@ -269,6 +289,27 @@ class OwnConversation:
         """Let the engine leave."""
         with suppress(EngineError):
             await self.backend.engine.close()
+
+    @property
+    def settings(self) -> ChatSettings | None:
+        """Nothing: what is asked here belongs to whoever made the backend."""
+        return None
+
+    @property
+    def n_ctx(self) -> int:
+        """Return the tokens of context of the loaded model; 0 = not known."""
+        return 0 if self.info is None else self.info.n_ctx
+
+    def begin_with(self, start: Beginning) -> None:
+        """Say how the model is asked from here on."""
+        changes = start.parameters.get("sampling_changes")
+        model = self.backend.model
+        sampling = model.sampling.with_changes(changes if isinstance(changes, dict) else {})
+        model = replace(model, system=start.system, sampling=sampling)
+        self.backend = replace(self.backend, model=model)
+
+    async def put_away(self) -> None:
+        """Do nothing: the chat is in no list."""
 
     def _finished(self, prompt: str, text: str, done: frames.Done) -> AnswerDone:
         marks: list[str] = []

@@ -32,6 +32,7 @@ from luci_tui.host.told import untold
 from luci_tui.tui.chat.keeping import HostKeeper
 from luci_tui.tui.chat.showing import Showing
 from luci_tui.tui.chat.shown import CallShown, Resumed
+from luci_tui.tui.chat_settings import Beginning, ChatSettings
 from luci_tui.tui.conversation import (
     AnswerBegun,
     AnswerEvent,
@@ -40,6 +41,7 @@ from luci_tui.tui.conversation import (
     PromptShown,
     TextAdded,
 )
+from luci_tui.tui.host_settings import HostChatSettings
 
 STOP_S = 5.0
 """How long the host may take to end an answer before the screen goes on without waiting."""
@@ -72,6 +74,8 @@ class HostConversation:
     """What the person may not know yet; `news` gives what nobody was told."""
     loaded: messages.ModelStatus | None = None
     """What answers; None = nothing yet."""
+    start: Beginning = field(default_factory=Beginning)
+    """What the chat begins with."""
 
     @property
     def keeper(self) -> HostKeeper | None:
@@ -91,6 +95,8 @@ class HostConversation:
     async def load(self) -> AsyncGenerator[LoadingShown]:
         """Find or start the host and let it load the model."""
         client = await self._reach()
+        if await self._is_ready(client):
+            return
         job = await client.load_model(self.model)
         async with aclosing(client.job_events(job.id)) as events:
             async for event in events:
@@ -129,7 +135,7 @@ class HostConversation:
         """Send a prompt and stream the answer; closing the stream leaves the answer to the host."""
         if not self.chat_id:
             client = await self._reach()
-            self.chat_id = (await HostChats(client).create({"model": self.model})).id
+            self.chat_id = (await HostChats(client).create(self._beginning())).id
         turn = messages.StartTurn(text=prompt, parent_id=after)
         async with aclosing(self._turn(turn)) as events:
             async for event in events:
@@ -195,6 +201,7 @@ class HostConversation:
     def forget(self) -> None:
         """Begin another chat with the next prompt; this one stays in the host."""
         self.chat_id = ""
+        self.start = Beginning()
 
     async def news(self) -> list[str]:
         """Give what neither a screen nor a command has told since the host started."""
@@ -216,6 +223,41 @@ class HostConversation:
         if self.client is not None:
             await self.client.close()
             self.client = None
+
+    @property
+    def settings(self) -> ChatSettings:
+        """Return what changes how the chat is asked."""
+        return HostChatSettings(self)
+
+    @property
+    def n_ctx(self) -> int:
+        """Return the tokens of context of the loaded model; 0 = not known."""
+        return 0 if self.loaded is None else self.loaded.n_ctx
+
+    def begin_with(self, start: Beginning) -> None:
+        """Say what the chat begins with that the next prompt begins."""
+        self.start = start
+
+    async def put_away(self) -> None:
+        """Take the chat out of the list of chats; it is kept."""
+        if self.chat_id and self.client is not None:
+            with suppress(LuciError):  # a host that is gone keeps it in the list
+                await HostChats(self.client).update(self.chat_id, {"is_archived": True})
+
+    async def _is_ready(self, client: HostClient) -> bool:
+        """Take a model that is in memory already as it is; no job has to load it."""
+        self.loaded = next(
+            (one for one in (await client.models()).loaded if one.name == self.model), None
+        )
+        return self.loaded is not None and self.loaded.state == "ready" and not self.loaded.is_own
+
+    def _beginning(self) -> dict[str, object]:
+        start = self.start
+        return {"model": self.model, "system": start.system, "parameters": dict(start.parameters)}
+
+    async def reach(self) -> HostClient:
+        """Give a client of a host that answers, starting one where the last is gone."""
+        return await self._reach()
 
     async def _reach(self) -> HostClient:
         """Give a client of a host that answers, starting one where the last is gone."""

@@ -104,6 +104,34 @@ ACTIONS = (
     ),
     KeyAction("chat.copy", "ctrl+o", "Copy", "Copy the last reply."),
     KeyAction("chat.messages", "tab,shift+up", "Messages", "Go to the messages, or back."),
+    KeyAction(
+        "chat.parameters",
+        "f3",
+        "Parameters",
+        "Show how the model is asked, and change it.",
+        is_shown=False,
+    ),
+    KeyAction(
+        "chat.model",
+        "f4",
+        "Model",
+        "Go on with this chat with another model.",
+        is_shown=False,
+    ),
+    KeyAction(
+        "chat.columns",
+        "f5",
+        "Columns",
+        "Ask several models the same.",
+        is_shown=False,
+    ),
+    KeyAction(
+        "chat.panel",
+        "f9",
+        "Panel",
+        "Ask several perspectives the same, and have one answer made of theirs.",
+        is_shown=False,
+    ),
     KeyAction("chat.up", "pageup", "Up", "Scroll up by a page.", is_shown=False, has_priority=True),
     KeyAction(
         "chat.down",
@@ -208,6 +236,49 @@ ACTIONS = (
         is_shown=False,
     ),
     KeyAction("bench.plot_before", "left", "Plot before", "The figure before.", is_shown=False),
+    KeyAction("parameters.model", "m", "For the model", "Set it for every chat with this model."),
+    KeyAction("parameters.reset", "delete", "Reset", "Take back your strongest value."),
+    KeyAction("parameters.presets", "p", "Presets", "Give the chat a preset."),
+    KeyAction("parameters.leave", "escape", "Back", "Go back to the chat."),
+    KeyAction("parameters.close", "f3", "Close", "Close the parameters.", is_shown=False),
+    KeyAction(
+        "columns.stop",
+        "escape",
+        "Stop",
+        "Stop the answers; once nothing runs, go back.",
+    ),
+    KeyAction("columns.next", "tab", "Next", "Go to the next column.", has_priority=True),
+    KeyAction(
+        "columns.before",
+        "shift+tab",
+        "Before",
+        "Go to the column before.",
+        is_shown=False,
+        has_priority=True,
+    ),
+    KeyAction(
+        "columns.keep", "f8", "Keep", "Go on with the chat of this column; the others are put away."
+    ),
+    KeyAction("columns.pace", "f9", "Pace", "Let all answer at once, or one after the other."),
+    KeyAction("columns.copy", "ctrl+o", "Copy", "Copy the last answer of this column."),
+    KeyAction(
+        "columns.thinking",
+        "ctrl+t",
+        "Thinking",
+        "Show or hide the thinking of this column.",
+        is_shown=False,
+    ),
+    KeyAction(
+        "columns.up", "pageup", "Up", "Scroll this column up.", is_shown=False, has_priority=True
+    ),
+    KeyAction(
+        "columns.down",
+        "pagedown",
+        "Down",
+        "Scroll this column down.",
+        is_shown=False,
+        has_priority=True,
+    ),
     KeyAction("system.unload", "u", "Unload", "Take the model with the cursor out of memory."),
     KeyAction("settings.edit", "e", "Edit", "Give the setting another value; so does Enter."),
     KeyAction("settings.unset", "u,delete", "Unset", "Take the setting out of the file."),
@@ -312,7 +383,13 @@ def _work_together(one: str, other: str) -> bool:
         return True
     if places == {"prompt", "chat"}:
         return True
+    if "live" in places and places & _WITHOUT_LIVE:
+        return False
     return bool(places & {"list", "live"}) and not places & {"prompt", "chat", "message"}
+
+
+_WITHOUT_LIVE = frozenset({"parameters", "columns"})
+"""Places that are on no screen with a list that is asked for again and again."""
 
 
 _KEY_WORDS = {

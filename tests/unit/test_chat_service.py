@@ -5,6 +5,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from luci_tui.chat.journal import Journal
 from luci_tui.chat.records import MessageState, Parameters
@@ -105,6 +106,19 @@ async def test_options_come_before_the_chat_and_the_chat_before_the_entry(
     assert [request.sampling.temperature for request in sent] == [0.1, 0.9, 0.5]
     systems = [messages[0]["content"] for messages in requests(service)]
     assert systems == ["entry system", "chat system", "chat system"]
+
+
+async def test_changes_of_a_chat_leave_the_other_fields_to_the_entry(store: StoreThread) -> None:
+    entry = FakeEntry("script", frames.SamplingParams(temperature=0.1, top_k=7))
+    service = scripted(store, *[[text("x"), done()]] * 2, script=entry)
+    changes = Parameters(sampling_changes={"temperature": 0.8})
+    chat = await new_chat(store, parameters=changes)
+    await ask(service, chat, "a")
+    await ask(service, chat, "b", sampling=frames.SamplingParams(temperature=0.5))
+    sent = [request.sampling for request in service._means.models.engine.requests]
+    assert [(one.temperature, one.top_k) for one in sent] == [(0.8, 7), (0.5, 40)]
+    with pytest.raises(ValidationError):
+        Parameters(sampling_changes={"warmth": 1})
 
 
 async def test_lease_progress_and_a_fallback_are_reported(store: StoreThread) -> None:

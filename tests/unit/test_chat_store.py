@@ -47,7 +47,10 @@ def test_store_given_a_chat_then_keeps_all_of_it_over_a_restart(
     store: ChatStore, path: Path
 ) -> None:
     parameters = Parameters(
-        sampling=frames.SamplingParams(temperature=0.5), max_tokens=9, policy=ChatPolicy.REFUSE
+        sampling=frames.SamplingParams(temperature=0.5),
+        sampling_changes={"temperature": 0.8},
+        max_tokens=9,
+        policy=ChatPolicy.REFUSE,
     )
     chat = store.create(title=" a  title ", model="m", system="s", parameters=parameters)
     store.close()

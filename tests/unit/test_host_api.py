@@ -144,6 +144,36 @@ async def test_models_are_listed_and_loading_one_is_a_job(http: httpx.AsyncClien
     assert "progress" in [kind for kind, _ in events]
 
 
+async def test_parameters_of_a_model_are_told_changed_and_kept(
+    http: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUCI_HOME", str(tmp_path))
+    path = "/luci/models/parameters"
+    told = (await http.get(f"{path}?name=builtin")).json()
+    assert (told["described"], told["described_in"], told["own"]) == (
+        {"temperature": 0.0},
+        "built in",
+        {},
+    )
+    change = {"name": "builtin", "sampling": {"temperature": 0.5, "top_k": 3}, "system": "Brief."}
+    changed = (await http.patch(path, json=change)).json()
+    assert (changed["own"], changed["own_system"]) == (change["sampling"], "Brief.")
+    taken = {"name": "builtin", "sampling": {"top_k": None}, "system": ""}
+    assert (await http.patch(path, json=taken)).json()["own"] == {"temperature": 0.5}
+    assert (await http.get(f"{path}?name=builtin")).json()["own_system"] == ""
+    assert "temperature = 0.5" in (tmp_path / "library.toml").read_text()
+
+
+async def test_parameters_that_cannot_be_are_refused(
+    http: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUCI_HOME", str(tmp_path))
+    path = "/luci/models/parameters"
+    assert error_of(await http.get(f"{path}?name=nobody")) == (404, "catalog")
+    wrong = {"name": "builtin", "sampling": {"top_p": 2}}
+    assert error_of(await http.patch(path, json=wrong)) == (400, "parameter")
+
+
 async def test_chats_are_made_changed_found_and_removed(http: httpx.AsyncClient) -> None:
     made = await http.post("/luci/chats", json={"title": "first"})
     assert made.status_code == 201

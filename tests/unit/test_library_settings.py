@@ -46,10 +46,39 @@ def test_settings_that_are_taken_back_leave_nothing(tmp_path: Path) -> None:
     assert own_settings.read(file).models == {}
 
 
+def test_parameters_of_a_model_are_kept_field_by_field(tmp_path: Path) -> None:
+    file = tmp_path / "library.toml"
+    own_settings.set_sampling("a", {"temperature": 0.25, "top_k": 3}, file)
+    own_settings.set_sampling("a", {"top_k": None, "min_p": 0.1}, file)
+    own_settings.set_system("a", "Two\nlines.", file)
+    found = own_settings.read(file)
+    assert found.problems == ()
+    assert found.of("a") == ModelSettings(
+        system="Two\nlines.", sampling={"temperature": 0.25, "min_p": 0.1}
+    )
+    own_settings.set_sampling("a", {"temperature": None, "min_p": None}, file)
+    own_settings.set_system("a", "", file)
+    assert own_settings.read(file).models == {}
+
+
+@pytest.mark.parametrize("value", [-1, "warm", float("inf")])
+def test_parameters_that_cannot_be_used_are_refused_and_nothing_is_written(
+    tmp_path: Path, value: float | str
+) -> None:
+    file = tmp_path / "library.toml"
+    with pytest.raises(ConfigError, match=r"^Sampling.temperature cannot be .*Nothing was changed"):
+        own_settings.set_sampling("a", {"temperature": value}, file)
+    assert not file.exists()
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("[model", "no valid TOML"),
+        ("[model.a]\nsystem = 3", "system cannot be '3'"),
+        ("[model.a]\nsampling = 3", "sampling cannot be '3'"),
+        ("[model.a]\nsampling = { warmth = 1 }", "sampling.warmth is not known here"),
+        ("[model.a.sampling]\ntop_p = 2", "sampling.top_p cannot be '2'"),
         ("model = 3", "must hold [model.NAME] tables"),
         ('[model.a]\nenabled = "yes"', "enabled cannot be 'yes'"),
         ("[model.a]\ntier = 4", "tier cannot be '4'"),

@@ -316,3 +316,23 @@ def test_docs_given_their_example_then_it_is_read_whole(home: Path) -> None:
     assert registry.problems == ()
     assert names(registry) == [BUILTIN, "coder", "small", "office", "huge"]
     assert registry.find("huge").load_spec().rpc_servers == ("127.0.0.1:50052",)
+
+
+def test_registry_given_parameters_in_library_toml_then_they_count_above_the_entry(
+    home: Path,
+) -> None:
+    registry = write(home, EXAMPLE)
+    bare = registry.find("coder")
+    assert (bare.sampling.temperature, bare.system) == (0.2, "")
+    own = '[model.coder]\nsystem = "Code alone."\nsampling = { temperature = 0.0, top_k = 5 }\n'
+    file = str(home / "x.gguf")
+    (home / "library.toml").write_text(f"{own}[model.'{file}'.sampling]\ntop_k = 9\n")
+    coder = registry.resolve("qwen")
+    assert (coder.sampling.temperature, coder.sampling.top_k) == (0.0, 5)
+    assert (coder.sampling.top_p, coder.system) == (0.95, "Code alone.")
+    assert registry.described(coder) == bare
+    assert registry.own(coder).system == "Code alone."
+    assert registry.is_in_models_toml(coder)
+    assert coder.loads_like(bare)
+    path = registry.resolve(file)
+    assert (path.sampling.top_k, registry.described(path).sampling.top_k) == (9, 40)

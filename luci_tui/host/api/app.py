@@ -13,7 +13,17 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from luci_tui.errors import HostError, LuciError
-from luci_tui.host.api import bodies, chats, downloads, generate, hello, jobs, models, serving
+from luci_tui.host.api import (
+    bodies,
+    chats,
+    downloads,
+    generate,
+    hello,
+    jobs,
+    models,
+    parameters,
+    serving,
+)
 from luci_tui.host.api.messages import ErrorAnswer, ErrorBody
 
 if TYPE_CHECKING:
@@ -29,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 def build_app(state: HostState) -> Starlette:
     """Make the application of a host."""
-    parts = (hello, models, jobs, downloads, chats, generate, serving)
+    parts = (hello, models, parameters, jobs, downloads, chats, generate, serving)
     app = Starlette(
         routes=[route for part in parts for route in part.routes()],
         middleware=[Middleware(_Watch, state=state)],

@@ -143,6 +143,34 @@ class ModelName(Message):
     """Unload: also when it is in use."""
 
 
+class ModelParameters(Message):
+    """How a model is asked, and who says so."""
+
+    name: str
+    """The model that a request for the name or path gets."""
+    is_remote: bool = False
+    answers_with_command: bool = False
+    """It answers each request alone, with one shell command."""
+    described_in: str = ""
+    """Who says what `described` holds: "models.toml", "built in"; empty = nobody says anything."""
+    described: dict[str, JsonValue] = {}
+    """Fields of SamplingParams."""
+    described_system: str = ""
+    own: dict[str, JsonValue] = {}
+    """Fields that a person has set in library.toml; they count above `described`."""
+    own_system: str = ""
+
+
+class ChangeModelParameters(Message):
+    """What a person sets about a model; it is written into library.toml."""
+
+    name: str = Field(min_length=1, max_length=4096)
+    sampling: dict[str, JsonValue] = {}
+    """Fields of SamplingParams; null takes one back."""
+    system: str | None = None
+    """Empty takes it back; null leaves it as it is."""
+
+
 class JobState(StrEnum):
     """How a job stands."""
 

@@ -28,6 +28,7 @@ from luci_tui.tui.chat.messages import ChatTranscript
 from luci_tui.tui.chat.shown import Resumed, Shown
 from luci_tui.tui.keymap import KeyMap, binding, make_keymap
 from luci_tui.tui.mode_list import TABS
+from luci_tui.tui.screens.parameters import ParameterDesk
 from luci_tui.tui.services import Services
 from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S
 from luci_tui.tui.widgets.modebar import ModeBar
@@ -73,6 +74,10 @@ class ChatScreen(Screen[None]):
         binding("chat.messages", "messages"),
         binding("chat.up", "page(-1)"),
         binding("chat.down", "page(1)"),
+        binding("chat.parameters", "open_parameters"),
+        binding("chat.model", "choose_model"),
+        binding("chat.columns", "open_columns"),
+        binding("chat.panel", "open_panel"),
     ]
 
     class CopyAsked(Message):
@@ -87,8 +92,10 @@ class ChatScreen(Screen[None]):
         connect: Callable[[], Conversation],
         services: Services | None = None,
         keys: KeyMap | None = None,
+        connect_to: Callable[[str], Conversation] | None = None,
     ) -> None:
         super().__init__()
+        self.connect_to = connect_to
         self._connect = connect
         self._services = services or Services()
         self._keys = keys or make_keymap({})
@@ -106,6 +113,26 @@ class ChatScreen(Screen[None]):
     def state(self) -> State:
         """What the model is doing now."""
         return self._state
+
+    @property
+    def conversation(self) -> Conversation | None:
+        """The chat; None = not connected yet."""
+        return self._conversation
+
+    @property
+    def services(self) -> Services:
+        """What the app hands to its screens."""
+        return self._services
+
+    @property
+    def keys(self) -> KeyMap:
+        """Which keys do what."""
+        return self._keys
+
+    @property
+    def is_answering(self) -> bool:
+        """An answer is being given."""
+        return self._state is State.ANSWERING
 
     def compose(self) -> ComposeResult:
         """Lay out status, transcript, prompt and footer."""
@@ -132,12 +159,12 @@ class ChatScreen(Screen[None]):
 
     # ---- the model
 
-    async def talk_to(self, connect: Callable[[], Conversation]) -> None:
-        """Begin a new chat with another model; the old chat is kept."""
+    async def talk_to(self, connect: Callable[[], Conversation], *, resumes: bool = False) -> None:
+        """Begin a new chat with another model, or go on with one; the old chat is kept."""
         if self._state is State.ANSWERING:
             self.notify("An answer is being given. Esc stops it first.")
             return
-        self._connect, self._has_resumed = connect, True
+        self._connect, self._has_resumed = connect, not resumes
         await self.close()
         self._conversation = None
         await self._clear()
@@ -195,6 +222,7 @@ class ChatScreen(Screen[None]):
                 self._state = State.ANSWERING
                 self._answering = self.answer(None)
         await self._show_news()
+        self._show_parameters()
         self._send_next()
 
     async def _show_news(self) -> None:
@@ -305,11 +333,6 @@ class ChatScreen(Screen[None]):
     # ---- messages
 
     @property
-    def conversation(self) -> Conversation | None:
-        """What answers; None = nothing yet."""
-        return self._conversation
-
-    @property
     def is_busy(self) -> bool:
         """No answer can be begun now."""
         return self._state is not State.READY
@@ -368,6 +391,7 @@ class ChatScreen(Screen[None]):
         if self._conversation is not None:
             self._conversation.forget()
         await self._clear()
+        self._show_parameters()
 
     def action_reload(self) -> None:
         """Load the model again, after a failure or to start afresh."""
@@ -389,6 +413,47 @@ class ChatScreen(Screen[None]):
             self.notify("There is no reply to copy yet.")
             return
         self.post_message(self.CopyAsked(text))
+
+    @work(exclusive=True, group="settings", exit_on_error=False)
+    async def action_open_parameters(self) -> None:
+        """Show how the model is asked, beside the chat or on a page."""
+        from luci_tui.tui.screens.chat_actions import show_parameters
+
+        await show_parameters(self)
+
+    @work(exclusive=True, group="settings", exit_on_error=False)
+    async def action_choose_model(self) -> None:
+        """Let another model go on with this chat."""
+        from luci_tui.tui.screens.chat_actions import switch_model
+
+        await switch_model(self)
+
+    @work(exclusive=True, group="settings", exit_on_error=False)
+    async def action_open_columns(self) -> None:
+        """Ask several models the same."""
+        from luci_tui.tui.screens.chat_actions import ask_models
+
+        await ask_models(self)
+
+    @work(exclusive=True, group="settings", exit_on_error=False)
+    async def action_open_panel(self) -> None:
+        """Ask several perspectives the same."""
+        from luci_tui.tui.screens.chat_actions import ask_panel
+
+        await ask_panel(self)
+
+    def on_parameter_desk_left(self) -> None:
+        """Go back to the prompt; the parameters stay beside the chat."""
+        self.query_one(PromptInput).focus()
+
+    async def on_parameter_desk_told(self, message: ParameterDesk.Told) -> None:
+        """Say in the transcript what was changed."""
+        await self.tell(message.sentence)
+
+    def _show_parameters(self) -> None:
+        """Show those of this chat, where some stand beside it."""
+        for side in self.query(ParameterDesk):
+            side.reload(None if self._conversation is None else self._conversation.settings)
 
     def action_page(self, direction: int) -> None:
         """Scroll the transcript by a page; at its end it follows again."""

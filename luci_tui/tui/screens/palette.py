@@ -32,20 +32,24 @@ class PaletteScreen(ModalScreen[str]):
 
     Args:
         commands: All of them, the likeliest first.
+        question: What stands in the empty line.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+p", "leave", "Close", id="palette.close", priority=True),
     ]
 
-    def __init__(self, commands: Sequence[Command]) -> None:
+    def __init__(
+        self, commands: Sequence[Command], question: str = "What do you want to do?"
+    ) -> None:
         super().__init__()
+        self._question = question
         self._rows = [Row(one.id, (one.title, one.keys, one.help)) for one in commands]
 
     def compose(self) -> ComposeResult:
         """Lay out input and list."""
         with Vertical(id="palette"):
-            words = Input(placeholder="What do you want to do?", compact=True)
+            words = Input(placeholder=self._question, compact=True)
             words.cursor_blink = False
             yield words
             columns = (Column("", 28), Column("", 12, rank=2), Column("", rank=1))
