@@ -17,16 +17,21 @@ from textual.containers import VerticalScroll
 from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widget import Widget
+from textual.widgets import Footer
 from textual.worker import Worker, WorkerState
 
 from luci_tui.errors import HostError, LuciError, WorkerLostError
+from luci_tui.tui.commands.desk import CommandDesk
+from luci_tui.tui.draft import Draft, merged
+from luci_tui.tui.history import PromptHistory
 from luci_tui.tui.keymap import KeyMap, binding, make_keymap
 from luci_tui.tui.mode_list import TABS
 from luci_tui.tui.services import Services
 from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S, Notice, Reply, UserMessage
 from luci_tui.tui.widgets.modebar import ModeBar
 from luci_tui.tui.widgets.prompt import PromptInput
+from luci_tui.tui.widgets.prompt_box import PromptBox
 from luci_tui.tui.widgets.status import EmptyState, StatusLine
 
 if TYPE_CHECKING:
@@ -62,6 +67,7 @@ class ChatScreen(Screen[None]):
         binding("chat.reload", "reload"),
         binding("chat.thinking", "thinking"),
         binding("chat.copy", "copy_reply"),
+        binding("chat.chats", "chats"),
         binding("chat.up", "page(-1)"),
         binding("chat.down", "page(1)"),
     ]
@@ -89,7 +95,8 @@ class ChatScreen(Screen[None]):
         self._conversation: Conversation | None = None
         self._state = State.LOADING
         self._words = "starting"
-        self._queue: deque[str] = deque()
+        self._queue: deque[Draft] = deque()
+        self._desk = CommandDesk(self, self)
         self._answering: Worker[None] | None = None
 
     @property
@@ -104,7 +111,7 @@ class ChatScreen(Screen[None]):
         yield StatusLine()
         with VerticalScroll(id="transcript", can_focus=False):
             yield EmptyState()
-        yield PromptInput(self._keys)
+        yield PromptBox(self._keys, PromptHistory(self._services.history_file))
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
@@ -124,12 +131,12 @@ class ChatScreen(Screen[None]):
 
     # ---- the model
 
-    async def talk_to(self, connect: Callable[[], Conversation]) -> None:
-        """Begin a new chat with another model; the old chat is kept."""
+    async def talk_to(self, connect: Callable[[], Conversation], *, resumes: bool = False) -> None:
+        """Begin a new chat with another model, or go on with one; the old chat is kept."""
         if self._state is State.ANSWERING:
             self.notify("An answer is being given. Esc stops it first.")
             return
-        self._connect, self._has_resumed = connect, True
+        self._connect, self._has_resumed = connect, not resumes
         await self.close()
         self._conversation = None
         await self._clear()
@@ -184,17 +191,27 @@ class ChatScreen(Screen[None]):
 
     # ---- one answer
 
-    async def on_prompt_input_sent(self, message: PromptInput.Sent) -> None:
+    async def on_prompt_box_command_asked(self, message: PromptBox.CommandAsked) -> None:
+        """Do a command."""
+        await self._desk.do(message)
+
+    def on_prompt_input_take_back_asked(self) -> None:
+        """Give the last of the prompts that wait back."""
+        if self._queue:
+            self._box.restore(self._queue.pop())
+            self._show_queue()
+
+    async def on_prompt_box_sent(self, message: PromptBox.Sent) -> None:
         """Answer the prompt, or keep it until the model is free."""
         if self._state is State.DOWN:
             await self._add(Notice("No model is loaded. Ctrl-R loads it.", is_error=True))
-            self.query_one(PromptInput).text = message.text
+            self._box.restore(message.draft)
             return
         if len(self._queue) >= MAX_QUEUED:
             await self._add(Notice(f"{MAX_QUEUED} prompts wait already. Esc stops the answer."))
-            self.query_one(PromptInput).text = message.text
+            self._box.restore(message.draft)
             return
-        self._queue.append(message.text)
+        self._queue.append(message.draft)
         if self._state is State.READY:
             self._send_next()
         else:
@@ -207,7 +224,7 @@ class ChatScreen(Screen[None]):
         self._show_queue()
 
     @work(exclusive=True, group="answer", exit_on_error=False)
-    async def answer(self, prompt: str | None) -> None:
+    async def answer(self, prompt: Draft | None) -> None:
         """Show the prompt and the answer as it grows; stopping it keeps what came.
 
         Args:
@@ -220,8 +237,8 @@ class ChatScreen(Screen[None]):
         if prompt is None:
             events = conversation.follow()
         else:
-            await self._add(UserMessage(prompt))
-            events = conversation.answer(prompt)
+            await self._add(UserMessage(prompt.shown))
+            events = conversation.answer(prompt.text)
         await self._add(reply)
         self._transcript.anchor()
         outcome = State.READY
@@ -278,15 +295,25 @@ class ChatScreen(Screen[None]):
 
     def action_stop(self) -> None:
         """Stop the answer; prompts that wait go back into the input."""
+        if self._desk.stop():
+            return
         if self._queue:
-            prompt = self.query_one(PromptInput)
-            prompt.text = "\n".join([*self._queue, *([prompt.text] if prompt.text else [])])
-            prompt.move_cursor(prompt.document.end)
+            self._box.restore(merged(self._queue))
             self._queue.clear()
             self._show_queue()
         if self._answering is not None:
             self._is_stopping = True
             self._answering.cancel()
+
+    def action_chats(self, words: str = "") -> None:
+        """Show all chats, or those in which some words stand."""
+        from luci_tui.tui.screens.chats import ChatsScreen
+
+        if self._services.link is None:
+            self.notify("Without a host there are no chats that are kept.")
+            return
+        shown = ChatsScreen(self._services, words)
+        self.app.push_screen(shown)  # pyright: ignore[reportUnknownMemberType]
 
     async def action_new_chat(self) -> None:
         """Forget the chat and clear the transcript."""
@@ -352,6 +379,14 @@ class ChatScreen(Screen[None]):
     def _transcript(self) -> VerticalScroll:
         return self.query_one("#transcript", VerticalScroll)
 
+    @property
+    def _box(self) -> PromptBox:
+        return self.query_one(PromptBox)
+
+    async def add_to_transcript(self, widget: Widget) -> None:
+        """Put the output of a command at the end of the transcript."""
+        await self._add(widget)
+
     def _last_reply(self) -> Reply | None:
         try:
             return self.query(Reply).last()
@@ -359,10 +394,10 @@ class ChatScreen(Screen[None]):
             return None
 
     async def _clear(self) -> None:
-        await self._transcript.query("UserMessage, Reply, Notice").remove()
+        await self._transcript.query("UserMessage, Reply, Notice, CommandOutput").remove()
         self.query_one(EmptyState).display = True
 
-    async def _add(self, *widgets: Static | Reply) -> None:
+    async def _add(self, *widgets: Widget) -> None:
         self.query_one(EmptyState).display = False
         await self._transcript.mount_all(widgets)
 
@@ -374,4 +409,5 @@ class ChatScreen(Screen[None]):
         self.query_one(StatusLine).show(words, len(self._queue), about)
 
     def _show_queue(self) -> None:
+        self._box.show_waiting(self._queue)
         self._show_state(self._state, self._words)
