@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass
 
 from luci_tui.chat.records import Medium
+from luci_tui.engine import frames
 from luci_tui.engine.media import (
     AUDIO_STARTS,
     IMAGE_FORMATS,
@@ -26,12 +27,18 @@ MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 """Of all that a message carries; the request about it is a third longer."""
 MAX_PROMPT_BYTES = 40 * 1024 * 1024
 """Of all that one prompt carries, the newest first: a frame to a worker holds 64 MiB."""
-GUESSED_TOKENS = 576
-"""What a picture or a sound takes of the context until the model has read it.
+MAX_PROMPT_MEDIA = 64
+"""Of pictures and sounds in one prompt; as in engine/media.py."""
+GUESSED_TOKENS = 256
+"""What a picture or a sound takes of the context until the model has read it; where it takes more,
+the engine says so and the prompt is planned again.
 
-LLaVA 1.5 makes 576 tokens of a picture, Gemma 3 makes 256.
-Source: https://arxiv.org/abs/2310.03744, https://arxiv.org/abs/2503.19786
+Gemma 3 makes 256 tokens of a picture. Source: https://arxiv.org/abs/2503.19786, section 2.1
 """
+
+
+REMOTE = "remote"
+"""Architecture of a model that is served by another machine."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,23 @@ class LoadedMedium:
             name = kind.partition("/")[2]
             return {"type": "input_audio", "input_audio": {"data": text, "format": name}}
         return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{text}"}}
+
+
+@dataclass(frozen=True)
+class StoredMedium:
+    """What a picture or a sound holds, and to which message it belongs."""
+
+    message_id: str
+    place: int
+    """In `Message.media`."""
+    content: bytes
+
+
+def takes(info: frames.ModelInfo, medium: Medium) -> bool:
+    """Tell whether a model can be given a medium; a server elsewhere says it by itself."""
+    if info.architecture == REMOTE:
+        return True
+    return info.takes_audio if medium.is_audio else info.takes_images
 
 
 def medium_of(name: str, content: bytes) -> Medium | None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import shlex
 import stat
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from luci_tui.errors import ChatError, LuciError
 from luci_tui.tui.draft import Attachment
 from luci_tui.tui.widgets.text import one_line
 from luci_tui.units import format_bytes
+
+if TYPE_CHECKING:
+    from luci_tui.host.api.messages import SentMedium
 
 MAX_ATTACHMENTS = 8
 """In one prompt."""
@@ -49,6 +55,17 @@ def read_attachment(file: str | Path, n_before: int = 0) -> Attachment:
         )
     text = _text(name, content)
     return Attachment(name, f"{name} {format_bytes(len(content))}", text=text)
+
+
+def sent_media(attachments: Sequence[Attachment]) -> tuple[SentMedium, ...]:
+    """Make what a host is sent of pictures and sounds."""
+    # The host's messages are imported with the first of them.
+    from luci_tui.host.api.messages import SentMedium
+
+    return tuple(
+        SentMedium(name=one.name[:255], content=base64.b64encode(one.content).decode())
+        for one in attachments
+    )
 
 
 def pasted_paths(text: str) -> list[Path]:

@@ -7,7 +7,7 @@ screen imports them when it is drawn.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,8 +16,10 @@ from luci_tui.chat.answer import truth_line
 from luci_tui.chat.model import Turn
 from luci_tui.chat.request import build_request
 from luci_tui.engine import frames
+from luci_tui.engine.media import media_part
 from luci_tui.errors import EngineError
 from luci_tui.host.wiring import Backend
+from luci_tui.tui.draft import Attachment
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Conversation(Protocol):
         """Give the chat to go on with; None = a new one begins with the first prompt."""
         ...
 
-    def answer(self, prompt: str) -> AsyncGenerator[AnswerEvent]:
+    def answer(self, prompt: str, media: Sequence[Attachment] = ()) -> AsyncGenerator[AnswerEvent]:
         """Stream the answer to a prompt; both are remembered, whatever came of the answer."""
         ...
 
@@ -161,7 +163,9 @@ class OwnConversation:
         msg = "Loading the model ended without an answer."
         raise EngineError(msg)
 
-    async def answer(self, prompt: str) -> AsyncGenerator[AnswerEvent]:
+    async def answer(
+        self, prompt: str, media: Sequence[Attachment] = ()
+    ) -> AsyncGenerator[AnswerEvent]:
         """Stream the answer to a prompt and remember both.
 
         What came before a failure or a stop is remembered too; a prompt without any answer is
@@ -174,7 +178,8 @@ class OwnConversation:
             msg = "No model is loaded."
             raise EngineError(msg)
         turns = [*self.turns, Turn("user", prompt)]
-        request = build_request(self.backend.model, self.info, turns)
+        parts = [part for one in media if (part := media_part(one.content)) is not None]
+        request = build_request(self.backend.model, self.info, turns, media=parts)
         text: list[str] = []
         is_complete = False
         try:

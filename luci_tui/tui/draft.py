@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 FOLD_CHARACTERS = 4096
 """A longer paste is folded: a text of a megabyte would freeze an input line."""
@@ -54,8 +55,7 @@ class Draft:
     @property
     def shown(self) -> str:
         """What stands in the transcript."""
-        lines = [self.typed, *(f"[attached {one.words}]" for one in self.attachments)]
-        return "\n".join(lines)
+        return attached_words(self.typed, self.attachments)
 
     @property
     def media(self) -> tuple[Attachment, ...]:
@@ -66,6 +66,20 @@ class Draft:
     def is_blank(self) -> bool:
         """There is nothing to send."""
         return not self.typed.strip()
+
+
+class Named(Protocol):
+    """Something with words about itself, such as a stored picture."""
+
+    @property
+    def words(self) -> str:
+        """Name, size and, of a picture, its pixels."""
+        ...
+
+
+def attached_words(text: str, attached: Sequence[Named]) -> str:
+    """Put what is attached below a text, as the transcript has it."""
+    return "\n".join([text, *(f"[attached {one.words}]" for one in attached)])
 
 
 def merged(drafts: Sequence[Draft]) -> Draft:

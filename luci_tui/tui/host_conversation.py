@@ -6,7 +6,7 @@ See `conversation.Conversation` for what each method means.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -31,6 +31,7 @@ from luci_tui.host.chat_client import HostChats
 from luci_tui.host.client import HostClient
 from luci_tui.host.run_files import run_files
 from luci_tui.host.told import untold
+from luci_tui.tui.attachments import sent_media
 from luci_tui.tui.conversation import (
     AnswerDone,
     AnswerEvent,
@@ -40,6 +41,7 @@ from luci_tui.tui.conversation import (
     Shown,
     TextAdded,
 )
+from luci_tui.tui.draft import Attachment, attached_words
 
 STOP_S = 5.0
 """How long the host may take to end an answer before the screen goes on without waiting."""
@@ -118,13 +120,17 @@ class HostConversation:
             messages=tuple(self._shown(one) for one in shown), is_answering=bool(self.turn_id)
         )
 
-    async def answer(self, prompt: str) -> AsyncGenerator[AnswerEvent]:
+    async def answer(
+        self, prompt: str, media: Sequence[Attachment] = ()
+    ) -> AsyncGenerator[AnswerEvent]:
         """Send a prompt and stream the answer; closing the stream leaves the answer to the host."""
         client = await self._reach()
         if not self.chat_id:
             self.chat_id = (await HostChats(client).create({"model": self.model})).id
         path = f"/luci/chats/{quote(self.chat_id)}/turns"
-        turn = messages.StartTurn(text=prompt)
+        turn = messages.StartTurn(
+            text=prompt, media=await asyncio.to_thread(sent_media, media) if media else ()
+        )
         self.turn_id = (await client.post(path, turn, messages.TurnOpened)).turn_id
         async with aclosing(self.follow()) as events:
             async for event in events:
@@ -222,7 +228,7 @@ class HostConversation:
 
     def _shown(self, message: Message) -> Shown:
         if message.role is Role.USER:
-            return Shown(is_user=True, text=message.text)
+            return Shown(is_user=True, text=attached_words(message.text, message.media))
         marks = [f"doubtful: '{argument}' is not in your request" for argument in message.doubtful]
         if message.state is not MessageState.COMPLETE:
             marks.append(f"this is not the whole answer ({message.state.value})")

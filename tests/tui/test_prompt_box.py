@@ -11,6 +11,7 @@ from luci_tui.tui.commands.slash import SLASH_COMMANDS
 from luci_tui.tui.history import PromptHistory
 from luci_tui.tui.widgets.prompt_box import PromptBox
 from tests.support.fake_host import FakeHost, FakeLink
+from tests.support.projectors import png
 from tests.support.screen import (
     chat_app,
     chat_screen,
@@ -350,3 +351,81 @@ async def test_browser_has_no_editor() -> None:
         await wait_for_text(pilot, "ready")
         await pilot.press("ctrl+g")
         await wait_for_text(pilot, "No editor can be opened")
+
+
+# ---- files
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_text_file_is_completed_attached_and_sent_fenced(
+    size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.md").write_text("remember")
+    (tmp_path / "nothing").mkdir()
+    engine = ScriptedEngine([text("done so"), done()])
+    app = chat_app(engine)
+    async with app.run_test(size=size) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press(*"/attach no")
+        await wait_for_text(pilot, "  nothing/")
+        await pilot.press("enter")
+        await wait_for_text(pilot, "attached  notes.md 8 B  (/detach takes them away)")
+        await pilot.press(*"what?")
+        await check_in_both_themes(pilot, "prompt-attached")
+        await pilot.press("enter")
+        await wait_for_text(pilot, "done so")
+        assert "[attached notes.md 8 B]" in shown_text(app)
+        assert "(/detach" not in shown_text(app)
+        assert "what?\\n\\nnotes.md:\\n```\\nremember\\n```" in str(
+            engine.requests[0].messages_json
+        )
+
+
+async def test_dropped_picture_is_attached_drawn_and_sent_as_a_picture(tmp_path: Path) -> None:
+    file = tmp_path / "my cat.png"
+    file.write_bytes(png(60, 30))
+    engine = ScriptedEngine([text("a cat"), done()])
+    app = chat_app(engine)
+    async with app.run_test(size=SIZE) as pilot:
+        await wait_for_text(pilot, "ready")
+        paste(app, f"'{file}' ")
+        await wait_for_text(pilot, "attached  my cat.png")
+        assert prompt_of(app).text == ""
+        await pilot.press(*"what?", "enter")
+        await wait_for_text(pilot, "a cat")
+        await wait_for_text(pilot, "▀" * 40)
+        assert "data:image/png;base64," in str(engine.requests[0].messages_json)
+
+
+async def test_paste_that_is_no_file_is_text(tmp_path: Path) -> None:
+    app = chat_app(ScriptedEngine())
+    async with app.run_test(size=SIZE) as pilot:
+        await wait_for_text(pilot, "ready")
+        paste(app, f"{tmp_path}/gone")
+        await wait_until(pilot, lambda: prompt_of(app).text == f"{tmp_path}/gone")
+
+
+async def test_detach_takes_one_file_or_all_away(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(name)
+    app = chat_app(ScriptedEngine())
+    async with app.run_test(size=SIZE) as pilot:
+        await wait_for_text(pilot, "ready")
+        paste(app, f"{tmp_path}/a.txt {tmp_path}/b.txt")
+        await wait_for_text(pilot, "attached  a.txt 5 B · b.txt 5 B")
+        await pilot.press(*"/detach ")
+        await wait_for_text(pilot, "> a.txt")
+        await pilot.press("enter")
+        await wait_for_text(pilot, "attached  b.txt 5 B")
+        await pilot.press(*"/detach", "escape", "enter")
+        await wait_until(pilot, lambda: "attached" not in shown_text(app))
+
+
+async def test_file_that_cannot_be_taken_is_told_and_stays_in_the_line() -> None:
+    app = chat_app(ScriptedEngine())
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press(*"/attach gone", "escape", "enter")
+        await wait_for_text(pilot, "cannot be read")
+        assert prompt_of(app).text == "/attach gone"

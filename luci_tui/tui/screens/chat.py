@@ -30,6 +30,7 @@ from luci_tui.tui.mode_list import TABS
 from luci_tui.tui.services import Services
 from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S, Notice, Reply, UserMessage
 from luci_tui.tui.widgets.modebar import ModeBar
+from luci_tui.tui.widgets.picture import PictureView
 from luci_tui.tui.widgets.prompt import PromptInput
 from luci_tui.tui.widgets.prompt_box import PromptBox
 from luci_tui.tui.widgets.status import EmptyState, StatusLine
@@ -41,6 +42,9 @@ log = logging.getLogger(__name__)
 
 MAX_QUEUED = 8
 """Prompts that wait for their turn."""
+
+IN_TRANSCRIPT = "UserMessage, Reply, Notice, CommandOutput, PictureView"
+"""What a new chat takes away."""
 
 
 class State(Enum):
@@ -237,8 +241,8 @@ class ChatScreen(Screen[None]):
         if prompt is None:
             events = conversation.follow()
         else:
-            await self._add(UserMessage(prompt.shown))
-            events = conversation.answer(prompt.text)
+            await self._add(UserMessage(prompt.shown), *self._pictures(prompt))
+            events = conversation.answer(prompt.text, prompt.media)
         await self._add(reply)
         self._transcript.anchor()
         outcome = State.READY
@@ -257,6 +261,12 @@ class ChatScreen(Screen[None]):
         except LuciError as error:
             outcome = await self._show_failure(reply, error)
         self._after_answer(outcome)
+
+    def _pictures(self, prompt: Draft) -> list[PictureView]:
+        """Make what shows the pictures of a prompt; they cost much where all is sent far."""
+        if self._services.is_slow:
+            return []
+        return [PictureView(one.content) for one in prompt.media]
 
     async def _show(self, reply: Reply, event: AnswerEvent) -> None:
         from luci_tui.tui.conversation import AnswerDone, PromptShown, TextAdded
@@ -394,7 +404,9 @@ class ChatScreen(Screen[None]):
             return None
 
     async def _clear(self) -> None:
-        await self._transcript.query("UserMessage, Reply, Notice, CommandOutput").remove()
+        await self._transcript.query(
+            "UserMessage, Reply, Notice, CommandOutput, PictureView"
+        ).remove()
         self.query_one(EmptyState).display = True
 
     async def _add(self, *widgets: Widget) -> None:

@@ -14,6 +14,7 @@ from textual.widgets import Collapsible, Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
 from luci_tui.chat.sanitize import Sanitizer, sanitize
+from luci_tui.tui.draft import shortened
 
 REDRAW_S = 0.1
 """Least time between two redraws of a growing reply: each costs the model time on a small CPU."""
@@ -31,7 +32,7 @@ class UserMessage(Static):
     """What the person sent."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(f"> {sanitize(text)}", markup=False)
+        super().__init__(f"> {sanitize(shortened(text))}", markup=False)
 
 
 class Notice(Static):
