@@ -100,7 +100,7 @@ class ChatScreen(Screen[None]):
         self._state = State.LOADING
         self._words = "starting"
         self._queue: deque[Draft] = deque()
-        self._desk = CommandDesk(self, self)
+        self._commands = CommandDesk(self, self)
         self._answering: Worker[None] | None = None
 
     @property
@@ -197,7 +197,7 @@ class ChatScreen(Screen[None]):
 
     async def on_prompt_box_command_asked(self, message: PromptBox.CommandAsked) -> None:
         """Do a command."""
-        await self._desk.do(message)
+        await self._commands.do(message)
 
     def on_prompt_input_take_back_asked(self) -> None:
         """Give the last of the prompts that wait back."""
@@ -305,7 +305,7 @@ class ChatScreen(Screen[None]):
 
     def action_stop(self) -> None:
         """Stop the answer; prompts that wait go back into the input."""
-        if self._desk.stop():
+        if self._commands.stop():
             return
         if self._queue:
             self._box.restore(merged(self._queue))

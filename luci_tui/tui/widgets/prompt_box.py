@@ -204,7 +204,7 @@ class PromptBox(Vertical):
         else:
             self.workers.cancel_group(self, "choices")  # pyright: ignore[reportUnknownMemberType]
             self._choices.close()
-        self.input.border_title = ""
+        self.input.border_subtitle = ""
 
     @work(exclusive=True, group="choices", exit_on_error=False)
     async def _suggest(self, text: str) -> None:
@@ -212,7 +212,7 @@ class PromptBox(Vertical):
         choices = await asyncio.to_thread(self._completer.choices, text, attached)
         if text == self.input.text:
             self._choices.offer(text, choices)
-            self.input.border_title = KEYS_LINE if choices else ""
+            self.input.border_subtitle = KEYS_LINE if choices else ""
 
     def on_choice_list_completed(self, message: ChoiceList.Completed) -> None:
         """Take a choice into the line."""
