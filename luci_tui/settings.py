@@ -104,6 +104,9 @@ class ScreenSettings(_Section):
     empty = the usual one. Ctrl-P lists them."""
     low_bandwidth: bool | None = None
     """True = fewer redraws; not set = where luci runs at the far end of an SSH connection."""
+    history: bool = True
+    """Whether earlier prompts are kept in history.jsonl; false = they are forgotten when luci is
+    left."""
 
 
 class KeySettings(_Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from luci_tui.chat.context import estimate, prompt_text
+from luci_tui.chat.media import GUESSED_TOKENS
 from luci_tui.chat.records import Message
 from luci_tui.chat.seams import Lease
 from luci_tui.engine import frames
@@ -32,6 +33,7 @@ class TokenCounter:
                     self.known[message.id] = self.counted[message.id] = n_tokens
         return {
             message.id: self.known.get(message.id, estimate(prompt_text(message)))
+            + GUESSED_TOKENS * len(message.media)
             for message in messages
         }
 

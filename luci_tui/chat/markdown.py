@@ -80,6 +80,9 @@ def _section(message: Message) -> str:
         parts.append(
             f"<details><summary>Thinking</summary>\n\n{_body(message.reasoning)}\n\n</details>\n"
         )
+    if message.media:
+        names = ", ".join(sanitize(medium.words) for medium in message.media)
+        parts.append(f"*(attached: {names})*\n")
     if message.text:
         parts.append(f"{_body(message.text)}\n")
     for call in message.tool_calls:

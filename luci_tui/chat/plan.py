@@ -7,6 +7,13 @@ from dataclasses import dataclass
 
 from luci_tui.chat import context, prompt
 from luci_tui.chat.counting import TokenCounter
+from luci_tui.chat.media import (
+    GUESSED_TOKENS,
+    MAX_PROMPT_BYTES,
+    MAX_PROMPT_MEDIA,
+    LoadedMedium,
+    takes,
+)
 from luci_tui.chat.records import ChatPolicy, ChatSession, ContextReport, Message
 from luci_tui.chat.seams import Lease, TurnOptions
 from luci_tui.chat.summary import summarise, summary_tokens
@@ -19,6 +26,8 @@ FOLDED_SHARE = 0.5
 """A summary is made for so much that the turns that stay fill this part of the room; the next one
 is then due after many turns and not after one."""
 
+LoadMedia = Callable[[str], Awaitable[tuple[LoadedMedium, ...]]]
+"""Message id -> its pictures and sounds."""
 StoreSummary = Callable[[Message], Awaitable[None]]
 Say = Callable[[TurnLoading], None]
 
@@ -33,6 +42,8 @@ class Plan:
     """Messages in the prompt, the system message included."""
     text_tokens: int
     """Tokens of their texts."""
+    has_media: bool = False
+    """It holds pictures or sounds, whose tokens are a guess."""
 
 
 @dataclass
@@ -47,6 +58,7 @@ class Planner:
     summaries: Sequence[Message]
     """All of the chat."""
     counter: TokenCounter
+    load_media: LoadMedia
     store_summary: StoreSummary
     say: Say
 
@@ -73,20 +85,51 @@ class Planner:
             self._rest(branch, summary), budget, self.counter.messages, policy, extra_tokens=extra
         )
         report = context.report(self.branch, fitted, budget, self.counter.known, summary, note)
-        request = prompt.request_of(self.session, self.options, self.lease, fitted.kept, summary)
+        media = await self._media(fitted.kept)
+        request = prompt.request_of(
+            self.session, self.options, self.lease, fitted.kept, summary, media
+        )
         has_system = bool(prompt.system_text(self.session, self.lease, summary))
         texts = sum(fitted.counts[message.id] for message in fitted.kept)
         return Plan(
             request=request,
-            report=report.model_copy(update={"counting": self._counting(report.counting)}),
+            report=report.model_copy(
+                update={"counting": self._counting(report.counting, has_media=bool(media))}
+            ),
             n_messages=len(fitted.kept) + has_system,
             text_tokens=texts + budget.system_tokens + extra,
+            has_media=bool(media),
         )
 
-    def _counting(self, words: str) -> str:
+    def _counting(self, words: str, *, has_media: bool) -> str:
         if self.options.tools_json:
-            return f"{words}; the tools were not counted before"
+            words = f"{words}; the tools were not counted before"
+        if has_media:
+            words = f"{words}; each picture or sound is taken to have {GUESSED_TOKENS} tokens"
         return words
+
+    async def _media(self, kept: Sequence[Message]) -> dict[str, prompt.Given]:
+        """Say what the model is given of pictures and sounds, by message: the newest first.
+
+        What the question itself carries is always given, so that an engine that cannot take it
+        says so. What an earlier message carries is named instead where it cannot be given.
+        """
+        found: dict[str, prompt.Given] = {}
+        n_bytes = n_media = 0
+        for message in reversed(kept):
+            if not message.media:
+                continue
+            parts: list[dict[str, object]] = []
+            names = [medium.words for medium in message.media]
+            for one in await self.load_media(message.id):
+                is_asked = message is kept[-1] or takes(self.lease.info, one.medium)
+                n_media += 1
+                n_bytes += len(one.content)
+                if is_asked and n_bytes <= MAX_PROMPT_BYTES and n_media <= MAX_PROMPT_MEDIA:
+                    parts.append(one.part)
+                    names.remove(one.medium.words)
+            found[message.id] = prompt.Given(tuple(parts), tuple(names))
+        return found
 
     async def _budget(self, template: context.TemplateCost) -> context.Budget:
         parameters = prompt.effective(self.session, self.options)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 from luci_tui.chat.model import ModelSpec, Turn
 from luci_tui.chat.records import ChatSession, Message, Parameters, Role, ToolCall
@@ -11,6 +13,22 @@ from luci_tui.chat.request import build_request
 from luci_tui.chat.seams import Lease, TurnOptions
 from luci_tui.engine import frames
 from luci_tui.engine.load_spec import LoadSpec
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a model gets of the pictures and sounds of one message."""
+
+    parts: tuple[dict[str, object], ...]
+    """As in OpenAI's messages."""
+    names: tuple[str, ...]
+    """Those that are named instead."""
+
+    def content(self, text: str) -> str | list[dict[str, object]]:
+        """Give the content of the message with its text."""
+        said = "\n\n".join([*(f"[{name} was shown here]" for name in self.names), text])
+        return [*self.parts, {"type": "text", "text": said}] if self.parts else said
+
 
 SUMMARY_HEADING = "Summary of the earlier conversation:"
 
@@ -62,6 +80,7 @@ def request_of(
     lease: Lease,
     kept: Sequence[Message],
     summary: Message | None,
+    media: Mapping[str, Given] | None = None,
 ) -> frames.Generate:
     """Make the request for the answer to the last message of `kept`."""
     parameters = effective(session, options)
@@ -77,8 +96,15 @@ def request_of(
             max_tokens=parameters.max_tokens,
         )
         turn = Turn(kept[-1].role, kept[-1].text)
-        return build_request(spec, lease.info, [turn], enable_thinking=parameters.enable_thinking)
-    messages = chat_messages(kept)
+        given = (media or {}).get(kept[-1].id)
+        return build_request(
+            spec,
+            lease.info,
+            [turn],
+            enable_thinking=parameters.enable_thinking,
+            media=given.parts if given is not None else (),
+        )
+    messages = chat_messages(kept, media)
     if system:
         messages.insert(0, {"role": "system", "content": system})
     return frames.Generate(
@@ -92,7 +118,9 @@ def request_of(
     )
 
 
-def chat_messages(messages: Sequence[Message]) -> list[dict[str, object]]:
+def chat_messages(
+    messages: Sequence[Message], media: Mapping[str, Given] | None = None
+) -> list[dict[str, object]]:
     """Make OpenAI's messages.
 
     Neighbours of one role, such as two prompts of which the first was never answered, become one
@@ -104,15 +132,30 @@ def chat_messages(messages: Sequence[Message]) -> list[dict[str, object]]:
         is_plain = message.role in (Role.USER, Role.SYSTEM) or (
             message.role is Role.ASSISTANT and not message.tool_calls and "tool_calls" not in before
         )
+        given = (media or {}).get(message.id)
+        content = message.text if given is None else given.content(message.text)
         if is_plain and before.get("role") == message.role.value:
-            before["content"] = f"{before['content']}\n\n{message.text}"
+            before["content"] = _joined(before["content"], content)
         else:
-            made.append(_chat_message(message))
+            made.append(_chat_message(message, content))
     return made
 
 
-def _chat_message(message: Message) -> dict[str, object]:
-    made: dict[str, object] = {"role": message.role.value, "content": message.text}
+def _joined(before: object, after: str | list[dict[str, object]]) -> object:
+    """Put the contents of two messages behind each other."""
+    if isinstance(before, str) and isinstance(after, str):
+        return f"{before}\n\n{after}"
+    return [*_parts(before), *_parts(after)]
+
+
+def _parts(content: object) -> list[dict[str, object]]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return cast("list[dict[str, object]]", content)
+
+
+def _chat_message(message: Message, content: object) -> dict[str, object]:
+    made: dict[str, object] = {"role": message.role.value, "content": content}
     if message.tool_calls:
         made["tool_calls"] = [_tool_call(call) for call in message.tool_calls]
     if message.role is Role.TOOL:

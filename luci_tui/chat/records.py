@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from luci_tui.engine import frames
+from luci_tui.units import format_bytes
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 """Of a chat or of a message within its chat."""
@@ -124,6 +125,30 @@ class ToolCall(Record):
     """JSON as the model wrote it; it may be broken off."""
 
 
+class Medium(Record):
+    """A picture or a sound that a message carries; its content is stored beside the message."""
+
+    name: str = Field(default="", max_length=255)
+    """Of the file."""
+    kind: str = Field(pattern=r"^(image|audio)/[a-z0-9]{1,10}$")
+    """As in MIME, e.g. "image/png"."""
+    size_bytes: int = Field(ge=0, le=2**31 - 1)
+    width: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Pixels; 0 for a sound."""
+    height: int = Field(default=0, ge=0, le=2**31 - 1)
+
+    @property
+    def is_audio(self) -> bool:
+        """It is a sound."""
+        return self.kind.startswith("audio/")
+
+    @property
+    def words(self) -> str:
+        """Name, size and pixels, for a person."""
+        pixels = f" {self.width}x{self.height}" if self.width else ""
+        return f"{self.name or self.kind} {format_bytes(self.size_bytes)}{pixels}"
+
+
 class LeftOut(Record):
     """A run of messages, one after the other in the branch, that a prompt did not contain."""
 
@@ -186,6 +211,8 @@ class Message(Record):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
     """Of a tool's message: the call that it answers."""
+    media: tuple[Medium, ...] = ()
+    """Pictures and sounds; `ChatStore.media` gives what they hold."""
     is_pinned: bool = False
     """Pinned messages, and the turns they stand in, are never left out of a prompt."""
     created_ms: Milliseconds

@@ -10,8 +10,8 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,7 @@ _TABLES = {
     "chats": ("n", *rows.CHAT_COLUMNS),
     "messages": ("n", "chat_id", *rows.MESSAGE_COLUMNS),
     "pieces": ("message_n", "place", "text", "reasoning", "tool_calls"),
+    "media": ("message_n", "place", "content"),
     "token_counts": ("message_n", "tokenizer", "n_tokens"),
     "found_titles": ("title",),
     "found_texts": ("text",),
@@ -50,6 +51,8 @@ class Salvage:
     chats: list[ChatSession] = field(default_factory=list[ChatSession])
     messages: dict[str, list[Message]] = field(default_factory=dict[str, list[Message]])
     """By chat, in the order in which they were written."""
+    rows: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    """Number of the row of a message with media, by chat and message."""
     n_unreadable: int = 0
     """Rows that are there and could not be read; a damaged page may hide more."""
 
@@ -105,8 +108,9 @@ def repair(path: Path, damage: str) -> str:
     Raises:
         sqlite3.Error, OSError: there is no room for the new file; the old one is untouched.
     """
-    salvage = _salvage(path)
-    _build(salvage, _recovering(path))
+    with _opened_copy(path) as connection:
+        salvage = _read(connection)
+        _build(salvage, _recovering(path), connection)
     _recovering(path).replace(_recovered(path))
     _sync(path.parent)
     aside = finish_repair(path)
@@ -161,8 +165,9 @@ def _sync(path: Path) -> None:
         os.close(fd)
 
 
-def _salvage(path: Path) -> Salvage:
-    """Read a damaged file from a copy, because opening it with its log would change it."""
+@contextmanager
+def _opened_copy(path: Path) -> Generator[sqlite3.Connection]:
+    """Open a copy of a damaged file, because opening it with its log would change it."""
     copy = path.with_name(path.name + ".copy")
     _remove(copy)
     try:
@@ -174,7 +179,7 @@ def _salvage(path: Path) -> Salvage:
             _graft_schema(copy)
         with closing(sqlite3.connect(copy)) as connection:
             connection.text_factory = readable
-            return _read(connection)
+            yield connection
     finally:
         _remove(copy)
 
@@ -254,6 +259,8 @@ def _read(connection: sqlite3.Connection) -> Salvage:
             salvage.n_unreadable += 1
         else:
             salvage.messages.setdefault(str(row[1]), []).append(message)
+            if message.media and isinstance(row[0], int):
+                salvage.rows[str(row[1]), message.id] = row[0]
     _add_lost_chats(salvage)
     for chat_id, messages in salvage.messages.items():
         salvage.messages[chat_id] = _with_lost_parents(messages)
@@ -313,6 +320,17 @@ def _message(connection: sqlite3.Connection, row: Sequence[object]) -> Message |
     return message
 
 
+def _media(connection: sqlite3.Connection, n: int) -> Generator[tuple[int, bytes]]:
+    """Read the contents of a message's media, as far as that goes."""
+    with suppress(sqlite3.DatabaseError, ValueError):
+        found = connection.execute(
+            "SELECT place, content FROM media WHERE message_n = ? ORDER BY place", (n,)
+        )
+        for place, content in found:
+            if isinstance(place, int) and isinstance(content, bytes):
+                yield place, content
+
+
 def _add_lost_chats(salvage: Salvage) -> None:
     """Give messages whose chat cannot be read a chat of their own."""
     known = {chat.id for chat in salvage.chats}
@@ -363,8 +381,14 @@ def _lost(message_id: str, parent_id: str | None, child: Message) -> Message:
     )
 
 
-def _build(salvage: Salvage, path: Path) -> None:
-    """Write what was read into a fresh file, which is on the disk afterwards."""
+def _build(salvage: Salvage, path: Path, damaged: sqlite3.Connection) -> None:
+    """Write what was read into a fresh file, which is on the disk afterwards.
+
+    Args:
+        salvage: What was read.
+        path: The fresh file.
+        damaged: From which pictures and sounds are copied, one at a time.
+    """
     _remove(path)
     with closing(connect(path)) as connection:
         migrate(connection, path)
@@ -379,6 +403,10 @@ def _build(salvage: Salvage, path: Path) -> None:
                     rows.INSERT_MESSAGE,
                     [[chat.id, *rows.row_of_message(message)] for message in messages],
                 )
+            for (chat_id, message_id), n in salvage.rows.items():
+                for place, content in _media(damaged, n):
+                    values = (place, content, chat_id, message_id)
+                    connection.execute(rows.INSERT_MEDIUM, values)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("PRAGMA journal_mode = DELETE")
     _sync(path)

@@ -32,6 +32,11 @@ INSERT_MESSAGE = (
     f" VALUES (?, {', '.join('?' * len(MESSAGE_COLUMNS))})"
 )
 
+INSERT_MEDIUM = (
+    "INSERT OR REPLACE INTO media (message_n, place, content)"
+    " SELECT n, ?, ? FROM messages WHERE chat_id = ? AND id = ?"
+)
+
 SPENT = """
     SELECT chat_id, model, count(usage), count(timings),
         total(json_extract(usage, '$.prompt_tokens')),

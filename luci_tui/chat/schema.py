@@ -105,7 +105,17 @@ CREATE TRIGGER messages_changed AFTER UPDATE OF text ON messages WHEN old.text <
 END;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST_VERSION,)
+_WITH_MEDIA = """
+-- Content of a message's pictures and sounds, in the order in which its details name them.
+CREATE TABLE media (
+    message_n INTEGER NOT NULL REFERENCES messages (n) ON DELETE CASCADE,
+    place INTEGER NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (message_n, place)
+);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST_VERSION, _WITH_MEDIA)
 """SQL that leads from version i to i + 1; `PRAGMA user_version` holds the version of a file."""
 
 _SENTENCES: dict[int, tuple[str, str]] = {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 
 from luci_tui.chat.journal import Journal
+from luci_tui.chat.media import LoadedMedium
 from luci_tui.chat.records import ChatSession, Message, Role
 from luci_tui.chat.seams import Models, TurnOptions
 from luci_tui.chat.store import ChatStore
@@ -55,6 +56,8 @@ class ChatService:
         *,
         parent_id: str | None = None,
         options: TurnOptions = _AS_THE_CHAT_SAYS,
+        media: Sequence[LoadedMedium] = (),
+        media_of: str = "",
     ) -> AsyncGenerator[TurnEvent]:
         """Store a user's turn and stream the answer; closing the iterator cancels the answer.
 
@@ -63,6 +66,8 @@ class ChatService:
             text: What the user says.
             parent_id: The message before it; None = the last one of the active branch, ROOT = none.
             options: What this turn wants otherwise than the chat says.
+            media: Pictures and sounds that the message carries.
+            media_of: A message whose pictures and sounds it carries, too; empty = none.
 
         Raises:
             ChatError: nothing was stored and the model was not asked: there is no such chat or
@@ -72,12 +77,15 @@ class ChatService:
         with self._alone(chat_id):
             session = await self.store.run(ChatStore.session, chat_id)
             before = session.active_leaf_id if parent_id is None else parent_id or None
+            if media_of:
+                media = (*await self.store.run(ChatStore.media, chat_id, media_of), *media)
             user, reply = await self.store.run(
                 ChatStore.begin_turn,
                 chat_id,
                 text,
                 parent_id=before,
                 model=_model(session, options),
+                media=media,
             )
             async with aclosing(self._turn(session, user, reply, options)) as events:
                 async for event in events:
@@ -103,7 +111,7 @@ class ChatService:
     async def edit(
         self, chat_id: str, message_id: str, text: str, *, options: TurnOptions = _AS_THE_CHAT_SAYS
     ) -> AsyncGenerator[TurnEvent]:
-        """Send another text in place of the user's turn `message_id`; see `send`."""
+        """Send another text, with the same media, in place of the user's turn; see `send`."""
         old = await self.store.run(ChatStore.message, chat_id, message_id)
         if old.role is not Role.USER:
             raise ChatError(
@@ -111,7 +119,9 @@ class ChatService:
                 " instead.",
                 code="not_editable",
             )
-        sending = self.send(chat_id, text, parent_id=old.parent_id or ROOT, options=options)
+        sending = self.send(
+            chat_id, text, parent_id=old.parent_id or ROOT, options=options, media_of=old.id
+        )
         async with aclosing(sending) as events:
             async for event in events:
                 yield event

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from luci_tui.chat import rows
 from luci_tui.chat.cost import Spent
 from luci_tui.chat.database import Database, end_streams
+from luci_tui.chat.media import LoadedMedium, StoredMedium
 from luci_tui.chat.records import (
     ChatRow,
     ChatSession,
@@ -215,12 +216,18 @@ class ChatStore:
         with self._base.write("the removal of a chat"):
             self._base.connection.execute("DELETE FROM chats WHERE id = ?", (chat_id,))
 
-    def add(self, session: ChatSession, messages: Sequence[Message]) -> ChatSession:
+    def add(
+        self,
+        session: ChatSession,
+        messages: Sequence[Message],
+        media: Sequence[StoredMedium] = (),
+    ) -> ChatSession:
         """Store a whole chat; it gets another id if its own is taken.
 
         Args:
             session: As it is to be stored.
             messages: Each behind its parent.
+            media: What their pictures and sounds hold.
         """
         taken = self._base.one("SELECT 1 FROM chats WHERE id = ?", (session.id,))
         if taken is not None:
@@ -228,6 +235,8 @@ class ChatStore:
         with self._base.write("a chat"):
             self._base.connection.execute(rows.INSERT_CHAT, rows.row_of_session(session))
             self._insert(session.id, messages)
+            for one in media:
+                self._insert_media(session.id, {one.message_id: [(one.place, one.content)]})
         return session
 
     # The tree.
@@ -274,6 +283,33 @@ class ChatStore:
             raise _no_message(chat_id, message_id)
         return self._with_pieces(chat_id, (rows.message_of(row),))[0]
 
+    def media(self, chat_id: str, message_id: str) -> tuple[LoadedMedium, ...]:
+        """Return the pictures and sounds of a message; what was lost of them is left away.
+
+        Raises:
+            ChatError: there is no such message; code "message_not_found".
+        """
+        named = self.message(chat_id, message_id).media
+        found = self._base.all(
+            "SELECT place, content FROM media WHERE message_n ="
+            " (SELECT n FROM messages WHERE chat_id = ? AND id = ?) ORDER BY place",
+            (chat_id, message_id),
+        )
+        return tuple(
+            LoadedMedium(named[int(row[0])], bytes(row[1]))
+            for row in found
+            if 0 <= int(row[0]) < len(named)
+        )
+
+    def all_media(self, chat_id: str) -> tuple[StoredMedium, ...]:
+        """Return what all pictures and sounds of a chat hold, of every branch."""
+        found = self._base.all(
+            "SELECT messages.id, place, content FROM media JOIN messages ON messages.n = message_n"
+            " WHERE chat_id = ? ORDER BY messages.n, place",
+            (chat_id,),
+        )
+        return tuple(StoredMedium(str(row[0]), int(row[1]), bytes(row[2])) for row in found)
+
     def siblings(self, chat_id: str, message_id: str) -> Fork:
         """Return a message's siblings and itself, oldest first."""
         parent_id = self.message(chat_id, message_id).parent_id
@@ -310,7 +346,13 @@ class ChatStore:
     # Turns.
 
     def begin_turn(
-        self, chat_id: str, text: str, *, parent_id: str | None, model: str
+        self,
+        chat_id: str,
+        text: str,
+        *,
+        parent_id: str | None,
+        model: str,
+        media: Sequence[LoadedMedium] = (),
     ) -> tuple[Message, Message]:
         """Store a user's turn and the empty reply below it; it is on the disk afterwards.
 
@@ -319,13 +361,19 @@ class ChatStore:
             text: What the user says.
             parent_id: The message before it; None = there is none.
             model: The model that is asked.
+            media: Pictures and sounds that the message carries.
         """
         session = self.session(chat_id)
         if parent_id is not None:
             self.message(chat_id, parent_id)
         now = self._clock()
         user = Message(
-            id=new_id(), parent_id=parent_id, role=Role.USER, text=clean(text), created_ms=now
+            id=new_id(),
+            parent_id=parent_id,
+            role=Role.USER,
+            text=clean(text),
+            media=tuple(one.medium for one in media),
+            created_ms=now,
         )
         reply = _empty_reply(user.id, model, now)
         changes: dict[str, object] = {"active_leaf_id": reply.id, "updated_ms": now}
@@ -334,6 +382,7 @@ class ChatStore:
         with self._base.write("your message") as db:
             end_streams(db, chat_id)
             self._insert(chat_id, (user, reply))
+            self._insert_media(chat_id, {user.id: enumerate(one.content for one in media)})
             self._update_session(session.model_copy(update=changes))
         return user, reply
 
@@ -517,6 +566,17 @@ class ChatStore:
                 chat_id,
                 message.id,
             ),
+        )
+
+    def _insert_media(self, chat_id: str, media: Mapping[str, Iterable[tuple[int, bytes]]]) -> None:
+        """Store what the media of messages hold: message id -> (place, content) of each."""
+        self._base.connection.executemany(
+            rows.INSERT_MEDIUM,
+            [
+                (place, content, chat_id, message_id)
+                for message_id, contents in media.items()
+                for place, content in contents
+            ],
         )
 
     def _insert(self, chat_id: str, messages: Iterable[Message]) -> None:

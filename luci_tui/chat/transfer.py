@@ -6,14 +6,16 @@ before all of it was checked.
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from pydantic import Field, ValidationError
 from pydantic_core import from_json
 
+from luci_tui.chat.media import StoredMedium
 from luci_tui.chat.records import (
     ChatSession,
     Identifier,
@@ -47,6 +49,16 @@ _ROLES = {
 }
 
 
+class MediumContent(Record):
+    """What a picture or a sound of a message holds."""
+
+    message_id: Identifier
+    place: int = Field(ge=0, le=1000)
+    """In the message's `media`."""
+    content: str
+    """Base64."""
+
+
 class ChatFile(Record):
     """A chat with all its branches, as it is exported."""
 
@@ -55,6 +67,7 @@ class ChatFile(Record):
     chat: ChatSession
     messages: tuple[Message, ...] = Field(default=(), max_length=MAX_MESSAGES)
     """Each stands behind its parent."""
+    media: tuple[MediumContent, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,16 +76,27 @@ class Imported:
 
     session: ChatSession
     messages: tuple[Message, ...]
+    media: tuple[StoredMedium, ...] = ()
     note: str = ""
     """What could not be taken over, in one sentence; empty = nothing."""
 
 
-def export_json(session: ChatSession, messages: tuple[Message, ...]) -> bytes:
+def export_json(
+    session: ChatSession, messages: tuple[Message, ...], media: Sequence[StoredMedium] = ()
+) -> bytes:
     """Return a chat as JSON; after an import and another export the bytes are the same.
 
     Fields with their default value are left away.
     """
-    file = ChatFile(chat=session, messages=messages)
+    contents = tuple(
+        MediumContent(
+            message_id=one.message_id,
+            place=one.place,
+            content=base64.b64encode(one.content).decode(),
+        )
+        for one in media
+    )
+    file = ChatFile(chat=session, messages=messages, media=contents)
     data = file.model_dump(mode="json", exclude_defaults=True)
     whole = {"format": FORMAT, "version": VERSION, **data}
     return json.dumps(whole, ensure_ascii=False, indent=1).encode() + b"\n"
@@ -154,7 +178,31 @@ def _from_ours(fields: Mapping[str, object]) -> Imported:
         raise _bad_value(error) from error
     _check_tree(file)
     messages = tuple(_settled(message) for message in file.messages)
-    return Imported(file.chat, messages)
+    return Imported(file.chat, messages, _checked_media(file))
+
+
+def _checked_media(file: ChatFile) -> tuple[StoredMedium, ...]:
+    """Take only contents that a message names, each once, and of the size that it says."""
+    named = {
+        (message.id, place): medium
+        for message in file.messages
+        for place, medium in enumerate(message.media)
+    }
+    found: list[StoredMedium] = []
+    for one in file.media:
+        medium = named.pop((one.message_id, one.place), None)
+        try:
+            content = base64.b64decode(one.content, validate=True)
+        except ValueError:
+            content = b""
+        if medium is None or len(content) != medium.size_bytes:
+            raise ChatError(
+                f"The import holds a picture or sound of the message {one.message_id} that this"
+                " message does not name so. Correct it.",
+                code="import_bad_value",
+            )
+        found.append(StoredMedium(one.message_id, one.place, content))
+    return tuple(found)
 
 
 def _settled(message: Message) -> Message:
@@ -228,7 +276,7 @@ def _from_openai(fields: Mapping[str, Any]) -> Imported:
     )
     parts = format_count(n_left_out, "part")
     note = f"{parts} of messages that are no text could not be taken over." if n_left_out else ""
-    return Imported(session, tuple(messages), note)
+    return Imported(session, tuple(messages), note=note)
 
 
 def _openai_message(

@@ -14,6 +14,7 @@ from luci_tui.chat.counting import TokenCounter
 from luci_tui.chat.decline import is_decline
 from luci_tui.chat.doubt import doubtful_arguments
 from luci_tui.chat.journal import Journal
+from luci_tui.chat.media import LoadedMedium
 from luci_tui.chat.plan import Plan, Planner
 from luci_tui.chat.recorder import Recorder
 from luci_tui.chat.records import ChatSession, Message, MessageState
@@ -189,6 +190,9 @@ class TurnRun:
             with suppress(ChatError):
                 await store.run(ChatStore.add_message, chat_id, summary)
 
+        async def load_media(message_id: str) -> tuple[LoadedMedium, ...]:
+            return await store.run(ChatStore.media, chat_id, message_id)
+
         return Planner(
             session=self._session,
             options=self._options,
@@ -196,6 +200,7 @@ class TurnRun:
             branch=await store.run(ChatStore.branch, chat_id, self._user.id),
             summaries=await store.run(ChatStore.summaries, chat_id),
             counter=TokenCounter(lease, known),
+            load_media=load_media,
             store_summary=store_summary,
             say=self._say,
         )
@@ -214,7 +219,7 @@ class TurnRun:
                     raise
                 cost = cost.doubled()
                 continue
-            if not (self._options.tools_json or done.usage.dropped_tokens):
+            if not (self._options.tools_json or done.usage.dropped_tokens or plan.has_media):
                 added = done.usage.prompt_tokens - plan.text_tokens
                 templates[key] = cost.measured(plan.n_messages, added)
             return plan, done

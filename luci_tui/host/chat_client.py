@@ -86,10 +86,18 @@ class HostChats:
         return await self._items(path, SearchHit)
 
     async def send(
-        self, chat_id: str, text: str, *, parent_id: str | None, options: Mapping[str, object]
+        self,
+        chat_id: str,
+        text: str,
+        *,
+        parent_id: str | None,
+        options: Mapping[str, object],
+        media: tuple[messages.SentMedium, ...] = (),
     ) -> AsyncGenerator[TurnEvent]:
-        """Store a user's message and stream the answer."""
-        wanted = messages.StartTurn(text=text, parent_id=parent_id, options=_json(options))
+        """Store a user's message with its pictures and sounds, and stream the answer."""
+        wanted = messages.StartTurn(
+            text=text, parent_id=parent_id, options=_json(options), media=media
+        )
         async with aclosing(self._turn(chat_id, wanted)) as events:
             async for event in events:
                 yield event
@@ -147,6 +155,11 @@ class HostChats:
         path = f"{_path(chat_id)}/export?format={quote(format_name, safe='')}"
         response = await self._client.request("GET", path)
         return response.content, response.content_type
+
+    async def medium(self, chat_id: str, message_id: str, place: int) -> bytes:
+        """Give what a picture or sound of a message holds."""
+        path = f"{_path(chat_id)}/messages/{quote(message_id, safe='')}/media/{place}"
+        return (await self._client.request("GET", path)).content
 
     async def import_chats(self, data: bytes) -> tuple[ImportedChat, ...]:
         """Take in what `export` gave as JSON, or OpenAI's messages."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TypeVar
@@ -10,6 +12,7 @@ from pydantic import ValidationError
 
 from luci_tui.chat.cost import Spent
 from luci_tui.chat.markdown import export_markdown
+from luci_tui.chat.media import LoadedMedium, checked_media
 from luci_tui.chat.records import (
     ChatRow,
     ChatSession,
@@ -28,6 +31,7 @@ from luci_tui.chat.store import ChatStore
 from luci_tui.chat.transfer import export_json, read_import
 from luci_tui.chat.turn_events import TurnEvent
 from luci_tui.errors import ChatError
+from luci_tui.host.api.messages import SentMedium
 from luci_tui.host.chat_backend import ExportFormat
 
 R = TypeVar("R", bound=Record)
@@ -135,12 +139,24 @@ class ChatDesk:
         return await self.service.store.run(ChatStore.search, query, order=order, limit=limit)
 
     async def send(
-        self, chat_id: str, text: str, *, parent_id: str | None, options: Mapping[str, object]
+        self,
+        chat_id: str,
+        text: str,
+        *,
+        parent_id: str | None,
+        options: Mapping[str, object],
+        media: Sequence[SentMedium] = (),
+        media_of: str = "",
     ) -> AsyncGenerator[TurnEvent]:
         """Store a user's message and stream the answer; closing the iterator cancels it."""
         wanted = _checked(TurnOptions, options)
         sending = self.service.send(
-            await self._id(chat_id), text, parent_id=parent_id, options=wanted
+            await self._id(chat_id),
+            text,
+            parent_id=parent_id,
+            options=wanted,
+            media=await asyncio.to_thread(_loaded, media) if media else (),
+            media_of=media_of,
         )
         async with aclosing(sending) as events:
             async for event in events:
@@ -176,15 +192,29 @@ class ChatDesk:
         session = await self.service.store.run(ChatStore.session, chat_id)
         messages = await self.service.store.run(ChatStore.messages, chat_id)
         if form is ExportFormat.JSON:
-            return export_json(session, messages), "application/json"
+            media = await self.service.store.run(ChatStore.all_media, chat_id)
+            return export_json(session, messages, media), "application/json"
         text = export_markdown(session, messages, with_branches=form is ExportFormat.BRANCHES)
         return text.encode(), "text/markdown; charset=utf-8"
 
     async def import_chats(self, data: bytes) -> tuple[ImportedChat, ...]:
         """Take in what `export` gave as JSON, or OpenAI's messages."""
         read = await self.service.store.call(lambda: read_import(data))
-        stored = await self.service.store.run(ChatStore.add, read.session, read.messages)
+        stored = await self.service.store.run(
+            ChatStore.add, read.session, read.messages, read.media
+        )
         return (ImportedChat(session=stored, note=read.note),)
+
+    async def medium(self, chat_id: str, message_id: str, place: int) -> tuple[bytes, str]:
+        """Give what a picture or sound of a message holds, and its media type."""
+        chat_id = await self._id(chat_id)
+        found = await self.service.store.run(ChatStore.media, chat_id, message_id)
+        if not 0 <= place < len(found):
+            raise ChatError(
+                f"The message {message_id} carries no picture or sound {place}.",
+                code="medium_not_found",
+            )
+        return found[place].content, found[place].medium.kind
 
     async def close(self) -> None:
         """Stop what answers, keep its text, and close the file."""
@@ -192,6 +222,18 @@ class ChatDesk:
 
     async def _id(self, chat_id: str) -> str:
         return (await self.service.store.run(ChatStore.find, chat_id)).id
+
+
+def _loaded(media: Sequence[SentMedium]) -> tuple[LoadedMedium, ...]:
+    """Decode and check what was sent; reading a picture's header may take a moment."""
+    given: list[tuple[str, bytes]] = []
+    for one in media:
+        try:
+            given.append((one.name, base64.b64decode(one.content, validate=True)))
+        except ValueError as error:
+            msg = f"The content of {one.name!r} is no base64. Encode the file again."
+            raise ChatError(msg, code="bad_medium") from error
+    return checked_media(given)
 
 
 def _checked(model: type[R], fields: Mapping[str, object]) -> R:

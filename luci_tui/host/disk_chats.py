@@ -21,6 +21,7 @@ from luci_tui.chat.seams import Models
 from luci_tui.chat.service import ChatService
 from luci_tui.chat.store_thread import StoreThread
 from luci_tui.chat.turn_events import TurnEvent
+from luci_tui.host.api.messages import SentMedium
 from luci_tui.host.chats import ChatDesk
 
 
@@ -79,11 +80,20 @@ class DiskChats:
         return await (await self._open()).search(query, limit=limit, newest=newest)
 
     async def send(
-        self, chat_id: str, text: str, *, parent_id: str | None, options: Mapping[str, object]
+        self,
+        chat_id: str,
+        text: str,
+        *,
+        parent_id: str | None,
+        options: Mapping[str, object],
+        media: Sequence[SentMedium] = (),
+        media_of: str = "",
     ) -> AsyncGenerator[TurnEvent]:
         """Store a user's message and stream the answer; closing the iterator cancels it."""
         desk = await self._open()
-        sending = desk.send(chat_id, text, parent_id=parent_id, options=options)
+        sending = desk.send(
+            chat_id, text, parent_id=parent_id, options=options, media=media, media_of=media_of
+        )
         async with aclosing(sending) as events:
             async for event in events:
                 yield event
@@ -109,6 +119,10 @@ class DiskChats:
     async def import_chats(self, data: bytes) -> tuple[ImportedChat, ...]:
         """Take in what `export` gave as JSON, or OpenAI's messages."""
         return await (await self._open()).import_chats(data)
+
+    async def medium(self, chat_id: str, message_id: str, place: int) -> tuple[bytes, str]:
+        """Give what a picture or sound of a message holds, and its media type."""
+        return await (await self._open()).medium(chat_id, message_id, place)
 
     async def close(self) -> None:
         """Stop what answers, keep its text, and close the file."""

@@ -13,7 +13,7 @@ from textual.app import App
 from textual.binding import BindingType
 
 from luci_tui.tui.keymap import BY_ID, binding, make_keymap, words_of
-from luci_tui.tui.messages import ModelWanted
+from luci_tui.tui.messages import ChatWanted, ModelWanted
 from luci_tui.tui.mode_list import OPENED_LATER, TABS, make_mode
 from luci_tui.tui.screens.chat import ChatScreen
 from luci_tui.tui.services import Services
@@ -40,6 +40,7 @@ class ChatApp(App[int]):
         services: The way to the host and how the screen is wanted; without a link to a host
             there is only the chat.
         connect_to: Joins a new chat to the model of a name; called in the same way.
+        open_chat: Joins the chat of an id to a model; called in the same way.
     """
 
     TITLE = "luci"
@@ -59,9 +60,11 @@ class ChatApp(App[int]):
         connect: Callable[[], Conversation],
         services: Services | None = None,
         connect_to: Callable[[str], Conversation] | None = None,
+        open_chat: Callable[[str, str], Conversation] | None = None,
     ) -> None:
         super().__init__()
         self._connect_to = connect_to
+        self._open_chat = open_chat
         self.animation_level = "none"
         self.services = services or Services()
         self.keys = make_keymap(self.services.preferences.keys)
@@ -103,6 +106,14 @@ class ChatApp(App[int]):
             return
         await self.action_mode("chat")
         await self._chat.talk_to(partial(self._connect_to, message.name))
+
+    async def on_chat_wanted(self, message: ChatWanted) -> None:
+        """Go on with a chat that is kept."""
+        if self._open_chat is None:
+            return
+        await self.action_mode("chat")
+        connect = partial(self._open_chat, message.chat_id, message.model)
+        await self._chat.talk_to(connect, resumes=True)
 
     async def on_mode_bar_asked(self, message: ModeBar.Asked) -> None:
         """Go to the mode that was clicked."""

@@ -7,7 +7,7 @@ screen imports them when it is drawn.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -16,10 +16,12 @@ from luci_tui.chat.answer import truth_line
 from luci_tui.chat.model import Turn
 from luci_tui.chat.request import build_request
 from luci_tui.engine import frames
+from luci_tui.engine.media import media_part
 from luci_tui.errors import EngineError
 from luci_tui.host.wiring import Backend
 from luci_tui.tui.chat.shown import About, CallShown, Resumed, Shown
 from luci_tui.tui.chat_settings import Beginning, ChatSettings
+from luci_tui.tui.draft import Attachment
 
 
 @dataclass(frozen=True)
@@ -123,12 +125,20 @@ class Conversation(Protocol):
         """Give the chat to go on with; None = a new one begins with the first prompt."""
         ...
 
-    def answer(self, prompt: str, after: str | None = None) -> AsyncGenerator[AnswerEvent]:
+    def answer(
+        self,
+        prompt: str,
+        after: str | None = None,
+        media: Sequence[Attachment] = (),
+        media_of: str = "",
+    ) -> AsyncGenerator[AnswerEvent]:
         """Stream the answer to a prompt; both are remembered, whatever came of the answer.
 
         Args:
             prompt: What the person says.
             after: The message before it; None = the last of the branch, "" = none.
+            media: Pictures and sounds that go with it.
+            media_of: An earlier message whose pictures and sounds go with it, too.
         """
         ...
 
@@ -218,7 +228,13 @@ class OwnConversation:
         msg = "Loading the model ended without an answer."
         raise EngineError(msg)
 
-    async def answer(self, prompt: str, after: str | None = None) -> AsyncGenerator[AnswerEvent]:
+    async def answer(
+        self,
+        prompt: str,
+        after: str | None = None,
+        media: Sequence[Attachment] = (),
+        media_of: str = "",
+    ) -> AsyncGenerator[AnswerEvent]:
         """Stream the answer to a prompt and remember both; it always comes last.
 
         What came before a failure or a stop is remembered too; a prompt without any answer is
@@ -227,12 +243,13 @@ class OwnConversation:
         Raises:
             EngineError: the request failed or the worker ended.
         """
-        del after
+        del after, media_of  # there are no branches here, so no message is another's version
         if self.info is None:
             msg = "No model is loaded."
             raise EngineError(msg)
         turns = [*self.turns, Turn("user", prompt)]
-        request = build_request(self.backend.model, self.info, turns)
+        parts = [part for one in media if (part := media_part(one.content)) is not None]
+        request = build_request(self.backend.model, self.info, turns, media=parts)
         text: list[str] = []
         is_complete = False
         try:

@@ -6,7 +6,7 @@ See `conversation.Conversation` for what each method means.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -29,6 +29,7 @@ from luci_tui.host.chat_client import HostChats
 from luci_tui.host.client import HostClient
 from luci_tui.host.run_files import run_files
 from luci_tui.host.told import untold
+from luci_tui.tui.attachments import sent_media
 from luci_tui.tui.chat.keeping import HostKeeper
 from luci_tui.tui.chat.showing import Showing
 from luci_tui.tui.chat.shown import CallShown, Resumed
@@ -41,6 +42,7 @@ from luci_tui.tui.conversation import (
     PromptShown,
     TextAdded,
 )
+from luci_tui.tui.draft import Attachment
 from luci_tui.tui.host_settings import HostChatSettings
 
 STOP_S = 5.0
@@ -131,12 +133,23 @@ class HostConversation:
             shown = shown[:-1]
         return Resumed(messages=shown, is_answering=bool(self.turn_id))
 
-    async def answer(self, prompt: str, after: str | None = None) -> AsyncGenerator[AnswerEvent]:
+    async def answer(
+        self,
+        prompt: str,
+        after: str | None = None,
+        media: Sequence[Attachment] = (),
+        media_of: str = "",
+    ) -> AsyncGenerator[AnswerEvent]:
         """Send a prompt and stream the answer; closing the stream leaves the answer to the host."""
         if not self.chat_id:
             client = await self._reach()
             self.chat_id = (await HostChats(client).create(self._beginning())).id
-        turn = messages.StartTurn(text=prompt, parent_id=after)
+        turn = messages.StartTurn(
+            text=prompt,
+            parent_id=after,
+            media=await asyncio.to_thread(sent_media, media) if media else (),
+            media_of=media_of,
+        )
         async with aclosing(self._turn(turn)) as events:
             async for event in events:
                 yield event

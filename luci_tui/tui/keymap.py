@@ -90,6 +90,14 @@ ACTIONS = (
         "Start a new line in the prompt.",
         is_shown=False,
     ),
+    KeyAction("prompt.editor", "ctrl+g", "Editor", "Write the prompt in $EDITOR.", is_shown=False),
+    KeyAction(
+        "prompt.take_back",
+        "alt+up",
+        "Take back",
+        "Put the last of the prompts that wait back into the line.",
+        is_shown=False,
+    ),
     KeyAction("chat.stop", "escape", "Stop", "Stop the answer; what came so far stays."),
     KeyAction("chat.new", "ctrl+n", "New", "Begin a new chat: the model forgets what was said."),
     KeyAction(
@@ -130,6 +138,13 @@ ACTIONS = (
         "f9",
         "Panel",
         "Ask several perspectives the same, and have one answer made of theirs.",
+        is_shown=False,
+    ),
+    KeyAction(
+        "chat.chats",
+        "ctrl+l",
+        "Chats",
+        "Show all chats, and look for words in them.",
         is_shown=False,
     ),
     KeyAction("chat.up", "pageup", "Up", "Scroll up by a page.", is_shown=False, has_priority=True),
@@ -280,6 +295,13 @@ ACTIONS = (
         has_priority=True,
     ),
     KeyAction("system.unload", "u", "Unload", "Take the model with the cursor out of memory."),
+    KeyAction("chats.search", "s", "Search", "Look for words in all messages of all chats."),
+    KeyAction("chats.rename", "n", "Rename", "Give the chat another title."),
+    KeyAction("chats.export", "e", "Export", "Write the chat to a file, Markdown or JSON."),
+    KeyAction("chats.delete", "delete", "Delete", "Remove the chat and its messages; asks first."),
+    KeyAction(
+        "chats.close", "q,ctrl+l", "Back", "Go back to the chat; Esc does it, too.", is_shown=False
+    ),
     KeyAction("settings.edit", "e", "Edit", "Give the setting another value; so does Enter."),
     KeyAction("settings.unset", "u,delete", "Unset", "Take the setting out of the file."),
     KeyAction(

@@ -30,6 +30,8 @@ class Preferences:
     """None = where the shell runs at the far end of an SSH connection."""
     keys: Mapping[str, str] = field(default_factory=dict[str, str])
     """Other keys, by the id of the action."""
+    keeps_history: bool = True
+    """Earlier prompts are kept in a file."""
 
 
 def read_preferences(home: Path, environment: Mapping[str, str] | None = None) -> Preferences:
@@ -50,9 +52,11 @@ def read_preferences(home: Path, environment: Mapping[str, str] | None = None) -
     theme, low_bandwidth = screen.get("theme"), screen.get("low_bandwidth")
     theme = variables.get("LUCI_SCREEN_THEME", "").strip() or theme
     low_bandwidth = _TRUTHS.get(variables.get("LUCI_SCREEN_LOW_BANDWIDTH", ""), low_bandwidth)
+    history = _TRUTHS.get(variables.get("LUCI_SCREEN_HISTORY", ""), screen.get("history"))
     return Preferences(
         theme=theme if isinstance(theme, str) else "",
         low_bandwidth=low_bandwidth if isinstance(low_bandwidth, bool) else None,
+        keeps_history=history is not False,
         keys={name: key for name, key in keys.items() if isinstance(key, str)},
     )
 

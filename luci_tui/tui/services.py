@@ -10,6 +10,7 @@ import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from luci_tui.tui.preferences import Preferences
@@ -83,6 +84,8 @@ class Services:
     """Every byte to the terminal goes through a network."""
     now_s: Callable[[], float] = time.time
     """Seconds since 1970."""
+    history_file: Path | None = None
+    """Where earlier prompts are kept; None = they are forgotten when luci is left."""
     fixed_look_s: float = 0.0
     """How often a list that is looked at is asked for; 0 = as the connection bears it."""
 

@@ -17,6 +17,7 @@ from luci_tui import paths
 from luci_tui.config import terminal_facts
 from luci_tui.host import wiring
 from luci_tui.tui.app import ChatApp
+from luci_tui.tui.history import FILE_NAME
 from luci_tui.tui.preferences import read_preferences
 from luci_tui.tui.services import HostLink, Services
 from luci_tui.tui.stderr_guard import stderr_guard
@@ -51,7 +52,10 @@ def run_screen(model: str, engine: str, resume: str | None = None) -> int:
     if preferences.low_bandwidth is not None:
         is_slow = preferences.low_bandwidth
     services = Services(
-        link=HostLink(partial(_launcher, engine)), preferences=preferences, is_slow=is_slow
+        link=HostLink(partial(_launcher, engine)),
+        preferences=preferences,
+        is_slow=is_slow,
+        history_file=paths.luci_home() / FILE_NAME if preferences.keeps_history else None,
     )
     _let_alt_numbers_through()
     with stderr_guard(paths.logs_folder() / "screen.log"):
@@ -59,6 +63,7 @@ def run_screen(model: str, engine: str, resume: str | None = None) -> int:
             partial(_converse, model, engine, resume),
             services,
             lambda name: _converse(name, engine, None),
+            lambda chat_id, model: _converse(model, engine, chat_id),
         )
         code = asyncio.run(_run(app))
     # Whoever lost the terminal reads nothing any more.

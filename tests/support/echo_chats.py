@@ -12,6 +12,7 @@ from pydantic import BaseModel, JsonValue
 
 from luci_tui.errors import CatalogError, ConfigError
 from luci_tui.host.api.chats import Chats
+from luci_tui.host.api.messages import SentMedium
 
 
 class Session(BaseModel):
@@ -121,10 +122,17 @@ class EchoChats:
         return tuple(one for one in every if query in one.text)[:limit]
 
     async def send(
-        self, chat_id: str, text: str, *, parent_id: str | None, options: Mapping[str, JsonValue]
+        self,
+        chat_id: str,
+        text: str,
+        *,
+        parent_id: str | None,
+        options: Mapping[str, JsonValue],
+        media: Sequence[SentMedium] = (),
+        media_of: str = "",
     ) -> AsyncGenerator[BaseModel]:
         """Say a text back, word by word."""
-        del parent_id, options
+        del parent_id, options, media, media_of
         await self.get(chat_id)
         said = self._said[chat_id]
         said.append(Said(id=str(next(self._ids)), role="user", text=text))
@@ -162,6 +170,11 @@ class EchoChats:
     async def import_chats(self, data: bytes) -> tuple[Session, ...]:
         """Take in what `export` gave."""
         return (await self.create(json.loads(data)),)
+
+    async def medium(self, chat_id: str, message_id: str, place: int) -> tuple[bytes, str]:
+        """Refuse: nothing of the kind is kept."""
+        msg = f"The message {message_id} of {chat_id} carries nothing at {place}."
+        raise CatalogError(msg, code="not_found")
 
     async def close(self) -> None:
         """Nothing is kept."""

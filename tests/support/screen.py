@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 from textual.pilot import Pilot
 
@@ -12,7 +13,7 @@ from luci_tui.engine.client import EngineClient
 from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.host.wiring import Backend, Review
 from luci_tui.tui.app import ChatApp
-from luci_tui.tui.conversation import OwnConversation
+from luci_tui.tui.conversation import Conversation, OwnConversation
 from luci_tui.tui.preferences import Preferences
 from luci_tui.tui.screens.chat import ChatScreen
 from luci_tui.tui.services import Link, Services
@@ -28,18 +29,26 @@ LOOK_S = 0.05
 
 
 def chat_app(
-    engine: EngineClient, *, is_command_model: bool = False, review: Review | None = None
+    engine: EngineClient,
+    *,
+    is_command_model: bool = False,
+    review: Review | None = None,
+    history_file: Path | None = None,
 ) -> ChatApp:
     model = ModelSpec(
         label="builtin" if is_command_model else "model.gguf",
         load=LoadSpec(model_path="model.gguf"),
         answers_with_command=is_command_model,
     )
-    return ChatApp(lambda: OwnConversation(Backend(engine, model, review)))
+    services = Services(history_file=history_file)
+    return ChatApp(lambda: OwnConversation(Backend(engine, model, review)), services)
 
 
 def modes_app(
-    link: Link, preferences: Preferences | None = None, engine: EngineClient | None = None
+    link: Link,
+    preferences: Preferences | None = None,
+    engine: EngineClient | None = None,
+    open_chat: Callable[[str, str], Conversation] | None = None,
 ) -> ChatApp:
     """Make an app with all modes, at a moment that stands still."""
     answers = engine or ScriptedEngine()
@@ -56,7 +65,10 @@ def modes_app(
         return OwnConversation(Backend(ScriptedEngine(), other, None))
 
     return ChatApp(
-        lambda: OwnConversation(Backend(answers, model, None)), services, connect_to=talk_to
+        lambda: OwnConversation(Backend(answers, model, None)),
+        services,
+        connect_to=talk_to,
+        open_chat=open_chat,
     )
 
 

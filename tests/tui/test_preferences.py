@@ -8,13 +8,15 @@ from luci_tui.tui.preferences import Preferences, read_preferences
 
 def test_preferences_are_read_as_the_settings_are(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(
-        '[screen]\ntheme = "nord"\nlow_bandwidth = true\n[keys]\n"jobs.cancel" = "f8"\n'
+        '[screen]\ntheme = "nord"\nlow_bandwidth = true\nhistory = false\n'
+        '[keys]\n"jobs.cancel" = "f8"\n'
     )
     settings = load_settings(tmp_path)
     read = read_preferences(tmp_path)
-    assert read == Preferences("nord", True, {"jobs.cancel": "f8"})
+    assert read == Preferences("nord", True, {"jobs.cancel": "f8"}, keeps_history=False)
     assert settings.screen.theme == read.theme
     assert settings.screen.low_bandwidth == read.low_bandwidth
+    assert settings.screen.history == read.keeps_history
     assert settings.keys.model_dump() == read.keys
 
 

@@ -325,11 +325,11 @@ def test_migration_keeps_a_backup_and_is_all_or_nothing(store: ChatStore, path: 
         broken = (*schema.MIGRATIONS, "CREATE TABLE extra (x);\nCREATE TABLE extra (x);\n")
         with pytest.raises(sqlite3.OperationalError, match="already exists"):
             schema.migrate(connection, path, broken)
-        assert schema.version_of(connection) == 1
+        assert schema.version_of(connection) == len(schema.MIGRATIONS)
         good = (*schema.MIGRATIONS, "CREATE TABLE extra (x);\n")
         backup = schema.migrate(connection, path, good)
         assert backup is not None
-        assert schema.version_of(connection) == 2
+        assert schema.version_of(connection) == len(good)
         assert schema.migrate(connection, path, good) is None
     with closing(sqlite3.connect(backup)) as old:
         assert old.execute("SELECT id FROM chats").fetchall() == [(chat.id,)]

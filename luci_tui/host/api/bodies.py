@@ -33,6 +33,7 @@ _STATUS_BY_CODE = {
     "too_long": 413,
     "chat_not_found": 404,
     "message_not_found": 404,
+    "medium_not_found": 404,
     "chat_busy": 409,
     "has_ended": 409,
     "in_use": 409,

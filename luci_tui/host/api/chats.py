@@ -17,6 +17,7 @@ from luci_tui.host.api import bodies
 from luci_tui.host.api.messages import (
     ChatFields,
     ChatItems,
+    SentMedium,
     StartTurn,
     TurnOpened,
     Turns,
@@ -69,9 +70,16 @@ class ChatTalk(Protocol):
     """Answers in chats; closing an iterator cancels the answer and keeps its text."""
 
     def send(
-        self, chat_id: str, text: str, *, parent_id: str | None, options: Mapping[str, JsonValue]
+        self,
+        chat_id: str,
+        text: str,
+        *,
+        parent_id: str | None,
+        options: Mapping[str, JsonValue],
+        media: Sequence[SentMedium] = (),
+        media_of: str = "",
     ) -> AsyncGenerator[BaseModel]:
-        """Store a user's message and stream the answer."""
+        """Store a user's message with its pictures and sounds, and stream the answer."""
         ...
 
     def regenerate(
@@ -94,6 +102,10 @@ class ChatTransfer(Protocol):
 
     async def import_chats(self, data: bytes) -> tuple[BaseModel, ...]:
         """Take in what `export` gave as JSON."""
+        ...
+
+    async def medium(self, chat_id: str, message_id: str, place: int) -> tuple[bytes, str]:
+        """Give what a picture or sound of a message holds, and its media type."""
         ...
 
     async def close(self) -> None:
@@ -122,6 +134,11 @@ def routes() -> list[Route]:
         Route("/luci/chats/{chat_id}", _update, methods=["PATCH"]),
         Route("/luci/chats/{chat_id}", _delete, methods=["DELETE"]),
         Route("/luci/chats/{chat_id}/messages", _messages, methods=["GET"]),
+        Route(
+            "/luci/chats/{chat_id}/messages/{message_id}/media/{place:int}",
+            _medium,
+            methods=["GET"],
+        ),
         Route("/luci/chats/{chat_id}/export", _export, methods=["GET"]),
         Route("/luci/chats/{chat_id}/turns", _start_turn, methods=["POST"]),
         Route("/luci/turns", _turns, methods=["GET"]),
@@ -181,6 +198,13 @@ async def _export(request: Request) -> Response:
     return Response(data, media_type=media_type)
 
 
+async def _medium(request: Request) -> Response:
+    message_id, place = str(request.path_params["message_id"]), int(request.path_params["place"])
+    transfer = _chats(request).transfer
+    data, media_type = await transfer.medium(_chat_id(request), message_id, place)
+    return Response(data, media_type=media_type)
+
+
 async def _import(request: Request) -> Response:
     data = await bodies.read_bytes(request)
     return _items(await _chats(request).transfer.import_chats(data), 201)
@@ -194,7 +218,14 @@ async def _start_turn(request: Request) -> Response:
     if wanted.regenerate:
         events = talk.regenerate(chat_id, wanted.regenerate, options=wanted.options)
     else:
-        events = talk.send(chat_id, wanted.text, parent_id=wanted.parent_id, options=wanted.options)
+        events = talk.send(
+            chat_id,
+            wanted.text,
+            parent_id=wanted.parent_id,
+            options=wanted.options,
+            media=wanted.media,
+            media_of=wanted.media_of,
+        )
     turn_id = await state.turns.start(chat_id, events, partial(talk.stop, chat_id))
     return bodies.answer(TurnOpened(turn_id=turn_id, chat_id=chat_id), 201)
 

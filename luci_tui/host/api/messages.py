@@ -336,6 +336,15 @@ class ChatItems(Message):
     items: tuple[dict[str, JsonValue], ...]
 
 
+class SentMedium(Message):
+    """A picture or a sound that a message carries."""
+
+    name: str = Field(default="", max_length=255)
+    """Of the file."""
+    content: str = Field(max_length=24 * 1024 * 1024)
+    """Base64."""
+
+
 class StartTurn(Message):
     """Send a message, or have a reply made once more."""
 
@@ -344,6 +353,10 @@ class StartTurn(Message):
     """The message that is answered; None = the end of the active branch."""
     regenerate: str = ""
     """A reply that shall get a sibling; excludes text."""
+    media: tuple[SentMedium, ...] = Field(default=(), max_length=8)
+    """Pictures and sounds that the message carries."""
+    media_of: str = ""
+    """A message of the chat whose pictures and sounds this one carries, too; empty = none."""
     options: dict[str, JsonValue] = {}
     """What this turn wants otherwise than its chat says."""
 

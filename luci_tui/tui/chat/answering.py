@@ -18,6 +18,8 @@ from luci_tui.tui.conversation import (
     PromptShown,
     TextAdded,
 )
+from luci_tui.tui.draft import Draft
+from luci_tui.tui.widgets.picture import PictureView
 from luci_tui.tui.widgets.transcript import Entry, Transcript
 
 
@@ -37,6 +39,8 @@ class Answering:
     prompt: UserEntry | None = None
     has_begun: bool = False
     """The prompt is stored."""
+    shows_pictures: bool = True
+    """False = they cost too much, where all is sent far."""
 
     async def begin(self) -> AsyncGenerator[AnswerEvent]:
         """Lay out question and answer, and give what will come."""
@@ -47,17 +51,31 @@ class Answering:
             events = self.conversation.again(asked.again.shown.id)
             await self._make_room(_reply_to(self.transcript, asked.again))
         else:
-            self.prompt = UserEntry(Shown(is_user=True, text=asked.prompt))
-            after = None
+            draft = asked.draft or Draft("")
+            attached = tuple(one.words for one in draft.media)
+            self.prompt = UserEntry(Shown(is_user=True, text=draft.text, attached=attached))
+            after, media_of = None, ""
             if (old := asked.instead_of) is not None:
-                after = _id_before(self.transcript, old)
-                self.prompt.change(replace(self.prompt.shown, siblings=_versions(old)))
+                after, media_of = _id_before(self.transcript, old), old.shown.id
+                self.prompt.change(
+                    replace(
+                        self.prompt.shown,
+                        siblings=_versions(old),
+                        attached=old.shown.attached + attached,
+                    )
+                )
                 await self.transcript.cut(old.place)
-            events = self.conversation.answer(asked.prompt, after)
-            await self.transcript.add(self.prompt)
+            events = self.conversation.answer(draft.text, after, draft.media, media_of)
+            await self.transcript.add(self.prompt, *self._pictures(draft))
         await self.transcript.add(self.reply)
         self.transcript.follow()
         return events
+
+    def _pictures(self, draft: Draft) -> list[PictureView]:
+        """Make what shows the pictures of a prompt."""
+        if not self.shows_pictures:
+            return []
+        return [PictureView(one.content) for one in draft.media]
 
     @property
     def is_branch(self) -> bool:

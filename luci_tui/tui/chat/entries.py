@@ -40,7 +40,7 @@ class NoticeEntry(Entry):
 
 
 def facts_of(shown: Shown) -> str:
-    """Say in one line what was done with a message: versions, pin, rating; empty = nothing."""
+    """Say what goes with a message, and in one line what was done with it; empty = nothing."""
     facts: list[str] = []
     if shown.version:
         facts.append(f"{shown.version} of {len(shown.siblings)}")
@@ -49,7 +49,8 @@ def facts_of(shown: Shown) -> str:
     if shown.rating:
         note = f": {one_line(shown.rating_note)}" if shown.rating_note else ""
         facts.append(("good" if shown.rating > 0 else "bad") + note)
-    return " · ".join(facts)
+    lines = [f"[attached {one_line(words)}]" for words in shown.attached]
+    return "\n".join([*lines, " · ".join(facts)] if facts else lines)
 
 
 class MessageEntry(Entry):
@@ -113,7 +114,7 @@ class UserEntry(MessageEntry):
     def guess_rows(self, width: int) -> int:
         """Guess how tall it is."""
         text, n_left = cut_text(self._shown.text, is_unfolded=self._is_unfolded)
-        return 1 + text_rows(text, width) + bool(n_left) + bool(facts_of(self._shown))
+        return 1 + text_rows(text, width) + bool(n_left) + len(facts_of(self._shown).splitlines())
 
     def change(self, shown: Shown) -> None:
         """Show the message with other facts about it; its text stays."""

@@ -118,6 +118,7 @@ class Showing:
             rating=message.rating,
             rating_note=message.rating_note,
             about=partial(self._about, message) if has_more else None,
+            attached=tuple(one.words for one in message.media),
         )
 
     def _about(self, facts: Facts | Message) -> About:

@@ -58,6 +58,8 @@ class Shown:
     rating_note: str = ""
     about: Callable[[], About] | None = None
     """Gives more about it; None = nothing more is known."""
+    attached: tuple[str, ...] = ()
+    """Of each picture and sound that goes with it: name, size, pixels."""
 
     @property
     def version(self) -> int:

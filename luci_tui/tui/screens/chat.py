@@ -26,6 +26,9 @@ from luci_tui.tui.chat.entries import MessageEntry, NoticeEntry, ReplyEntry, Use
 from luci_tui.tui.chat.finding import find_again, is_lost
 from luci_tui.tui.chat.messages import ChatTranscript
 from luci_tui.tui.chat.shown import Resumed, Shown
+from luci_tui.tui.commands.desk import CommandDesk
+from luci_tui.tui.draft import Draft, merged
+from luci_tui.tui.history import PromptHistory
 from luci_tui.tui.keymap import KeyMap, binding, make_keymap
 from luci_tui.tui.mode_list import TABS
 from luci_tui.tui.screens.parameters import ParameterDesk
@@ -33,6 +36,7 @@ from luci_tui.tui.services import Services
 from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S
 from luci_tui.tui.widgets.modebar import ModeBar
 from luci_tui.tui.widgets.prompt import PromptInput
+from luci_tui.tui.widgets.prompt_box import PromptBox
 from luci_tui.tui.widgets.status import EmptyState, StatusLine
 from luci_tui.tui.widgets.transcript import Entry
 
@@ -45,6 +49,9 @@ log = logging.getLogger(__name__)
 
 MAX_QUEUED = 8
 """Prompts that wait for their turn."""
+
+IN_TRANSCRIPT = "UserMessage, Reply, Notice, CommandOutput, PictureView"
+"""What a new chat takes away."""
 
 
 class State(Enum):
@@ -72,6 +79,7 @@ class ChatScreen(Screen[None]):
         binding("chat.thinking", "thinking"),
         binding("chat.copy", "copy_reply"),
         binding("chat.messages", "messages"),
+        binding("chat.chats", "chats"),
         binding("chat.up", "page(-1)"),
         binding("chat.down", "page(1)"),
         binding("chat.parameters", "open_parameters"),
@@ -105,8 +113,9 @@ class ChatScreen(Screen[None]):
         self._conversation: Conversation | None = None
         self._state = State.LOADING
         self._words = "starting"
-        self._queue: deque[str] = deque()
+        self._queue: deque[Draft] = deque()
         self.desk = MessageDesk(self)
+        self._commands = CommandDesk(self, self)
         self._answering: Worker[None] | None = None
 
     @property
@@ -140,7 +149,7 @@ class ChatScreen(Screen[None]):
             yield ModeBar(TABS, self.NAME)
         yield StatusLine()
         yield ChatTranscript(EmptyState(), id="transcript")
-        yield PromptInput(self._keys)
+        yield PromptBox(self._keys, PromptHistory(self._services.history_file))
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
@@ -233,7 +242,17 @@ class ChatScreen(Screen[None]):
 
     # ---- one answer
 
-    async def on_prompt_input_sent(self, message: PromptInput.Sent) -> None:
+    async def on_prompt_box_command_asked(self, message: PromptBox.CommandAsked) -> None:
+        """Do a command."""
+        await self._commands.do(message)
+
+    def on_prompt_input_take_back_asked(self) -> None:
+        """Give the last of the prompts that wait back."""
+        if self._queue:
+            self._box.restore(self._queue.pop())
+            self._show_queue()
+
+    async def on_prompt_box_sent(self, message: PromptBox.Sent) -> None:
         """Answer the prompt, or keep it until the model is free."""
         refusal = ""
         if self._state is State.DOWN:
@@ -244,12 +263,12 @@ class ChatScreen(Screen[None]):
             refusal = f"{MAX_QUEUED} prompts wait already. Esc stops the answer."
         if refusal:
             await self.tell(refusal, is_error=self._state is State.DOWN)
-            self.query_one(PromptInput).text = message.text
+            self._box.restore(message.draft)
             return
         if (edited := self.desk.end_edit()) is not None:
-            self.ask(Ask(message.text, instead_of=edited))
+            self.ask(Ask(message.draft, instead_of=edited))
             return
-        self._queue.append(message.text)
+        self._queue.append(message.draft)
         if self._state is State.READY:
             self._send_next()
         else:
@@ -280,6 +299,7 @@ class ChatScreen(Screen[None]):
         self.query_one(EmptyState).display = False
         reply = self._new_reply()
         answering = Answering(self.transcript, conversation, asked, reply)
+        answering.shows_pictures = not self._services.is_slow
         outcome = State.READY
         try:
             async with aclosing(await answering.begin()) as events:
@@ -371,17 +391,25 @@ class ChatScreen(Screen[None]):
 
     def action_stop(self) -> None:
         """Stop the answer; prompts that wait go back into the input."""
-        if self.desk.end_edit() is not None:
+        if self._commands.stop() or self.desk.end_edit() is not None:
             return
         if self._queue:
-            prompt = self.query_one(PromptInput)
-            prompt.text = "\n".join([*self._queue, *([prompt.text] if prompt.text else [])])
-            prompt.move_cursor(prompt.document.end)
+            self._box.restore(merged(self._queue))
             self._queue.clear()
             self._show_queue()
         if self._answering is not None:
             self._is_stopping = True
             self._answering.cancel()
+
+    def action_chats(self, words: str = "") -> None:
+        """Show all chats, or those in which some words stand."""
+        from luci_tui.tui.screens.chats import ChatsScreen
+
+        if self._services.link is None:
+            self.notify("Without a host there are no chats that are kept.")
+            return
+        shown = ChatsScreen(self._services, words)
+        self.app.push_screen(shown)  # pyright: ignore[reportUnknownMemberType]
 
     async def action_new_chat(self) -> None:
         """Forget the chat and clear the transcript."""
@@ -490,6 +518,14 @@ class ChatScreen(Screen[None]):
         """What was said so far."""
         return self.query_one(ChatTranscript)
 
+    @property
+    def _box(self) -> PromptBox:
+        return self.query_one(PromptBox)
+
+    async def add_to_transcript(self, widget: Widget) -> None:
+        """Put the output of a command at the end of the transcript."""
+        await self.put(widget)
+
     def _last_reply(self) -> ReplyEntry | None:
         entries = reversed(self.transcript.entries)
         return next((one for one in entries if isinstance(one, ReplyEntry)), None)
@@ -515,4 +551,5 @@ class ChatScreen(Screen[None]):
         self.query_one(StatusLine).show(words, len(self._queue), about)
 
     def _show_queue(self) -> None:
+        self._box.show_waiting(self._queue)
         self._show_state(self._state, self._words)

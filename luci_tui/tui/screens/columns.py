@@ -170,10 +170,10 @@ class ColumnsScreen(Screen["Conversation | None"]):
         message.stop()
         if self._is_asking:
             self.notify("Not all have answered yet. Esc stops them.")
-            self.query_one(PromptInput).text = message.text
+            self.query_one(PromptInput).restore(message.draft)
             return
         self._is_asking = True
-        self._ask(message.text)
+        self._ask(message.draft.text)
 
     @work(exclusive=True, group="ask", exit_on_error=False)
     async def _ask(self, prompt: str) -> None:

@@ -66,7 +66,7 @@ class UserMessage(Static):
             hint = "y copies them, x exports them" if is_unfolded else "Space shows them"
             lines.append(f"  … {n_left:,} more characters ({hint})")
         if self._facts:
-            lines.append(f"  {self._facts}")
+            lines += [f"  {fact}" for fact in self._facts.splitlines()]
         return "\n".join(lines)
 
 

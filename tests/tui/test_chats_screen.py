@@ -1,0 +1,249 @@
+import json
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from pydantic import JsonValue
+
+from luci_tui.chat.records import ChatRow, ChatSession, OpenedChat, Role, SearchHit
+from luci_tui.errors import HostError
+from luci_tui.host.api.messages import ChatFields, ChatItems
+from luci_tui.host.chat_client import HostChats
+from luci_tui.host.client import HostClient
+from luci_tui.host.lifecycle import ensure_host
+from luci_tui.tui.host_conversation import HostConversation
+from luci_tui.tui.screens.chat import State
+from luci_tui.tui.screens.chats import MAX_CHATS, MAX_HITS, ChatsScreen
+from luci_tui.tui.services import HostLink
+from tests.support.fake_host import FakeHost, FakeLink
+from tests.support.hosts import ECHO, running_host
+from tests.support.screen import (
+    NOW_S,
+    chat_app,
+    chat_screen,
+    modes_app,
+    prompt_of,
+    shown_text,
+    wait_for_text,
+    wait_until,
+)
+from tests.support.screen_texts import check_in_both_themes
+from tests.support.scripted_engine import ScriptedEngine
+
+SIZES = ((80, 24), (120, 40))
+LIST = f"/luci/chats?limit={MAX_CHATS}"
+NOW_MS = int(NOW_S * 1000)
+
+
+def session(name: str, title: str, model: str, age_s: int) -> ChatSession:
+    at_ms = NOW_MS - age_s * 1000
+    return ChatSession(
+        id=name, title=title, model=model, created_ms=at_ms - 60_000, updated_ms=at_ms
+    )
+
+
+FILES = session("k3m9ab7c2d", "list the files in src", "builtin", 60)
+SKY = session("s7y2ab7c2d", "Why is the sky\x1b[2J [red]blue?", "llama-1b", 90_000)
+ROWS = (ChatRow(session=FILES, n_messages=4), ChatRow(session=SKY, n_messages=38))
+HIT = SearchHit(
+    chat_id=SKY.id,
+    title=SKY.title,
+    message_id="m1",
+    role=Role.ASSISTANT,
+    snippet="… light of short waves makes the sky blue …",
+    marks=((33, 36), (37, 41)),
+    created_ms=NOW_MS - 90_000_000,
+)
+
+
+def items(*records: ChatRow | SearchHit) -> ChatItems:
+    return ChatItems(items=tuple(_plain(one) for one in records))
+
+
+def _plain(record: ChatRow | SearchHit) -> dict[str, JsonValue]:
+    return json.loads(record.model_dump_json())
+
+
+def search_path(words: str) -> str:
+    return f"/luci/chats/search?q={quote(words, safe='')}&limit={MAX_HITS}"
+
+
+def fake(*rows: ChatRow) -> FakeHost:
+    says = {LIST: items(*rows), f"/luci/chats/{SKY.id}": OpenedChat(session=SKY, messages=())}
+    for n_typed in range(1, len("sky blue") + 1):
+        says[search_path("sky blue"[:n_typed])] = items(HIT)
+    says[search_path("nowhere")] = items()
+    return FakeHost(says)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("name", "rows", "waits_for"),
+    [("chats", ROWS, "list the files in src"), ("chats-empty", (), "No chat is kept yet.")],
+)
+async def test_chats_are_drawn(
+    size: tuple[int, int], name: str, rows: tuple[ChatRow, ...], waits_for: str
+) -> None:
+    app = modes_app(FakeLink(fake(*rows)))
+    async with app.run_test(size=size) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press("ctrl+l")
+        await wait_for_text(pilot, waits_for)
+        await check_in_both_themes(pilot, name)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_search_finds_as_one_types_and_marks_the_words(size: tuple[int, int]) -> None:
+    app = modes_app(FakeLink(fake(*ROWS)))
+    async with app.run_test(size=size) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press("ctrl+l")
+        await wait_for_text(pilot, "2 chats")
+        await pilot.press("s", *"sky blue")
+        await wait_for_text(pilot, "makes the [sky] [blue] …")
+        await wait_for_text(pilot, "1 place has “sky blue”")
+        await check_in_both_themes(pilot, "chats-search")
+        await pilot.press("escape")
+        await wait_for_text(pilot, "2 chats")
+
+
+async def test_slash_search_opens_the_search_with_its_words() -> None:
+    app = modes_app(FakeLink(fake(*ROWS)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press(*"/search nowhere", "enter")
+        await wait_for_text(pilot, "No message has all of these words.")
+
+
+@pytest.mark.native
+async def test_chat_that_a_search_finds_is_opened_on_its_branch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("LUCI_HOME", str(home))
+    async with running_host(home, ECHO) as client:
+        chats = HostChats(client)
+        chat = await chats.create({"model": "any.gguf"})
+        for words in ("the zebra is striped", "the horse is not"):
+            sending = chats.send(chat.id, words, parent_id="", options={})
+            assert [event.kind async for event in sending][-1] == "turn_done"
+        link = HostLink(lambda: ECHO)
+        app = modes_app(link, open_chat=partial(_join, home))
+        async with app.run_test(size=(80, 24)) as pilot:
+            await wait_for_text(pilot, "ready")
+            await pilot.press(*"/search zebr", "enter")
+            await wait_for_text(pilot, "the [zebra] is striped")
+            # The first of the places is the title of the chat.
+            await pilot.press("enter", "down", "enter")
+            await wait_for_text(pilot, "> the zebra is striped")
+            await wait_for_text(pilot, "ready · any.gguf")
+            await pilot.press(*"more", "enter")
+            await wait_for_text(pilot, "> more")
+            await wait_until(pilot, lambda: chat_screen(app).state is State.READY)
+        await app.close_engine()
+        texts = [one.text for one in (await chats.get(chat.id)).messages]
+        assert texts[0] == "the zebra is striped"
+        assert "more" in texts
+
+
+def _join(home: Path, chat_id: str, model: str) -> HostConversation:
+    async def find_host() -> HostClient:
+        return await ensure_host(home, ECHO)
+
+    return HostConversation(find_host, model=model, label=model, resume_chat=chat_id)
+
+
+async def test_rename_gives_the_new_title_to_the_host() -> None:
+    host = fake(*ROWS)
+    host.says[f"/luci/chats/{FILES.id}"] = FILES
+    app = modes_app(FakeLink(host))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press("ctrl+l")
+        await wait_for_text(pilot, "2 chats")
+        await pilot.press("n")
+        await wait_for_text(pilot, "The title of the chat:")
+        await pilot.press("ctrl+u", *"files", "enter")
+        await wait_until(pilot, lambda: bool(host.asked))
+    assert host.asked[0].body == ChatFields({"title": "files"})
+
+
+async def test_delete_asks_first_and_enter_alone_means_no() -> None:
+    host = fake(*ROWS)
+    host.says[f"/luci/chats/{FILES.id}"] = FILES
+    app = modes_app(FakeLink(host))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press("ctrl+l")
+        await wait_for_text(pilot, "2 chats")
+        for key in ("enter", "y"):
+            await pilot.press("delete")
+            await wait_for_text(pilot, "Delete “list the files in src” and its 4 messages?")
+            await check_in_both_themes(pilot, "chats-delete")
+            assert not host.asked
+            await pilot.press(key)
+            await wait_until(pilot, lambda: "cannot be brought back" not in shown_text(app))
+        await wait_until(pilot, lambda: bool(host.asked))
+    assert (host.asked[0].method, host.asked[0].path) == ("DELETE", f"/luci/chats/{FILES.id}")
+
+
+async def test_export_writes_a_file_and_never_over_one_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    host = fake(*ROWS)
+    host.says[f"/luci/chats/{FILES.id}/export?format=markdown"] = FILES
+    app = modes_app(FakeLink(host))
+    file = tmp_path / "list-the-files-in-src.md"
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press("ctrl+l")
+        await wait_for_text(pilot, "2 chats")
+        await pilot.press("e")
+        await wait_for_text(pilot, "Write it to which file?")
+        await pilot.press("enter")
+        await wait_until(pilot, file.exists)
+        file.write_text("mine")
+        await pilot.press("e")
+        await wait_for_text(pilot, "Write it to which file?")
+        await pilot.press("enter")
+        await wait_for_text(pilot, "is left")
+    assert file.read_text() == "mine"
+
+
+async def test_filter_and_then_the_page_are_left_with_escape() -> None:
+    app = modes_app(FakeLink(fake(*ROWS)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press("ctrl+l")
+        await wait_for_text(pilot, "2 chats")
+        await pilot.press("slash", *"sky", "enter")
+        await wait_until(pilot, lambda: "list the files" not in shown_text(app))
+        await pilot.press("escape")
+        await wait_for_text(pilot, "list the files")
+        await pilot.press("escape")
+        await wait_until(pilot, lambda: not isinstance(app.screen, ChatsScreen))
+        assert prompt_of(app).has_focus
+
+
+async def test_lost_host_leaves_what_was_known() -> None:
+    link = FakeLink(fake(*ROWS))
+    app = modes_app(link)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press("ctrl+l")
+        await wait_for_text(pilot, "2 chats")
+        link.error = HostError("The host is gone.")
+        await pilot.press("ctrl+r")
+        await wait_for_text(pilot, "The host is gone.")
+        assert "list the files" in shown_text(app)
+
+
+async def test_chat_without_a_host_has_no_list_of_chats() -> None:
+    app = chat_app(ScriptedEngine())
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press("ctrl+l")
+        await wait_for_text(pilot, "Without a host there are no chats")
