@@ -403,15 +403,16 @@ def _work_together(one: str, other: str) -> bool:
     places = {BY_ID[one].place, BY_ID[other].place}
     if len(places) == 1 or places & {"app", "mode"}:
         return True
-    if places == {"prompt", "chat"}:
+    if places in ({"prompt", "chat"}, {"prompt", "columns"}):
         return True
-    if "live" in places and places & _WITHOUT_LIVE:
+    if places == {"parameters", "live"}:
         return False
-    return bool(places & {"list", "live"}) and not places & {"prompt", "chat", "message"}
-
-
-_WITHOUT_LIVE = frozenset({"parameters", "columns"})
-"""Places that are on no screen with a list that is asked for again and again."""
+    return bool(places & {"list", "live"}) and not places & {
+        "prompt",
+        "chat",
+        "columns",
+        "message",
+    }
 
 
 _KEY_WORDS = {

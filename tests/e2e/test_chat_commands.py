@@ -184,3 +184,33 @@ def test_notice_of_the_host_is_told_once_and_stays_in_its_status(
     assert luci(*ECHO, "chat", "list").stderr == b""
     assert luci(*ECHO, "ask", "--model", "any.gguf", "say this").stderr == b""
     assert b"host.db.corrupt-" in luci("host", "status").stdout
+
+
+def test_ask_with_a_preset_begins_a_chat_that_keeps_it(
+    luci: Luci, chats_file: Path, luci_env: dict[str, str]
+) -> None:
+    own = Path(luci_env["LUCI_HOME"]) / "presets.toml"
+    own.write_text('[preset.terse]\nsystem = "One word."\nsampling = { top_k = 3 }\n')
+    run = luci(*ECHO, "ask", "--model", "any.gguf", "--preset", "terse", "say this")
+    assert (run.returncode, run.stdout) == (0, b"say this\n")
+    assert "--preset is for a new chat" in failed(luci("ask", "--last", "--preset", "terse", "x"))
+    assert 'no preset "nobody"' in failed(luci("ask", "--preset", "nobody", "x"))
+    assert luci("host", "stop").returncode == 0
+    store = ChatStore(chats_file)
+    (row,) = store.chats(is_archived=False, limit=2)
+    store.close()
+    assert row.session.system == "One word."
+    assert row.session.parameters.sampling_changes == {"top_k": 3}
+
+
+def test_presets_with_a_fault_then_the_rest_is_listed_and_the_line_is_told(
+    luci: Luci, luci_env: dict[str, str]
+) -> None:
+    own = Path(luci_env["LUCI_HOME"]) / "presets.toml"
+    own.write_text('[preset.terse]\nsystem = "One word."\n[preset.bad]\nwarmth = 1\n')
+    run = luci("presets", "list", "--json")
+    assert run.returncode == 1
+    assert next(iter(json.loads(run.stdout)["presets"]))["name"] == "terse"
+    assert f"{own}, line 4: preset" in run.stderr.decode()
+    shown = luci("presets", "show", "TERSE").stdout.decode()
+    assert shown == '[preset.terse]\nsystem = "One word."\n'

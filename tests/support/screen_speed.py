@@ -56,7 +56,7 @@ class Frames:
 
     def __init__(self, app: ChatApp) -> None:
         self.drawn = asyncio.Event()
-        draw: object = app._display  # pyright: ignore
+        draw: object = app._display  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportUnknownVariableType]
         self._draw = cast("Callable[[Screen[object], RenderableType | None], None]", draw)
         app._display = self._display  # pyright: ignore[reportPrivateUsage]
 

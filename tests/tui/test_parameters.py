@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from luci_tui.chat.model import ModelSpec
 from luci_tui.engine.frames import LoadSpec
@@ -266,3 +268,19 @@ async def test_model_that_cannot_be_chosen_is_one_sentence() -> None:
         await wait_for_text(pilot, "ready")
         await pilot.press("f4")
         await wait_for_text(pilot, "Error: The host does not answer.")
+
+
+async def test_keys_that_come_all_at_once_are_taken_in_their_order() -> None:
+    settings = typical()
+    app = app_with(settings)
+    async with app.run_test(size=WIDE) as pilot:
+        await open_on(pilot, "temperature")
+        await pilot.press("enter")
+        await wait_for_text(pilot, "temperature for this chat")
+        # What a slow line brings in one piece: all keys are there before the first is looked at.
+        line = app.screen.query_one(Input)
+        for key in (*["backspace"] * 4, *"0.5"):
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await wait_until(pilot, lambda: line.value == "0.5")
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: settings.chat.get("temperature") == 0.5)

@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 
 from luci_tui.chat.sanitize import sanitize
 from luci_tui.errors import LuciError
+from luci_tui.tui.widgets.line import Line
 
 
 class AskScreen(ModalScreen[str]):
@@ -41,9 +42,7 @@ class AskScreen(ModalScreen[str]):
         with Vertical(id="ask") as box:
             box.border_subtitle = "Enter takes it, Esc leaves."
             yield Static(sanitize(self._question), markup=False)
-            line = Input(self._start, id="ask-line", compact=True)
-            line.cursor_blink = False
-            yield line
+            yield Line(self._start, id="ask-line")
             yield Static(id="ask-complaint", markup=False)
 
     def on_mount(self) -> None:

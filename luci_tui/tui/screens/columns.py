@@ -147,7 +147,7 @@ class ColumnsScreen(Screen["Conversation | None"]):
             f"[{label}]" if number == self._current else f" {label} "
             for number, label in enumerate(labels)
         ]
-        self.query_one("#voices", Block).say(" ".join(labels))
+        self.query_one("#voices", Block).say(_packed(labels, self.size.width - 2))
         self.query_one(StatusLine).say(" · ".join(self._state_words()))
 
     def _state_words(self) -> list[str]:
@@ -319,3 +319,14 @@ class ColumnsScreen(Screen["Conversation | None"]):
             severity="error",
             markup=False,
         )
+
+
+def _packed(labels: Sequence[str], width: int) -> str:
+    """Put labels on as few lines as they need; none is broken in two."""
+    lines: list[str] = []
+    for label in labels:
+        if lines and len(lines[-1]) + 1 + len(label) <= width:
+            lines[-1] += f" {label}"
+        else:
+            lines.append(label)
+    return "\n".join(lines)
