@@ -260,24 +260,11 @@ def _new_aliases(
             msg = f"{model.name} has no alias {alias[:100]!r} of yours; it has: {told}."
             raise ConfigError(msg)
         own.remove(alias)
-    written = _written_names() if added else set[str]()
+    if added:
+        from luci_tui.manager.aliases import check_free
+
+        check_free(library, model, added)
     for alias in added:
-        if alias in written:
-            msg = f'The name "{alias}" is taken in models.toml. Choose another one.'
-            raise ConfigError(msg)
-        other = library.get(alias)
-        if other is not None and other.name != model.name:
-            msg = f'The name "{alias}" is taken by the model {other.name}. Choose another one.'
-            raise ConfigError(msg)
         if alias != model.name and alias not in own:
             own.append(alias)
     return tuple(own)
-
-
-def _written_names() -> set[str]:
-    """Give the names and aliases of models.toml, which go before those of the library."""
-    from luci_tui import paths
-    from luci_tui.manager.models_toml import read
-
-    entries = read(paths.models_file()).entries
-    return {name for entry in entries for name in (entry.name, *entry.aliases)}

@@ -169,7 +169,8 @@ def spec_in_full(spec: QuantizeSpec) -> QuantizeSpec:
 
 def _outputs(source: Path, dst: str | None, types: Sequence[str]) -> tuple[QuantizeOutput, ...]:
     from luci_tui.engine.job_frames import QuantizeOutput
-    from luci_tui.engine.native_quantize import derived_name, find_type, quantize_types
+    from luci_tui.engine.native_quantize import find_type, quantize_types
+    from luci_tui.gguf.naming import derived_name
 
     names = list(dict.fromkeys(find_type(one) for one in types))
     known = [one.name for one in quantize_types()]

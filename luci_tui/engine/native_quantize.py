@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -29,6 +28,7 @@ from luci_tui.engine.part_files import part_folder, sweep
 from luci_tui.errors import EngineError, GgufError, LuciError
 from luci_tui.gguf.header import GgufHeader, read_header
 from luci_tui.gguf.imatrix import Imatrix, read_imatrix
+from luci_tui.gguf.naming import derived_name
 
 if TYPE_CHECKING:
     from luci_tui import _native
@@ -444,20 +444,3 @@ def _translated() -> Generator[None]:
     except MemoryError as error:
         msg = "Quantizing ran out of memory. Close other programs, or use fewer --threads."
         raise EngineError(msg, code="out_of_memory") from error
-
-
-def derived_name(source_name: str, type_name: str, known: Sequence[str]) -> str:
-    """Name an output after its source: "model-F16.gguf" becomes "model-Q4_K_M.gguf".
-
-    Args:
-        source_name: File name of the source, of its first shard for a split model.
-        type_name: The output's type.
-        known: All type names; one of these at the end of the source's name is replaced.
-    """
-    stem = re.sub(r"-\d{5}-of-\d{5}$", "", source_name.removesuffix(".gguf"))
-    lowered = {one.lower() for one in known}
-    # A type's own name holds "_", so the longest end that is a type counts.
-    for match in re.finditer(r"[-_.]", stem):
-        if match.start() > 0 and stem[match.end() :].lower() in lowered:
-            return f"{stem[: match.start()]}{match.group()}{type_name}.gguf"
-    return f"{stem}-{type_name}.gguf"

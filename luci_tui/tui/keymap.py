@@ -224,6 +224,30 @@ ACTIONS = (
     KeyAction(
         "models.delete", "delete", "Delete", "Remove it and its files; asks first.", is_shown=False
     ),
+    KeyAction(
+        "models.quantize", "q", "Quantize", "Make smaller files of it, as a job.", is_shown=False
+    ),
+    KeyAction(
+        "models.convert",
+        "o",
+        "Convert",
+        "Make a model file of weights in Hugging Face's format, as a job.",
+        is_shown=False,
+    ),
+    KeyAction(
+        "models.compare",
+        "m",
+        "Compare",
+        "Measure what quantizing cost several models, as a job.",
+        is_shown=False,
+    ),
+    KeyAction(
+        "models.compared", "r", "Compared", "Show the table of the last comparison.", is_shown=False
+    ),
+    KeyAction("models.bench", "b", "Bench", "Measure how fast it is, as a job.", is_shown=False),
+    KeyAction("models.tier", "t", "Tier", "Say of which tier it is for you.", is_shown=False),
+    KeyAction("models.aliases", "a", "Names", "Give it other names.", is_shown=False),
+    KeyAction("models.note", "n", "Note", "Write down some words about it.", is_shown=False),
     KeyAction("models.next_tier", "right", "Next tier", "Go to the next tier.", is_shown=False),
     KeyAction(
         "models.tier_before", "left", "Tier before", "Go to the tier before.", is_shown=False

@@ -11,9 +11,10 @@ import pytest
 from luci_tui import _native
 from luci_tui.engine.job_frames import ImatrixSpec, JobProgress
 from luci_tui.engine.native_imatrix import make_imatrix
-from luci_tui.engine.native_quantize import derived_name, find_type, quantize, quantize_types
+from luci_tui.engine.native_quantize import find_type, quantize, quantize_types
 from luci_tui.errors import EngineError, GgufError
 from luci_tui.gguf.imatrix import read_imatrix
+from luci_tui.gguf.naming import derived_name
 from tests.support import core
 from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.jobs import quantize_here, quantize_spec

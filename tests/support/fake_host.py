@@ -22,7 +22,10 @@ class Asked:
 
 
 class FakeHost(HostClient):
-    """Answers each path with the model, or the error, that stands for it in `says`."""
+    """Answers each path with the model, or the error, that stands for it in `says`.
+
+    A key such as "POST /luci/jobs" goes before the path alone.
+    """
 
     def __init__(self, says: dict[str, BaseModel | LuciError]) -> None:
         super().__init__(Path("/nowhere/host.sock"))
@@ -39,7 +42,7 @@ class FakeHost(HostClient):
         del answer_s
         if method != "GET":
             self.asked.append(Asked(method, path, body))
-        said = self.says.get(path)
+        said = self.says.get(f"{method} {path}", self.says.get(path))
         if said is None:
             msg = f"The test has no answer for {path}."
             raise HostError(msg, code="unknown_path")

@@ -11,6 +11,7 @@ from luci_tui.host.api.messages import Models, ModelStatus
 from luci_tui.library.store import Library
 from luci_tui.tui.modes.models import screen as models_screen
 from luci_tui.tui.modes.models.shelf import Item, Shelf, View, read_catalogue, read_installed
+from luci_tui.tui.modes.models.speeds import Speed
 from tests.support.fake_host import FakeHost, FakeLink
 from tests.support.libraries import install, use_home
 from tests.support.screen import modes_app, shown_text, wait_for_text, wait_until
@@ -50,6 +51,10 @@ HERE = Shelf(
 CATALOGUE = Shelf((item("phi-4", 3, "-", 8.43, ""), item("tinyllama", 0, "-", 0.6, "")))
 FOUND = Shelf((item("tiny-GGUF/m-Q4_K_M.gguf", None, "-", 0.1),))
 SHELVES = {View.INSTALLED: HERE, View.CATALOGUE: CATALOGUE, View.HUB: FOUND}
+SPEEDS = {
+    "smollm2-360m": Speed(212.4, "bench of 2027-01-14 12:01, 2 threads"),
+    "llama3.2-3b": Speed(20.4, "median of 12 answers in chats", is_from_chats=True),
+}
 PLAN = Plan(
     name="phi-4",
     source="hf:org/phi-4",
@@ -81,7 +86,7 @@ def shelves(monkeypatch: pytest.MonkeyPatch) -> dict[View, Shelf | DownloadError
         return said
 
     init = models_screen.ModelsScreen.__init__
-    monkeypatch.setattr(init, "__defaults__", (lambda: 8 * GIB, read))
+    monkeypatch.setattr(init, "__defaults__", (lambda: 8 * GIB, read, lambda _: SPEEDS))
     return says
 
 

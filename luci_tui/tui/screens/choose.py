@@ -36,6 +36,7 @@ class ChooseScreen(ModalScreen[tuple[str, ...]]):
         options: In the order in which they stand.
         chosen: What is marked at first; of a single choice, where the cursor stands.
         is_many: Several may be marked; without a mark the row with the cursor is taken.
+        start: Where the cursor stands; empty = with the first that is marked.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -50,11 +51,12 @@ class ChooseScreen(ModalScreen[tuple[str, ...]]):
         *,
         chosen: Sequence[str] = (),
         is_many: bool = False,
+        start: str = "",
     ) -> None:
         super().__init__()
         self._question = question
         self._options = tuple(options)
-        self._start = chosen[0] if chosen else ""
+        self._start = start or (chosen[0] if chosen else "")
         self._marked = {*chosen} if is_many else set[str]()
         self._is_many = is_many
 

@@ -96,14 +96,17 @@ class LiveScreen(Screen[None]):
         """Look again at once."""
         self._poke.set()
 
-    async def client(self) -> HostClient:
+    async def client(self, *, start: bool = False) -> HostClient:
         """Give a client for something that a key asked for.
+
+        Args:
+            start: Start a host where none runs.
 
         Raises:
             HostError: no host runs.
         """
         link = self.services.link
-        client = None if link is None else await link.client(start=False)
+        client = None if link is None else await link.client(start=start)
         if client is None:
             raise HostError(NO_HOST, code="unreachable")
         return client

@@ -23,7 +23,7 @@ from luci_tui.tui.modes.bench import exporting, peers, words
 from luci_tui.tui.modes.bench.peers import Peers
 from luci_tui.tui.screens.ask import AskScreen
 from luci_tui.tui.screens.choose import ChooseScreen, Option
-from luci_tui.tui.screens.live import NO_HOST, LiveScreen
+from luci_tui.tui.screens.live import LiveScreen
 from luci_tui.tui.screens.page import PageScreen
 from luci_tui.tui.widgets.block import Block
 from luci_tui.tui.widgets.plot import Drawing, LinePlot
@@ -271,11 +271,8 @@ class BenchScreen(LiveScreen):
     @work(group="act", exit_on_error=False)
     async def action_run(self) -> None:
         """Ask for a model and for what to measure, and let the host do it."""
-        link = self.services.link
         try:
-            client = None if link is None else await link.client(start=True)
-            if client is None:
-                raise HostError(NO_HOST, code="unreachable")
+            client = await self.client(start=True)
             names = [one.name for one in (await client.models()).entries if one.path]
             chosen = await self._chosen_model(names)
             if not chosen:

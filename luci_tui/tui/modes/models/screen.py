@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -19,10 +19,11 @@ from luci_tui.library.records import ModelKind, ModelState
 from luci_tui.tui.keymap import binding
 from luci_tui.tui.messages import ModelWanted
 from luci_tui.tui.modes.models import shelf, words
+from luci_tui.tui.modes.models.actions import HERE_ACTIONS, ModelActions
 from luci_tui.tui.modes.models.checking import check_files
 from luci_tui.tui.modes.models.shelf import Item, ReadShelf, Shelf, View
+from luci_tui.tui.modes.models.speeds import ReadSpeeds, Speed, read_speeds
 from luci_tui.tui.screens.ask import AskScreen
-from luci_tui.tui.screens.live import LiveScreen
 from luci_tui.tui.widgets.block import Block
 from luci_tui.tui.widgets.filter_line import FilterLine
 from luci_tui.tui.widgets.rows import Rows
@@ -44,13 +45,14 @@ _HERE_ACTIONS = ("switch", "check", "delete")
 """What can be done only with a model that is here."""
 
 
-class ModelsScreen(LiveScreen):
+class ModelsScreen(ModelActions):
     """The models, by tier: panes side by side where there is room, tabs where there is not.
 
     Args:
         services: What the app hands to its screens.
         free_bytes: Says what memory is free.
         read_shelf: Reads what is to be shown.
+        read_speeds: Reads how fast models were.
     """
 
     NAME: ClassVar = "models"
@@ -76,9 +78,13 @@ class ModelsScreen(LiveScreen):
         services: Services,
         free_bytes: Callable[[], int] = available_bytes,
         read_shelf: ReadShelf = shelf.read_shelf,
+        read_speeds: ReadSpeeds = read_speeds,
     ) -> None:
         super().__init__(services)
         self._read_shelf = read_shelf
+        self._read_speeds = read_speeds
+        self._speeds: dict[str, Speed] = {}
+        """By the keys of the models that are here."""
         self._free_bytes = free_bytes
         self._free = 0
         self._view = View.INSTALLED
@@ -131,6 +137,8 @@ class ModelsScreen(LiveScreen):
     async def look(self, client: HostClient | None) -> None:
         """See `LiveScreen`."""
         self._free = await asyncio.to_thread(self._free_bytes)
+        if client is not None and await self.see_jobs(client):
+            self._is_stale = True
         if self._is_stale:
             await self._read()
         if client is not None:
@@ -144,6 +152,8 @@ class ModelsScreen(LiveScreen):
         try:
             self._shelf = await self._read_shelf(self._view, self._searched)
             self._trouble = ""
+            models = [item.model for item in self._shelf.items if item.model is not None]
+            self._speeds = await asyncio.to_thread(self._read_speeds, models)
         except LuciError as error:
             self._shelf, self._trouble = Shelf(()), error.message
         for problem in set(self._shelf.problems) - self._told:
@@ -157,12 +167,17 @@ class ModelsScreen(LiveScreen):
         self.query_one("#tiers", Block).say(words.tier_tabs(items, self._tier))
         shown = [item for item in items if self._tier in (None, item.tier)]
         empty = words.EMPTY[self._view] if not items else words.EMPTY_TIER
-        rows = [words.row_of(item, self._free, self._in_memory) for item in shown]
+        speeds = self._speeds
+        rows = [
+            words.row_of(item, self._free, self._in_memory, speeds.get(item.key)) for item in shown
+        ]
         self.query_one("#all", Rows).set_rows(rows, empty)
         for tier in range(N_TIERS):
             self.query_one(f"#title-{tier}", Block).say(words.pane_title(items, tier))
             of_tier = [item for item in items if item.tier == tier]
-            pane_rows = [words.pane_row_of(item, self._in_memory) for item in of_tier]
+            pane_rows = [
+                words.pane_row_of(item, self._in_memory, speeds.get(item.key)) for item in of_tier
+            ]
             self.query_one(f"#tier-{tier}", Rows).set_rows(pane_rows, words.EMPTY_PANE)
         status = words.status_of(self._view, self._shelf, self._free, self._searched)
         self.set_status(f"Error: {self._trouble}" if self._trouble else status)
@@ -176,6 +191,15 @@ class ModelsScreen(LiveScreen):
         if self.focused is None or isinstance(self.focused, Rows):
             self.list.focus()
 
+    @property
+    def items(self) -> Sequence[Item]:
+        """See `ModelActions`."""
+        return self._shelf.items
+
+    def selected(self) -> Item | None:
+        """See `ModelActions`."""
+        return self._item()
+
     def _item(self) -> Item | None:
         key = self.list.key
         return next((item for item in self._shelf.items if item.key == key), None)
@@ -184,7 +208,9 @@ class ModelsScreen(LiveScreen):
         item = self._item()
         text = ""
         if item is not None:
-            text = shelf.details_of(item, self._free, self._found.get(item.key, ""))
+            speed = self._speeds.get(item.key)
+            extra = (speed.words if speed else "", self._found.get(item.key, ""))
+            text = shelf.details_of(item, self._free, extra)
         self.query_one("#details", Block).say(text)
 
     def on_rows_moved(self) -> None:
@@ -256,6 +282,8 @@ class ModelsScreen(LiveScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only what can be done with the model that the cursor is on."""
+        if action in HERE_ACTIONS:
+            return self.can_do(action)
         if action not in _HERE_ACTIONS:
             return super().check_action(action, parameters)
         item = self._item()

@@ -6,7 +6,7 @@ Reading blocks, or asks the hub; no widget is known here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -199,13 +199,13 @@ def _of_model(one: LibraryModel) -> Item:
     )
 
 
-def details_of(item: Item, free_bytes: int, extra: str) -> str:
+def details_of(item: Item, free_bytes: int, extra: Sequence[str] = ()) -> str:
     """Say everything about one model.
 
     Args:
         item: The model.
         free_bytes: Memory that is free now.
-        extra: What was found out about it since; empty = nothing.
+        extra: Further lines: what was found out about it since.
     """
     words = [item.name, item.quant, format_bytes(item.size_bytes)]
     if item.tier is not None:
@@ -218,5 +218,5 @@ def details_of(item: Item, free_bytes: int, extra: str) -> str:
             f"needs about {format_bytes(item.needed_bytes)} of memory, which {verdict} into "
             f"{format_bytes(free_bytes)}"
         )
-    lines.append(extra)
+    lines += extra
     return "\n".join(one_line(line) for line in lines if line)

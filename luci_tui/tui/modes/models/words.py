@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from luci_tui.tui.modes.models.shelf import TIER_NAMES, Item, Shelf, View
+from luci_tui.tui.modes.models.speeds import Speed
 from luci_tui.tui.widgets.rows import Column, Row
 from luci_tui.tui.widgets.text import one_line
 from luci_tui.units import format_bytes
 
 COLUMNS = (
     Column("model", least=20),
-    Column("quant", 7, rank=3),
+    Column("quant", 7, rank=2),
     Column("size", 9, is_number=True),
-    Column("needs", 9, is_number=True, rank=2),
+    Column("needs", 9, is_number=True, rank=3),
     Column("fits", 4),
+    Column("tok/s", 6, is_number=True),
     Column("tier", 4, rank=1),
     Column("state", 12),
 )
 PANE_COLUMNS = (
-    Column("model", least=14),
+    Column("model", least=16),
     Column("size", 9, is_number=True, rank=1),
+    Column("tok/s", 6, is_number=True, rank=2),
     Column("on", 3),
 )
 _TONES = {"broken": "error", "incomplete": "error", "disabled": "muted", "no model": "muted"}
@@ -33,7 +36,9 @@ def state_of(item: Item, in_memory: Collection[str]) -> str:
     return "in memory" if item.model is not None and item.name in in_memory else item.state
 
 
-def row_of(item: Item, free_bytes: int, in_memory: Collection[str]) -> Row:
+def row_of(
+    item: Item, free_bytes: int, in_memory: Collection[str], speed: Speed | None = None
+) -> Row:
     """Make the row of a model in the list of all."""
     state = state_of(item, in_memory)
     tier = "-" if item.tier is None else f"{item.tier}{'?' if item.is_tier_guessed else ''}"
@@ -45,6 +50,7 @@ def row_of(item: Item, free_bytes: int, in_memory: Collection[str]) -> Row:
             format_bytes(item.size_bytes),
             format_bytes(item.needed_bytes) if item.needed_bytes else "-",
             item.fits(free_bytes),
+            speed.cell if speed else "-",
             tier,
             state,
         ),
@@ -52,10 +58,15 @@ def row_of(item: Item, free_bytes: int, in_memory: Collection[str]) -> Row:
     )
 
 
-def pane_row_of(item: Item, in_memory: Collection[str]) -> Row:
+def pane_row_of(item: Item, in_memory: Collection[str], speed: Speed | None = None) -> Row:
     """Make the row of a model in the pane of its tier."""
     state = state_of(item, in_memory)
-    cells = (one_line(item.name), format_bytes(item.size_bytes), _MARKS.get(state, "!"))
+    cells = (
+        one_line(item.name),
+        format_bytes(item.size_bytes),
+        speed.cell if speed else "-",
+        _MARKS.get(state, "!"),
+    )
     return Row(item.key, cells, _TONES.get(state, ""))
 
 
