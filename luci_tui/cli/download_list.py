@@ -14,6 +14,7 @@ from luci_tui.cli.download_bars import Bars, line_of
 from luci_tui.cli.host_link import host_client
 from luci_tui.cli.output import narrate, print_json, print_line
 from luci_tui.cli.session import run_async
+from luci_tui.errors import ConfigError
 from luci_tui.units import format_bytes, parse_rate
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ Examples:
   luci downloads move 5 front
   luci downloads limit 5MB
   luci downloads limit none
+  luci downloads forget ended
 """
 
 Ids = Annotated[
@@ -104,6 +106,26 @@ def move(
 ) -> None:
     """Change the turn of a download; what comes first is fetched first from now on."""
     _print_changed([run_async(_move(_kind(ctx), download_id, place))], as_json=json_output)
+
+
+@app.command()
+def forget(
+    ctx: typer.Context,
+    which: Annotated[
+        list[str],
+        typer.Argument(metavar="ID...|ended", help='Which ones; "ended" = all that have ended.'),
+    ],
+    json_output: JsonOption = False,
+) -> None:
+    """Leave downloads out of the list that are done or cancelled; no model is removed."""
+    changed = run_async(_forget(_kind(ctx), _ended_ids(which)))
+    if json_output:
+        print_json([one.model_dump(mode="json") for one in changed])
+        return
+    for one in changed:
+        print_line(f"Download {one.id} ({one.name}) is forgotten.")
+    if not changed:
+        narrate("There is no download that has ended.")
 
 
 @app.command()
@@ -210,6 +232,22 @@ async def _move(kind: EngineKind, download_id: int, place: Place) -> DownloadRec
 
     async with _downloads(kind) as client:
         return await client.move(download_id, MoveDownload(place=place.value))
+
+
+def _ended_ids(which: list[str]) -> list[int] | None:
+    """Give the numbers; None = all that have ended."""
+    if which == ["ended"]:
+        return None
+    wrong = next((one for one in which if not (one.isascii() and one.isdigit())), None)
+    if wrong is not None:
+        msg = f'{wrong!r} is no number of a download. Write numbers, or "ended" alone.'
+        raise ConfigError(msg)
+    return [int(one) for one in which]
+
+
+async def _forget(kind: EngineKind, ids: list[int] | None) -> list[DownloadRecord]:
+    async with _downloads(kind) as client:
+        return list((await client.forget(ids)).downloads)
 
 
 async def _limit(kind: EngineKind, bytes_per_s: int | None) -> DownloadList:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -307,6 +307,28 @@ class DownloadQueue:
         self._pump()
         return self.get(item_id)
 
+    async def forget(self, item_ids: Collection[int] | None = None) -> tuple[QueueItem, ...]:
+        """Leave out items that have ended, and give them; None = all of those.
+
+        Raises:
+            CatalogError: there is no such item; then none is left out.
+            DownloadError: one of them has not ended; then none is left out.
+        """
+        if item_ids is None:
+            wanted = [item for item in self.items if item.state in ENDED]
+        else:
+            wanted = [self.get(item_id) for item_id in dict.fromkeys(item_ids)]
+        for item in wanted:
+            if item.state not in ENDED:
+                raise _has_not_ended(item)
+        removing = [self._discarding[one.id] for one in wanted if one.id in self._discarding]
+        if removing:
+            await asyncio.wait(removing)
+        for item in wanted:
+            self._items.pop(item.id, None)
+        await self._save_quietly()
+        return tuple(wanted)
+
     async def set_limit(self, bytes_per_s: int | None) -> int:
         """Limit the rate of all together from now on; 0 = no limit, None = as the settings say."""
         self._limit_bytes_per_s = bytes_per_s
@@ -555,6 +577,14 @@ def _has_ended(item: QueueItem) -> DownloadError:
     return DownloadError(
         f"Download {item.id} ({item.plan.name}) is {item.state.value} already. {hint}",
         code="has_ended",
+    )
+
+
+def _has_not_ended(item: QueueItem) -> DownloadError:
+    return DownloadError(
+        f"Download {item.id} ({item.plan.name}) is {item.state.value}, so it is still needed. "
+        f"End it with `luci downloads cancel {item.id}` first.",
+        code="not_ended",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from luci_tui.download.plan import Plan
@@ -10,6 +10,8 @@ from luci_tui.host.api.download_messages import (
     DownloadEvent,
     DownloadList,
     DownloadRecord,
+    ForgetDownloads,
+    Forgotten,
     InstallStarted,
     MoveDownload,
     PlanInstall,
@@ -69,6 +71,12 @@ class HostDownloads:
         """Change the turn of one."""
         path = f"/luci/downloads/{download_id}/move"
         return await self._client.post(path, wanted, DownloadRecord)
+
+    async def forget(self, download_ids: Sequence[int] | None = None) -> Forgotten:
+        """Leave out some that have ended; None = all of those."""
+        ids = None if download_ids is None else tuple(download_ids)
+        body = ForgetDownloads(ids=ids)
+        return await self._client.post("/luci/downloads/forget", body, Forgotten)
 
     async def set_limit(self, bytes_per_s: int | None) -> DownloadList:
         """Limit the rate of all together; 0 = no limit, None = as the settings say."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 from luci_tui.download.plan import Plan
@@ -17,8 +17,10 @@ from luci_tui.host.api.download_messages import (
     DownloadChanged,
     DownloadList,
     DownloadRecord,
+    DownloadsForgotten,
     DownloadsProgress,
     FileRecord,
+    Forgotten,
     How,
     InstallStarted,
     PlanInstall,
@@ -145,6 +147,13 @@ class Downloads:
     async def move(self, item_id: int, place: Place) -> DownloadRecord:
         """See `DownloadQueue.move`."""
         return self._record(await self.queue.move(item_id, place))
+
+    async def forget(self, item_ids: Sequence[int] | None) -> Forgotten:
+        """See `DownloadQueue.forget`."""
+        forgotten = await self.queue.forget(item_ids)
+        if forgotten and not self._log.is_closed:
+            self._log.append(DownloadsForgotten(ids=tuple(item.id for item in forgotten)))
+        return Forgotten(downloads=tuple(self._record(item) for item in forgotten))
 
     async def set_limit(self, bytes_per_s: int | None) -> DownloadList:
         """See `DownloadQueue.set_limit`."""

@@ -44,7 +44,7 @@ static void test_reference(const std::string & path) {
     CHECK(engine.info().n_slots == 1);
     std::map<uint64_t, std::vector<llama_token>> expected;
     for (int32_t seed = 0; seed < 4; seed++) {
-        const std::vector<llama_token> prompt = tokens(5 + 120 * seed, seed);
+        const std::vector<llama_token> prompt = tokens(5 + 40 * seed, seed);
         expected[engine.submit(make_request(prompt, 12))] = reference(path, prompt, 12);
     }
     for (const auto & [id, outcome] : drain(engine)) {
@@ -54,14 +54,16 @@ static void test_reference(const std::string & path) {
 }
 
 static void test_storm(const std::string & path) {
+    luci::LoadParams params = load_params(path, 4);
+    params.n_ctx = 100;
     luci::LoadProgress progress;
-    luci::Engine engine(load_params(path, 4), progress);
+    luci::Engine engine(params, progress);
     std::mt19937 random(5);
     std::vector<uint64_t> ids;
     std::map<uint64_t, int> n_ends;
     for (int round = 0; round < 80; round++) {
         if (random() % 3 != 0) {
-            const int32_t n_prompt = 1 + static_cast<int32_t>(random() % 600);
+            const int32_t n_prompt = 1 + static_cast<int32_t>(random() % 110);
             luci::Request request =
                 make_request(tokens(n_prompt, round % 3), static_cast<int32_t>(random() % 12));
             request.shift_context = random() % 2 == 0;

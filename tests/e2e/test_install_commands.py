@@ -43,6 +43,8 @@ MISTAKES = (
     (("uninstall", "any"), b"--yes"),
     (("downloads", "pause", "77"), b"There is no download 77"),
     (("downloads", "limit", "fast"), b"is no rate"),
+    (("downloads", "forget", "77"), b"There is no download 77"),
+    (("downloads", "forget", "ended", "1"), b"is no number of a download"),
 )
 
 
@@ -104,6 +106,10 @@ def test_install_that_fails_is_one_sentence_and_exit_code_2(luci: Luci) -> None:
     assert (failed["state"], failed["error"]["code"]) == ("failed", "rejected")
     cancelled = luci("downloads", "cancel", str(failed["id"]))
     assert cancelled.stdout == b"Download 1 (cut-Q8_0) is cancelled.\n"
+    forgotten = luci("downloads", "forget", "ended")
+    assert forgotten.stdout == b"Download 1 (cut-Q8_0) is forgotten.\n"
+    assert downloads(luci) == []
+    assert b"no download that has ended" in luci("downloads", "forget", "ended").stderr
 
 
 def test_each_mistake_is_one_sentence(luci: Luci) -> None:

@@ -142,6 +142,36 @@ async def test_cancel_and_move(http: httpx.AsyncClient, state: HostState, hub: H
     assert error_of(await http.post("/luci/downloads/1/resume")) == (409, "has_ended")
 
 
+async def test_forget_leaves_out_what_has_ended_and_nothing_else(
+    http: httpx.AsyncClient, state: HostState, hub: Hub, tmp_path: Path
+) -> None:
+    hub.add(GOOD)
+    await begun(http, hub.url_of(), name="kept")
+    await until(state, 1, "done")
+    await http.post("/luci/downloads/limit", json={"bytes_per_s": 20_000})
+    for name in ("a", "b", "c"):
+        hub.add(CONTENT, name=f"{name}.gguf")
+        await begun(http, hub.url_of(f"{name}.gguf"))
+    refused = await http.post("/luci/downloads/forget", json={"ids": [1, 2]})
+    assert error_of(refused) == (409, "not_ended")
+    assert "luci downloads cancel 2" in refused.json()["error"]["message"]
+    assert error_of(await http.post("/luci/downloads/forget", json={"ids": [9]}))[0] == 404
+    assert [one.id for one in state.downloads.list().downloads] == [1, 2, 3, 4]
+    await http.post("/luci/downloads/2/cancel")
+    found = await http.post("/luci/downloads/forget", json={"ids": [2, 2]})
+    assert [one["name"] for one in found.json()["downloads"]] == ["a"]
+    await http.post("/luci/downloads/3/cancel")
+    found = await http.post("/luci/downloads/forget", json={})
+    assert [one["id"] for one in found.json()["downloads"]] == [1, 3]
+    assert [one.id for one in state.downloads.list().downloads] == [4]
+    kept = json.loads((tmp_path / "downloads.json").read_text())["items"]
+    assert [one["id"] for one in kept] == [4]
+    assert read_manifest(model_folder(tmp_path / "models", "kept")) is not None
+    await state.downloads.close()
+    text = (await http.get("/luci/downloads/events")).text
+    assert text.count("event: downloads_forgotten") == 2
+
+
 async def test_failure_is_told_with_its_code(
     http: httpx.AsyncClient, state: HostState, hub: Hub
 ) -> None:

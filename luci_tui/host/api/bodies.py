@@ -36,6 +36,7 @@ _STATUS_BY_CODE = {
     "medium_not_found": 404,
     "chat_busy": 409,
     "has_ended": 409,
+    "not_ended": 409,
     "in_use": 409,
     "disk_space": 507,
     "disk_full": 507,

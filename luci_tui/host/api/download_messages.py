@@ -65,7 +65,16 @@ class DownloadsProgress(Message):
     downloads: tuple[DownloadRecord, ...]
 
 
-DownloadEvent = Annotated[DownloadChanged | DownloadsProgress | Gap, Field(discriminator="kind")]
+class DownloadsForgotten(Message):
+    """Downloads that had ended are no longer in the list."""
+
+    kind: Literal["downloads_forgotten"] = "downloads_forgotten"
+    ids: tuple[int, ...]
+
+
+DownloadEvent = Annotated[
+    DownloadChanged | DownloadsProgress | DownloadsForgotten | Gap, Field(discriminator="kind")
+]
 download_event_adapter: TypeAdapter[DownloadEvent] = TypeAdapter(DownloadEvent)
 
 
@@ -120,6 +129,19 @@ class MoveDownload(Message):
     """Change the turn of a download."""
 
     place: Literal["front", "up", "down", "last"]
+
+
+class ForgetDownloads(Message):
+    """Ask to leave downloads out of the list that have ended."""
+
+    ids: tuple[int, ...] | None = Field(default=None, max_length=1000)
+    """None = all that have ended."""
+
+
+class Forgotten(Message):
+    """Which downloads were left out of the list."""
+
+    downloads: tuple[DownloadRecord, ...]
 
 
 class SetLimit(Message):

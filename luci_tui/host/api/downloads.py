@@ -1,4 +1,4 @@
-"""Routes for downloads: plan, add, list, watch, pause, resume, cancel, move, limit, uninstall."""
+"""Routes for downloads: plan, add, list, watch, change how they go on, forget, uninstall."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from starlette.routing import Route
 from luci_tui.errors import CatalogError
 from luci_tui.host.api import bodies
 from luci_tui.host.api.download_messages import (
+    ForgetDownloads,
     How,
     MoveDownload,
     PlanInstall,
@@ -28,6 +29,7 @@ def routes() -> list[Route]:
         Route("/luci/downloads/plan", _plan, methods=["POST"]),
         Route("/luci/downloads/events", _events, methods=["GET"]),
         Route("/luci/downloads/limit", _limit, methods=["POST"]),
+        Route("/luci/downloads/forget", _forget, methods=["POST"]),
         Route("/luci/downloads/{download_id}", _get, methods=["GET"]),
         Route("/luci/downloads/{download_id}/pause", _pause, methods=["POST"]),
         Route("/luci/downloads/{download_id}/resume", _resume, methods=["POST"]),
@@ -75,6 +77,11 @@ async def _cancel(request: Request) -> Response:
 async def _move(request: Request) -> Response:
     wanted = await bodies.read_model(request, MoveDownload)
     return bodies.answer(await state_of(request).downloads.move(_id_of(request), wanted.place))
+
+
+async def _forget(request: Request) -> Response:
+    wanted = await bodies.read_model(request, ForgetDownloads)
+    return bodies.answer(await state_of(request).downloads.forget(wanted.ids))
 
 
 async def _limit(request: Request) -> Response:
