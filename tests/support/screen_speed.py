@@ -56,7 +56,7 @@ class Frames:
 
     def __init__(self, app: ChatApp) -> None:
         self.drawn = asyncio.Event()
-        draw: object = app._display  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType, reportUnknownVariableType]
+        draw = cast("object", getattr(app, "_display"))  # noqa: B009 - Textual has no hook for it
         self._draw = cast("Callable[[Screen[object], RenderableType | None], None]", draw)
         app._display = self._display  # pyright: ignore[reportPrivateUsage]
 
