@@ -104,6 +104,8 @@ class ScreenSettings(_Section):
     empty = the usual one. Ctrl-P lists them."""
     low_bandwidth: bool | None = None
     """True = fewer redraws; not set = where luci runs at the far end of an SSH connection."""
+    bell: bool = True
+    """Whether the terminal's bell rings when long work ends while nobody looks."""
 
 
 class KeySettings(_Section):

@@ -61,6 +61,21 @@ ACTIONS = (
     ),
     KeyAction("app.help", "f1", "Help", "Show the keys that work here.", has_priority=True),
     KeyAction(
+        "app.jump",
+        "f6,alt+j",
+        "Jump",
+        "Put a letter on everything that can be gone to; typing it goes there.",
+        is_shown=False,
+        has_priority=True,
+    ),
+    KeyAction(
+        "app.welcome",
+        "f4",
+        "Welcome",
+        "Look at this machine and suggest models that fit.",
+        is_shown=False,
+    ),
+    KeyAction(
         "app.quit",
         "ctrl+q",
         "Quit",
@@ -108,6 +123,11 @@ ACTIONS = (
         is_shown=False,
         has_priority=True,
     ),
+    KeyAction(
+        "welcome.install", "enter", "Install", "Install the model that is suggested; asks first."
+    ),
+    KeyAction("welcome.up", "up", "Up", "Go to the suggestion above.", is_shown=False),
+    KeyAction("welcome.down", "down", "Down", "Go to the suggestion below.", is_shown=False),
     KeyAction("list.up", "up,k", "Up", "Move up a row.", is_shown=False),
     KeyAction("list.down", "down,j", "Down", "Move down a row.", is_shown=False),
     KeyAction("list.page_up", "pageup", "Page up", "Move up a page.", is_shown=False),
@@ -237,9 +257,9 @@ def _work_together(one: str, other: str) -> bool:
     places = {BY_ID[one].place, BY_ID[other].place}
     if len(places) == 1 or places & {"app", "mode"}:
         return True
-    if places == {"prompt", "chat"}:
+    if places in ({"prompt", "chat"}, {"welcome", "chat"}):
         return True
-    return bool(places & {"list", "live"}) and not places & {"prompt", "chat"}
+    return bool(places & {"list", "live"}) and not places & {"prompt", "chat", "welcome"}
 
 
 _KEY_WORDS = {

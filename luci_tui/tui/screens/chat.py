@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import aclosing
@@ -17,11 +18,13 @@ from textual.containers import VerticalScroll
 from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Footer, Static
 from textual.worker import Worker, WorkerState
 
 from luci_tui.errors import HostError, LuciError, WorkerLostError
 from luci_tui.tui.keymap import KeyMap, binding, make_keymap
+from luci_tui.tui.messages import AnswerBegan, AnswerEnded, ChatOpened
 from luci_tui.tui.mode_list import TABS
 from luci_tui.tui.services import Services
 from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S, Notice, Reply, UserMessage
@@ -91,6 +94,8 @@ class ChatScreen(Screen[None]):
         self._words = "starting"
         self._queue: deque[str] = deque()
         self._answering: Worker[None] | None = None
+        self._began_s = 0.0
+        """When the answer began, by the monotonic clock."""
 
     @property
     def state(self) -> State:
@@ -151,6 +156,7 @@ class ChatScreen(Screen[None]):
             self._show_state(State.DOWN, "no model")
             await self._show_news()
             await self._add(Notice(f"{error.message} Ctrl-R tries again.", is_error=True))
+            self.post_message(ChatOpened())
             return
         if self._conversation.answers_with_command:
             self.query_one(EmptyState).show_examples()
@@ -158,13 +164,17 @@ class ChatScreen(Screen[None]):
         if resumed is not None:
             await self._show_resumed(resumed)
         await self._show_news()
+        self.post_message(ChatOpened())
         self._send_next()
+
+    async def tell(self, *widgets: Widget) -> None:
+        """Show something of the app itself; an empty chat still says what to do."""
+        await self._transcript.mount_all(widgets)
 
     async def _show_news(self) -> None:
         """Show what the host has to say; an empty chat still says what to do."""
         if self._conversation is not None:
-            notices = [Notice(text) for text in await self._conversation.news()]
-            await self._transcript.mount_all(notices)
+            await self.tell(*(Notice(text) for text in await self._conversation.news()))
 
     async def _show_resumed(self, resumed: Resumed) -> None:
         """Show a chat that was there before, and go on with its answer if one is being given."""
@@ -216,6 +226,8 @@ class ChatScreen(Screen[None]):
         conversation = self._conversation
         assert conversation is not None
         self._show_state(State.ANSWERING, "reading the prompt")
+        self._began_s = time.monotonic()
+        self.post_message(AnswerBegan())
         reply = self._new_reply(conversation)
         if prompt is None:
             events = conversation.follow()
@@ -271,6 +283,7 @@ class ChatScreen(Screen[None]):
 
     def _after_answer(self, state: State) -> None:
         self._answering = None
+        self.post_message(AnswerEnded(time.monotonic() - self._began_s))
         self._show_state(state, "ready" if state is State.READY else "no model")
         self._send_next()
 
