@@ -75,7 +75,7 @@ class Presence:
 
     def answer_began(self) -> None:
         """An answer is being given."""
-        self.attention.set_work("answering")
+        self.attention.set_work("at work")
 
     def answer_ended(self, took_s: float) -> None:
         """An answer came to its end."""

@@ -81,6 +81,22 @@ def test_storm_of_sizes_in_an_answer_ends_with_the_whole_answer(luci_env: dict[s
     assert b"Traceback" not in screen.output
 
 
+def test_storm_of_sizes_over_the_models_then_the_screen_comes_to_rest(
+    luci_env: dict[str, str],
+) -> None:
+    sizes = random.Random(7)
+    with TerminalProgram(*SCREEN, env=luci_env) as screen:
+        screen.wait_for("ready")
+        screen.send("\x1b2")
+        screen.wait_for("of memory free")
+        for _ in range(40):
+            screen.resize(sizes.randint(20, 200), sizes.randint(20, 60))
+            screen.read_for(0.01)
+        screen.wait_until(lambda: screen.read_for(0.5) == 0)
+        screen.send(QUIT)
+        assert screen.wait().exit_code == 0
+
+
 def test_locale_without_letters_and_bytes_that_are_no_utf8_end_nothing(
     luci_env: dict[str, str],
 ) -> None:
@@ -113,7 +129,7 @@ def test_title_says_what_is_done_and_is_given_back(luci_env: dict[str, str]) -> 
     with TerminalProgram(*SCREEN, env=luci_env) as screen:
         answer_and_quit(screen)
     titles = re.findall(rb"\x1b\]2;([^\a]*)\a", screen.output)
-    assert [one.decode() for one in titles] == ["luci", "luci · answering", "luci"]
+    assert [one.decode() for one in titles] == ["luci", "luci · at work", "luci"]
     assert screen.output.index(b"\x1b[22;0t") < screen.output.index(b"\x1b[23;0t")
 
 

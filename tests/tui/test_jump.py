@@ -100,3 +100,13 @@ async def test_jump_with_nowhere_to_go_then_it_says_so() -> None:
             widget.disabled = True
         await pilot.press("f6")
         await wait_for_text(pilot, "There is nothing to go to here.")
+
+
+async def test_jump_in_a_terminal_that_gets_another_size_goes_back(link: FakeLink) -> None:
+    app = modes_app(link)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press("f6")
+        await wait_for_text(pilot, "Type a label.")
+        await pilot.resize_terminal(100, 30)
+        await wait_until(pilot, lambda: "Type a label." not in shown_text(app))

@@ -44,8 +44,8 @@ def test_title_says_what_is_done_and_is_given_back(terminal: Terminal) -> None:
     attention = terminal.attention()
     assert terminal.written[0] == PUSH_TITLE
     assert terminal.title == "luci"
-    attention.set_work("answering")
-    assert terminal.title == "luci · answering"
+    attention.set_work("at work")
+    assert terminal.title == "luci · at work"
     attention.set_work("")
     assert terminal.title == "luci"
     attention.close()
@@ -118,7 +118,7 @@ def test_bell_that_is_not_wanted_then_only_the_title_says_it(terminal: Terminal)
 def test_terminal_without_a_title_gets_none(terminal: Terminal) -> None:
     attention = terminal.attention(has_title=False)
     attention.focus(False)
-    attention.set_work("answering")
+    attention.set_work("at work")
     attention.ended(LONG_S)
     attention.close()
     assert terminal.written == [BELL]

@@ -13,9 +13,10 @@ from textual.widgets import Input, Static
 
 from luci_tui.chat.sanitize import sanitize
 from luci_tui.errors import LuciError
+from luci_tui.tui.screens.steady import Steady
 
 
-class AskScreen(ModalScreen[str]):
+class AskScreen(Steady, ModalScreen[str]):
     """One line to type; gives what was typed, "" = nothing is wanted.
 
     Args:

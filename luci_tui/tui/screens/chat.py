@@ -26,6 +26,7 @@ from luci_tui.errors import HostError, LuciError, WorkerLostError
 from luci_tui.tui.keymap import KeyMap, binding, make_keymap
 from luci_tui.tui.messages import AnswerBegan, AnswerEnded, ChatOpened
 from luci_tui.tui.mode_list import TABS
+from luci_tui.tui.screens.steady import Steady
 from luci_tui.tui.services import Services
 from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S, Notice, Reply, UserMessage
 from luci_tui.tui.widgets.modebar import ModeBar
@@ -51,7 +52,7 @@ class State(Enum):
     """There is no model: loading failed or the worker ended."""
 
 
-class ChatScreen(Screen[None]):
+class ChatScreen(Steady, Screen[None]):
     """A chat with one model."""
 
     NAME: ClassVar = "chat"

@@ -11,10 +11,12 @@ from typing import ClassVar, Protocol, runtime_checkable
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.geometry import Offset
+from textual.geometry import Offset, Size
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.widgets import Static
+
+from luci_tui.tui.screens.steady import Steady
 
 LETTERS = "asdfghjklqwertyuiopzxcvbnm"
 """The ones under the fingers first."""
@@ -77,7 +79,7 @@ def _is_seen(widget: Widget, at: Offset) -> bool:
     return found is widget or widget in found.ancestors
 
 
-class JumpScreen(ModalScreen["Spot | None"]):
+class JumpScreen(Steady, ModalScreen["Spot | None"]):
     """The labels; gives the spot that was typed, None = nowhere.
 
     Args:
@@ -93,6 +95,8 @@ class JumpScreen(ModalScreen["Spot | None"]):
         labels = iter(labels_for(sum(not spot.label for spot in spots)))
         self._spots = {spot.label or next(labels): spot for spot in spots}
         self._typed = ""
+        self._drawn_for = Size()
+        self._is_left = False
 
     def compose(self) -> ComposeResult:
         """Put a label on each spot, and say what to do."""
@@ -103,6 +107,15 @@ class JumpScreen(ModalScreen["Spot | None"]):
         text = "Type a label. Esc goes back." if self._spots else "There is nothing to go to here."
         yield Static(text, id="jump-advice", markup=False)
 
+    def on_mount(self) -> None:
+        """Remember for which size the labels are."""
+        self._drawn_for = self.app.size
+
+    def on_resize(self) -> None:
+        """Go back when the labels stand in the wrong places."""
+        if self.app.size != self._drawn_for:
+            self._leave(None)
+
     def on_key(self, event: events.Key) -> None:
         """Take the letter of a label."""
         event.stop()
@@ -112,15 +125,21 @@ class JumpScreen(ModalScreen["Spot | None"]):
             return
         self._typed = typed
         if typed in self._spots:
-            self.dismiss(self._spots[typed])
+            self._leave(self._spots[typed])
             return
         for mark in self.query(".jump-label"):
             mark.display = (mark.name or "").startswith(typed)
 
     def on_click(self) -> None:
         """Go back."""
-        self.dismiss(None)
+        self._leave(None)
 
     def action_leave(self) -> None:
         """Go back."""
-        self.dismiss(None)
+        self._leave(None)
+
+    def _leave(self, spot: Spot | None) -> None:
+        # Keys that were typed on come until the screen is gone; it can be left once.
+        if not self._is_left:
+            self._is_left = True
+            self.dismiss(spot)
