@@ -153,13 +153,16 @@ async def test_worker_and_then_host_killed_in_an_answer_then_one_key_goes_on(
 ) -> None:
     home = Path(luci_env["LUCI_HOME"])
     model = home / "models" / "talks.gguf"
-    write_arch_model(TinyArch.LLAMA, model, chat_template=CHATML_TEMPLATE)
+    write_arch_model(
+        TinyArch.LLAMA, model, chat_template=CHATML_TEMPLATE, n_layers=48, n_ctx_train=8192
+    )
     async with running_host(home, Launcher(arguments=("--idle-exit-s", "60"))):
         await asyncio.to_thread(lose_worker_and_host, luci_env, home)
 
 
 def lose_worker_and_host(env: dict[str, str], home: Path) -> None:
-    # The model has random weights and talks until its context is full.
+    # The model has random weights and talks until its context is full; with so many layers that
+    # takes longer than a test needs for a kill.
     with TerminalProgram("-m", "luci_tui", "--model", "talks", env=env) as screen:
         screen.wait_for("ready")
         host = pid_of(home)

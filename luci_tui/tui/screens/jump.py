@@ -109,11 +109,11 @@ class JumpScreen(Steady, ModalScreen["Spot | None"]):
 
     def on_mount(self) -> None:
         """Remember for which size the labels are."""
-        self._drawn_for = self.app.size
+        self._drawn_for = self.size
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         """Go back when the labels stand in the wrong places."""
-        if self.app.size != self._drawn_for:
+        if event.size != self._drawn_for:
             self._leave(None)
 
     def on_key(self, event: events.Key) -> None:
