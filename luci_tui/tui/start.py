@@ -73,8 +73,8 @@ def run_screen(model: str, engine: str, resume: str | None = None) -> int:
             lambda name: _converse(name, engine, None),
         )
         code = asyncio.run(_run(app))
-    # Whoever lost the terminal reads nothing any more.
-    if code < SIGNALLED and (farewell := app.farewell()):
+    # Whoever lost the terminal reads nothing any more, and a page shows no stderr.
+    if code < SIGNALLED and not terminal.is_web and (farewell := app.farewell()):
         sys.stderr.write(f"{farewell}\n")
     return code
 
