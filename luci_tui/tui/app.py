@@ -229,7 +229,7 @@ class ChatApp(App[int]):
         await self.action_mode("chat")
         await self._chat.query(Welcome).remove()
         self._chat.query("#empty").set(display=False)
-        await self._chat.tell(Welcome(self.services.look_around))
+        await self._chat.show_notes(Welcome(self.services.look_around))
 
     @work(group="install", exit_on_error=False)
     async def on_install_wanted(self, message: InstallWanted) -> None:
@@ -294,7 +294,7 @@ class ChatApp(App[int]):
         self.notify(text, severity="error" if is_failure else "information", markup=False)
 
     async def _tell(self, text: str) -> None:
-        await self._chat.tell(Notice(text))
+        await self._chat.show_notes(Notice(text))
 
     # ---- copying and leaving
 

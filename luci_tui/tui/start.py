@@ -159,7 +159,7 @@ async def _leave_with_parent(app: ChatApp) -> None:
     # There is no event for it that every system has.
     while os.getppid() == parent:  # noqa: ASYNC110
         await asyncio.sleep(PARENT_S)
-    app.exit()
+    _leave(app, signal.SIGHUP)
 
 
 def _leave(app: ChatApp, number: signal.Signals) -> None:

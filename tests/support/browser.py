@@ -9,7 +9,7 @@ import asyncio
 import base64
 import itertools
 import shutil
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import aiohttp
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WAIT_S = 60.0
+_BINARY = 2
+"""The opcode of a frame."""
 _PORT_FILE = "DevToolsActivePort"
 _MAX_BYTES = 64 * 1024 * 1024
 
@@ -39,6 +41,8 @@ class Page:
         self._ids = itertools.count(1)
         self.said: list[str] = []
         """What the page wrote to its console, and requests of it that failed."""
+        self.received = b""
+        """What came through its web sockets; a terminal in a page draws no text to look for."""
 
     async def call(self, method: str, **parameters: object) -> dict[str, Any]:
         """Call a method of the protocol and return its result."""
@@ -54,8 +58,14 @@ class Page:
 
     def _note(self, message: dict[str, Any]) -> None:
         match message.get("method"):
-            case "Runtime.exceptionThrown" | "Log.entryAdded" | "Network.loadingFailed":
+            case "Runtime.exceptionThrown" | "Network.loadingFailed":
                 self.said.append(str(message["params"]))
+            case "Log.entryAdded" if message["params"]["entry"]["source"] != "rendering":
+                self.said.append(str(message["params"]))
+            case "Network.webSocketFrameReceived":
+                frame = message["params"]["response"]
+                if frame["opcode"] == _BINARY:
+                    self.received += base64.b64decode(frame["payloadData"])
             case _:
                 pass
 
@@ -73,18 +83,25 @@ class Page:
         return found["result"].get("value")
 
     async def wait_for(self, expression: str) -> None:
-        """Wait until a piece of JavaScript is true.
+        """Wait until a piece of JavaScript is true; raises as `wait_until` does."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                if await self.evaluate(expression):
+                    return
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until the condition holds.
 
         Raises:
-            TimeoutError: it did not become so; the message is what the page said.
+            TimeoutError: it does not; the message is what the page said.
         """
         try:
             async with asyncio.timeout(WAIT_S):
-                # The page tells of nothing that could be waited for instead.
-                while not await self.evaluate(expression):  # noqa: ASYNC110
-                    await asyncio.sleep(0.1)
+                while not condition():
+                    # An answer brings what came before it.
+                    await self.evaluate("1")
         except TimeoutError as error:
-            raise TimeoutError(f"{expression}: {self.said}") from error
+            raise TimeoutError(f"{self.said} {self.received[-2000:]!r}") from error
 
     async def type(self, text: str) -> None:
         """Type a text; a line break is the Enter key."""

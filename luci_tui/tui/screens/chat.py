@@ -168,14 +168,14 @@ class ChatScreen(Steady, Screen[None]):
         self.post_message(ChatOpened())
         self._send_next()
 
-    async def tell(self, *widgets: Widget) -> None:
+    async def show_notes(self, *widgets: Widget) -> None:
         """Show something of the app itself; an empty chat still says what to do."""
         await self._transcript.mount_all(widgets)
 
     async def _show_news(self) -> None:
         """Show what the host has to say; an empty chat still says what to do."""
         if self._conversation is not None:
-            await self.tell(*(Notice(text) for text in await self._conversation.news()))
+            await self.show_notes(*(Notice(text) for text in await self._conversation.news()))
 
     async def _show_resumed(self, resumed: Resumed) -> None:
         """Show a chat that was there before, and go on with its answer if one is being given."""
