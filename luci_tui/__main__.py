@@ -7,8 +7,12 @@ and the screen does not wait for the command line's parser.
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from luci_tui.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def main() -> int:
@@ -28,7 +32,7 @@ def _run(arguments: list[str]) -> int:
         return open_screen("builtin", "worker")
     from luci_tui.cli.main import run_command_line
 
-    return run_command_line(arguments, open_screen)
+    return run_command_line(arguments, open_screen, open_web)
 
 
 def open_screen(model: str, engine: str, resume: str | None = None) -> int:
@@ -36,6 +40,13 @@ def open_screen(model: str, engine: str, resume: str | None = None) -> int:
     from luci_tui.tui.start import run_screen
 
     return run_screen(model, engine, resume)
+
+
+def open_web(arguments: list[str], port: int, tell: Callable[[str, int], None]) -> None:
+    """Serve the app to a browser until Ctrl-C; see `luci web`."""
+    from luci_tui.tui.web.server import serve_web
+
+    serve_web(arguments, port, tell)
 
 
 if __name__ == "__main__":

@@ -37,12 +37,19 @@ class TerminalFacts:
     """`$TERM`; empty = not set."""
     is_ssh: bool
     """The shell runs at the far end of an SSH connection."""
-    is_multiplexed: bool
-    """The shell runs inside tmux or screen."""
+    multiplexer: str
+    """"tmux" or "screen", if the shell runs inside one; else empty."""
     has_true_color: bool
     """`$COLORTERM` promises 24-bit colour."""
     no_color: bool
     """`$NO_COLOR` is set and not empty: colours are unwanted. Source: https://no-color.org"""
+    is_web: bool = False
+    """The screen is drawn for a browser, see `tui/web.py`."""
+
+    @property
+    def has_title(self) -> bool:
+        """Whether it has a title, as far as its name says; a console shows the sequence as text."""
+        return self.term not in ("", "dumb", "linux", "unknown")
 
 
 @dataclass(frozen=True)
@@ -102,10 +109,18 @@ def terminal_facts() -> TerminalFacts:
         is_terminal=_is_terminal(sys.stdin) and _is_terminal(sys.stdout),
         term=env.get("TERM", ""),
         is_ssh=bool(env.get("SSH_CONNECTION") or env.get("SSH_TTY")),
-        is_multiplexed=bool(env.get("TMUX") or env.get("STY")),
+        multiplexer=_multiplexer(env.get("TMUX", ""), env.get("STY", ""), env.get("TERM", "")),
         has_true_color=env.get("COLORTERM", "").lower() in {"truecolor", "24bit"},
         no_color=bool(env.get("NO_COLOR")),
+        is_web="WebDriver" in env.get("TEXTUAL_DRIVER", ""),
     )
+
+
+def _multiplexer(tmux: str, sty: str, term: str) -> str:
+    """Name what the shell runs in; TERM crosses an SSH connection, the other variables do not."""
+    if tmux or term.startswith("tmux"):
+        return "tmux"
+    return "screen" if sty else ""
 
 
 def environment_secret(name: str) -> str:

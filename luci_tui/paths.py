@@ -42,6 +42,16 @@ def logs_folder() -> Path:
     return luci_home() / "logs"
 
 
+def clipboard_file(home: Path) -> Path:
+    """Return the file with what the screen copied last; it may not exist yet."""
+    return home / "clipboard.txt"
+
+
+def seen_file(home: Path) -> Path:
+    """Return the file that says when a screen was looked at last; it may not exist yet."""
+    return home / "screen.json"
+
+
 def chats_file() -> Path:
     """Return the SQLite file of the chats; it may not exist yet."""
     return luci_home() / "chats.db"

@@ -107,6 +107,8 @@ class ScreenSettings(_Section):
     history: bool = True
     """Whether earlier prompts are kept in history.jsonl; false = they are forgotten when luci is
     left."""
+    bell: bool = True
+    """Whether the terminal's bell rings when long work ends while nobody looks."""
 
 
 class KeySettings(_Section):

@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, cast
 
 import typer
@@ -21,7 +21,7 @@ from luci_tui.version import VERSION
 COMMANDS = (
     *("ask", "chat", "run", "embed", "inspect", "validate"),
     *("convert", "quantize", "imatrix", "compare"),
-    *("load", "unload", "ps", "serve", "host", "jobs"),
+    *("load", "unload", "ps", "serve", "web", "host", "jobs"),
     *("catalog", "search", "install", "uninstall", "downloads"),
     *("llm", "models", "fit", "disk", "backup", "custom"),
     *("login", "logout", "whoami", "share"),
@@ -43,6 +43,8 @@ EXIT_BROKEN_PIPE = 141
 
 OpenScreen = Callable[[str, str, str | None], int]
 """(model name, engine kind, chat to go on with) -> exit code."""
+OpenWeb = Callable[[list[str], int, Callable[[str, int], None]], None]
+"""(arguments of luci for each screen, port, called with address and port) -> when it is over."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Invocation:
 
     engine: EngineKind
     open_screen: OpenScreen
+    open_web: OpenWeb
 
 
 _nothing = typer.Typer(add_completion=False)
@@ -162,20 +165,29 @@ def luci(
     shared = cast("Invocation", ctx.obj)
     if profile is not None:
         _choose_profile(profile)
-    ctx.obj = Invocation(engine=engine, open_screen=shared.open_screen)
+    ctx.obj = replace(shared, engine=engine)
     if ctx.invoked_subcommand is None:
         raise typer.Exit(
             shared.open_screen(model, engine.value, "" if resume == "last" else resume)
         )
 
 
-def run_command_line(arguments: list[str], open_screen: OpenScreen) -> int:
+def no_web(arguments: list[str], port: int, tell: Callable[[str, int], None]) -> None:
+    """Stand where there is no screen for a browser."""
+    del arguments, port, tell
+    msg = "This program has no screen for a browser."
+    raise ConfigError(msg)
+
+
+def run_command_line(
+    arguments: list[str], open_screen: OpenScreen, open_web: OpenWeb = no_web
+) -> int:
     """Parse and run a command line and return the exit code."""
     try:
         app(
             args=arguments,
             prog_name="luci",
-            obj=Invocation(engine=EngineKind.WORKER, open_screen=open_screen),
+            obj=Invocation(EngineKind.WORKER, open_screen, open_web),
         )
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else EXIT_FAILURE

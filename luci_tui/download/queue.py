@@ -248,7 +248,9 @@ class DownloadQueue:
             raise _has_ended(item)
         if item.state not in GOING:
             await self._require_space(item.plan, GOING | {ItemState.PAUSED}, but=item_id)
-            self._change(self.get(item_id), state=ItemState.QUEUED, error="", error_code="")
+            self._change(
+                self.get(item_id), state=ItemState.QUEUED, error="", error_code="", ended_at=None
+            )
             await self._save_quietly()
             self._pump()
         return self.get(item_id)
@@ -445,6 +447,7 @@ class DownloadQueue:
             fetched=fetched,
             error=error.message,
             error_code=error.code,
+            ended_at=time.time(),
         )
         self._stop(item_id)
 

@@ -59,6 +59,7 @@ class QueueItem(BaseModel):
     created_at: float
     """Seconds since 1970."""
     ended_at: float | None = None
+    """Seconds since 1970; also of one that has failed, until it goes on."""
 
     def has(self, name: str) -> bool:
         """Tell whether a file of the plan has arrived."""

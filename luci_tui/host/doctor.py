@@ -187,8 +187,11 @@ def _terminal(terminal: TerminalFacts) -> Iterator[Finding]:
     if terminal.is_ssh:
         text = "Over SSH, `ssh -C` makes a streaming screen about thirty times smaller."
         yield Finding("connection", Level.OK, text)
-    if terminal.is_multiplexed:
-        text = "In tmux, copying needs `set -s set-clipboard on` in ~/.tmux.conf."
+    if terminal.multiplexer == "tmux":
+        text = (
+            "In tmux, copying needs `set -s set-clipboard on` or `set -g allow-passthrough on` in "
+            "~/.tmux.conf; `set -g focus-events on` tells luci whether it is looked at."
+        )
         yield Finding("clipboard", Level.OK, text)
 
 

@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
-from textual import work
+from textual import events, work
 from textual.app import App
 from textual.binding import BindingType
+from textual.worker import Worker, WorkerState
 
 from luci_tui.tui.keymap import BY_ID, binding, make_keymap, words_of
-from luci_tui.tui.messages import ChatWanted, ModelWanted
+from luci_tui.tui.messages import (
+    AnswerBegan,
+    AnswerEnded,
+    ChatOpened,
+    ChatWanted,
+    InstallWanted,
+    ModelWanted,
+)
 from luci_tui.tui.mode_list import OPENED_LATER, TABS, make_mode
+from luci_tui.tui.presence import Presence
 from luci_tui.tui.screens.chat import ChatScreen
 from luci_tui.tui.services import Services
+from luci_tui.tui.watch import what_goes_on
+from luci_tui.tui.widgets.message import Notice
 from luci_tui.tui.widgets.modebar import ModeBar
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from textual.binding import ActiveBinding
     from textual.screen import Screen
 
     from luci_tui.tui.conversation import Conversation
     from luci_tui.tui.screens.palette import Command
+
+log = logging.getLogger(__name__)
 
 CLOSE_S = 3.0
 """How long the engine may take to leave before the app goes without it."""
@@ -50,6 +65,8 @@ class ChatApp(App[int]):
     BINDINGS: ClassVar[list[BindingType]] = [
         binding("app.palette", "palette"),
         binding("app.help", "help"),
+        binding("app.jump", "jump"),
+        binding("app.welcome", "welcome"),
         binding("app.quit", "quit"),
         binding("app.copy_or_quit", "help_quit"),
         *(binding(f"mode.{tab.name}", f"mode('{tab.name}')") for tab in TABS),
@@ -62,13 +79,18 @@ class ChatApp(App[int]):
         connect_to: Callable[[str], Conversation] | None = None,
         open_chat: Callable[[str, str], Conversation] | None = None,
     ) -> None:
-        super().__init__()
+        self.services = services or Services()
+        terminal = self.services.terminal
+        # Colours that are unwanted are left out altogether, not turned into shades of grey.
+        is_plain = terminal is not None and terminal.no_color
+        super().__init__(ansi_color=True if is_plain else None)
         self._connect_to = connect_to
         self._open_chat = open_chat
         self.animation_level = "none"
-        self.services = services or Services()
         self.keys = make_keymap(self.services.preferences.keys)
         self._chat = ChatScreen(connect, self.services, self.keys, connect_to)
+        self._presence = Presence(self.services, self._to_terminal, self._say, self._tell)
+        self._going_on = ""
         modes: dict[str, Callable[[], Screen[None]]] = {"chat": lambda: self._chat}
         if self.services.link is not None:
             modes |= {name: partial(make_mode, name, self.services) for name in OPENED_LATER}
@@ -81,8 +103,10 @@ class ChatApp(App[int]):
         theme = self.services.preferences.theme
         if theme in self.available_themes:
             self.theme = theme
+        self._presence.attention.open()
         if self.services.link is not None:
             self.call_after_refresh(self._tell_wishes)
+            self.call_after_refresh(self._follow_host)
 
     def _tell_wishes(self) -> None:
         """Say which wishes for keys and looks cannot be granted."""
@@ -124,7 +148,9 @@ class ChatApp(App[int]):
         del parameters
         if action == "mode":
             return self.services.link is not None and not self.screen.is_modal
-        return not (action in ("palette", "help") and self.screen.is_modal)
+        if action == "welcome":
+            return self.services.link is not None and not self.screen.is_modal
+        return not (action in ("palette", "help", "jump") and self.screen.is_modal)
 
     # ---- help and palette
 
@@ -193,20 +219,143 @@ class ChatApp(App[int]):
         themes = sorted(self.available_themes)
         return commands + [Command(f"theme:{one}", f"Theme: {one}", "", advice) for one in themes]
 
+    # ---- going somewhere
+
+    @work(exit_on_error=False)
+    async def action_jump(self) -> None:
+        """Put a label on everything that can be gone to, and go to the one that is typed."""
+        from luci_tui.tui.screens.jump import JumpScreen, spots_of
+
+        screen = self.screen
+        spot = await self.push_screen_wait(JumpScreen(spots_of(screen)))
+        if spot is not None and screen is self.screen:
+            spot.go()
+
+    # ---- the welcome
+
+    @work(exclusive=True, group="welcome", exit_on_error=False)
+    async def action_welcome(self) -> None:
+        """Show this machine and three models that fit it."""
+        from luci_tui.tui.widgets.welcome import Welcome
+
+        await self.action_mode("chat")
+        await self._chat.query(Welcome).remove()
+        self._chat.query("#empty").set(display=False)
+        await self._chat.show_notes(Welcome(self.services.look_around))
+
+    @work(group="install", exit_on_error=False)
+    async def on_install_wanted(self, message: InstallWanted) -> None:
+        """Ask, then begin an install."""
+        from luci_tui.tui.installing import ask_and_install
+
+        if self.services.link is not None:
+            await ask_and_install(self, self.services.link, message.name)
+
+    # ---- who looks, and what ends
+
+    @work(exclusive=True, group="presence", exit_on_error=False)
+    async def _follow_host(self) -> None:
+        await self._presence.run()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Write a fault in this program to the log, and say where it is."""
+        if event.state is not WorkerState.ERROR:
+            return
+        # Textual leaves the worker's result type open.
+        worker = cast("Worker[object]", event.worker)  # pyright: ignore[reportUnknownMemberType]
+        log.error("screen worker %s failed", worker.name, exc_info=worker.error)
+        text = (
+            f"Something in luci itself failed: {worker.error!r}. logs/screen.log has the details."
+        )
+        self._say(text, True)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Note that somebody is there."""
+        if isinstance(event, events.InputEvent):
+            self._presence.touch()
+        await super().on_event(event)
+
+    def watch_app_focus(self, focus: bool) -> None:
+        """Note whether the terminal is looked at."""
+        self._presence.focus(focus)
+
+    def on_chat_opened(self, message: ChatOpened) -> None:
+        """Note that the chat stands."""
+        message.stop()
+        self._presence.chat_opened()
+        if self._presence.is_first:
+            self._presence.is_first = False
+            self.action_welcome()
+
+    async def on_answer_began(self, message: AnswerBegan) -> None:
+        """Say so in the title; the welcome has done its work."""
+        message.stop()
+        self._presence.answer_began()
+        await self._chat.query("Welcome").remove()
+
+    def on_answer_ended(self, message: AnswerEnded) -> None:
+        """Call the person, if it took long and nobody looks."""
+        message.stop()
+        self._presence.answer_ended(message.took_s)
+
+    def _to_terminal(self, sequence: str) -> None:
+        if self._driver is not None and sequence:
+            self._driver.write(sequence)
+
+    def _say(self, text: str, is_failure: bool) -> None:
+        self.notify(text, severity="error" if is_failure else "information", markup=False)
+
+    async def _tell(self, text: str) -> None:
+        await self._chat.show_notes(Notice(text))
+
     # ---- copying and leaving
 
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy a text for the terminal, for a file, and for what is pasted here."""
+        self._clipboard = text
+        self._copy(text)
+
+    @work(group="copy", exit_on_error=False)
+    async def _copy(self, text: str) -> None:
+        from luci_tui import paths
+        from luci_tui.tui.clipboard import copy
+
+        home = self.services.home
+        path = None if home is None else paths.clipboard_file(home)
+        copied = await asyncio.to_thread(copy, text, self.services.terminal, path)
+        self._to_terminal(copied.sequence)
+        self._say(copied.sentence, copied.is_lost)
+
     def on_chat_screen_copy_asked(self, message: ChatScreen.CopyAsked) -> None:
-        """Hand a text to the terminal's clipboard; no terminal says whether it took it."""
+        """Copy a text."""
         self.copy_to_clipboard(message.text)
-        self.notify("Sent to the terminal's clipboard (OSC 52), if it allows that.")
 
     def action_help_quit(self) -> None:
         """Say how to leave when Ctrl-C finds nothing to copy."""
         self.notify("Nothing is selected to copy. Ctrl-Q quits, Esc stops an answer.")
 
+    def lose_terminal(self) -> None:
+        """Nothing may be written any more."""
+        self._presence.lose_terminal()
+
+    def exit(
+        self,
+        result: int | None = None,
+        return_code: int = 0,
+        message: RenderableType | None = None,
+    ) -> None:
+        """Leave; the last look is kept first."""
+        self._presence.leave()
+        super().exit(result, return_code, message)
+
+    async def look_what_goes_on(self) -> None:
+        """Ask the host for the farewell; before `close_engine`."""
+        if self.services.link is not None:
+            self._going_on = await what_goes_on(self.services.link)
+
     def farewell(self) -> str:
-        """Say what goes on without the screen, in one sentence; empty = nothing."""
-        return self._chat.farewell()
+        """Say what goes on without the screen, and how to come back; empty = nothing."""
+        return "\n".join(filter(None, [self._going_on, self._chat.farewell()]))
 
     async def close_engine(self) -> None:
         """Let go of the engine or the host, but don't wait for it for ever."""

@@ -97,6 +97,7 @@ class HostConversation:
     async def load(self) -> AsyncGenerator[LoadingShown]:
         """Find or start the host and let it load the model."""
         client = await self._reach()
+        await self._take_model_of_chat(client)
         if await self._is_ready(client):
             return
         job = await client.load_model(self.model)
@@ -116,6 +117,16 @@ class HostConversation:
                         pass
         msg = "Loading the model ended without an answer."
         raise EngineError(msg)
+
+    async def _take_model_of_chat(self, client: HostClient) -> None:
+        """Use the model of the chat that is gone on with, unless another one was asked for."""
+        if self.resume_chat is None or self.chat_id or not self.answers_with_command:
+            return
+        opened = await self._chat_to_resume(HostChats(client), {})
+        if opened is not None and opened.session.model not in ("", self.model):
+            self.model = opened.session.model
+            self.label = self.model.rpartition("/")[2]
+            self.answers_with_command = False
 
     async def resume(self) -> Resumed | None:
         """Give this chat; before it begins the one asked for, or one that is being answered."""

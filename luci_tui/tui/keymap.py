@@ -61,6 +61,21 @@ ACTIONS = (
     ),
     KeyAction("app.help", "f1", "Help", "Show the keys that work here.", has_priority=True),
     KeyAction(
+        "app.jump",
+        "f6,alt+j",
+        "Jump",
+        "Put a letter on everything that can be gone to; typing it goes there.",
+        is_shown=False,
+        has_priority=True,
+    ),
+    KeyAction(
+        "app.welcome",
+        "f2",
+        "Welcome",
+        "Look at this machine and suggest models that fit.",
+        is_shown=False,
+    ),
+    KeyAction(
         "app.quit",
         "ctrl+q",
         "Quit",
@@ -196,6 +211,11 @@ ACTIONS = (
     ),
     KeyAction("message.export", "x", "Export", "Write the chat to a file.", is_shown=False),
     KeyAction("message.leave", "escape,tab", "Prompt", "Go back to the prompt."),
+    KeyAction(
+        "welcome.install", "enter", "Install", "Install the model that is suggested; asks first."
+    ),
+    KeyAction("welcome.up", "up", "Up", "Go to the suggestion above.", is_shown=False),
+    KeyAction("welcome.down", "down", "Down", "Go to the suggestion below.", is_shown=False),
     KeyAction("list.up", "up,k", "Up", "Move up a row.", is_shown=False),
     KeyAction("list.down", "down,j", "Down", "Move down a row.", is_shown=False),
     KeyAction("list.page_up", "pageup", "Page up", "Move up a page.", is_shown=False),
@@ -427,7 +447,7 @@ def _work_together(one: str, other: str) -> bool:
     places = {BY_ID[one].place, BY_ID[other].place}
     if len(places) == 1 or places & {"app", "mode"}:
         return True
-    if places in ({"prompt", "chat"}, {"prompt", "columns"}):
+    if places in ({"prompt", "chat"}, {"prompt", "columns"}, {"welcome", "chat"}):
         return True
     if places == {"parameters", "live"}:
         return False
@@ -436,6 +456,7 @@ def _work_together(one: str, other: str) -> bool:
         "chat",
         "columns",
         "message",
+        "welcome",
     }
 
 

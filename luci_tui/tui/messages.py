@@ -1,4 +1,4 @@
-"""What modes ask of the app."""
+"""What modes ask of the app, and tell it."""
 
 from __future__ import annotations
 
@@ -21,3 +21,27 @@ class ChatWanted(Message):
         self.chat_id = chat_id
         self.model = model
         """The one that answered in it."""
+
+
+class InstallWanted(Message):
+    """The person wants a model of the catalogue to be installed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
+class ChatOpened(Message):
+    """The chat stands: with its model, or with the sentence why there is none."""
+
+
+class AnswerBegan(Message):
+    """An answer is being given."""
+
+
+class AnswerEnded(Message):
+    """An answer came to its end, whatever came of it."""
+
+    def __init__(self, took_s: float) -> None:
+        super().__init__()
+        self.took_s = took_s

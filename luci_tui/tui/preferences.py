@@ -32,6 +32,8 @@ class Preferences:
     """Other keys, by the id of the action."""
     keeps_history: bool = True
     """Earlier prompts are kept in a file."""
+    bell: bool = True
+    """Whether the bell rings when long work ends while nobody looks."""
 
 
 def read_preferences(home: Path, environment: Mapping[str, str] | None = None) -> Preferences:
@@ -51,12 +53,14 @@ def read_preferences(home: Path, environment: Mapping[str, str] | None = None) -
     keys = _table(document, "keys") | _table(profile, "keys")
     theme, low_bandwidth = screen.get("theme"), screen.get("low_bandwidth")
     theme = variables.get("LUCI_SCREEN_THEME", "").strip() or theme
+    bell = _TRUTHS.get(variables.get("LUCI_SCREEN_BELL", ""), screen.get("bell"))
     low_bandwidth = _TRUTHS.get(variables.get("LUCI_SCREEN_LOW_BANDWIDTH", ""), low_bandwidth)
     history = _TRUTHS.get(variables.get("LUCI_SCREEN_HISTORY", ""), screen.get("history"))
     return Preferences(
         theme=theme if isinstance(theme, str) else "",
         low_bandwidth=low_bandwidth if isinstance(low_bandwidth, bool) else None,
         keeps_history=history is not False,
+        bell=bell if isinstance(bell, bool) else True,
         keys={name: key for name, key in keys.items() if isinstance(key, str)},
     )
 

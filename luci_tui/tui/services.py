@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Protocol
 from luci_tui.tui.preferences import Preferences
 
 if TYPE_CHECKING:
+    from luci_tui.config import TerminalFacts
     from luci_tui.host.client import HostClient
     from luci_tui.host.lifecycle import Launcher
+    from luci_tui.tui.first_look import FirstLook
 
 LOOK_S = 1.0
 """A list that is looked at is asked for so often."""
@@ -73,6 +75,11 @@ class HostLink:
         return None if found is None else found.client
 
 
+async def _look_around() -> FirstLook:
+    found = await asyncio.to_thread(importlib.import_module, "luci_tui.tui.first_look")
+    return await found.look_around()
+
+
 @dataclass(frozen=True)
 class Services:
     """Everything that a mode may need."""
@@ -82,10 +89,16 @@ class Services:
     preferences: Preferences = field(default_factory=Preferences)
     is_slow: bool = False
     """Every byte to the terminal goes through a network."""
+    home: Path | None = None
+    """Home folder of luci, for the small files of the screen; None = they are not kept."""
+    terminal: TerminalFacts | None = None
+    """What is known of the terminal; None = nothing, so that it gets neither title nor bell."""
     now_s: Callable[[], float] = time.time
     """Seconds since 1970."""
     history_file: Path | None = None
     """Where earlier prompts are kept; None = they are forgotten when luci is left."""
+    look_around: Callable[[], Awaitable[FirstLook]] = _look_around
+    """Looks at this machine and the models that fit it."""
     fixed_look_s: float = 0.0
     """How often a list that is looked at is asked for; 0 = as the connection bears it."""
 

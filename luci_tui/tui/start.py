@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 HANGUP_S = 0.8
 """After a hangup the process is gone within this time, whatever hangs."""
 
+PARENT_S = 2.0
+"""How often a screen in a browser looks whether its server is still there."""
+
 EXIT_FAILURE = 2
 SIGNALLED = 128
 """Exit codes from here on say which signal ended the screen."""
@@ -42,13 +47,15 @@ def run_screen(model: str, engine: str, resume: str | None = None) -> int:
         engine: The kind of engine of a host that has to be started.
         resume: A chat to go on with; "" = the one used last, None = only one that is answering.
     """
-    if not terminal_facts().is_terminal:
+    terminal = terminal_facts()
+    if not (terminal.is_terminal or terminal.is_web):
         sys.stderr.write(
             "luci: the screen needs a terminal. For scripts there is `luci run MODEL PROMPT`.\n"
         )
         return EXIT_FAILURE
-    preferences = read_preferences(paths.luci_home())
-    is_slow = terminal_facts().is_ssh
+    home = paths.luci_home()
+    preferences = read_preferences(home)
+    is_slow = terminal.is_ssh
     if preferences.low_bandwidth is not None:
         is_slow = preferences.low_bandwidth
     services = Services(
@@ -56,8 +63,11 @@ def run_screen(model: str, engine: str, resume: str | None = None) -> int:
         preferences=preferences,
         is_slow=is_slow,
         history_file=paths.luci_home() / FILE_NAME if preferences.keeps_history else None,
+        home=home,
+        terminal=terminal,
     )
     _let_alt_numbers_through()
+    _take_any_bytes()
     with stderr_guard(paths.logs_folder() / "screen.log"):
         app = ChatApp(
             partial(_converse, model, engine, resume),
@@ -66,8 +76,8 @@ def run_screen(model: str, engine: str, resume: str | None = None) -> int:
             lambda chat_id, model: _converse(model, engine, chat_id),
         )
         code = asyncio.run(_run(app))
-    # Whoever lost the terminal reads nothing any more.
-    if code < SIGNALLED and (farewell := app.farewell()):
+    # Whoever lost the terminal reads nothing any more, and a page shows no stderr.
+    if code < SIGNALLED and not terminal.is_web and (farewell := app.farewell()):
         sys.stderr.write(f"{farewell}\n")
     return code
 
@@ -81,6 +91,22 @@ def _let_alt_numbers_through() -> None:
     table = cast("dict[str, object]", ANSI_SEQUENCES_KEYS)
     for number in range(10):
         table.pop(f"\x1b{number}", None)
+
+
+def _take_any_bytes() -> None:
+    """Take bytes that are no UTF-8 for a replacement character.
+
+    Textual 8.2.8 reads the terminal with a strict decoder (drivers/linux_driver.py), so that one
+    letter from a terminal with another character set would end the screen.
+    """
+    from textual.drivers import linux_driver
+
+    name = "getincrementaldecoder"
+    setattr(linux_driver, name, _lenient_decoder)
+
+
+def _lenient_decoder(encoding: str) -> Callable[[], codecs.IncrementalDecoder]:
+    return partial(codecs.getincrementaldecoder(encoding), "replace")
 
 
 def _launcher(engine: str) -> Launcher:
@@ -118,11 +144,25 @@ async def _run(app: ChatApp) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGHUP, signal.SIGTERM):
         loop.add_signal_handler(number, _leave, app, number)
+    leaving = asyncio.create_task(_leave_with_parent(app)) if terminal_facts().is_web else None
     try:
         result = await app.run_async(mouse=True)
+        if (app.return_code or 0) < SIGNALLED:
+            await app.look_what_goes_on()
     finally:
+        if leaving is not None:
+            leaving.cancel()
         await app.close_engine()
     return app.return_code or result or 0
+
+
+async def _leave_with_parent(app: ChatApp) -> None:
+    """Leave when the process that draws for a browser is gone: nobody would end this one."""
+    parent = os.getppid()
+    # There is no event for it that every system has.
+    while os.getppid() == parent:  # noqa: ASYNC110
+        await asyncio.sleep(PARENT_S)
+    _leave(app, signal.SIGHUP)
 
 
 def _leave(app: ChatApp, number: signal.Signals) -> None:
@@ -133,4 +173,5 @@ def _leave(app: ChatApp, number: signal.Signals) -> None:
         deadline = threading.Timer(HANGUP_S, os._exit, [code])
         deadline.daemon = True
         deadline.start()
+        app.lose_terminal()
     app.exit(return_code=code)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from pydantic import BaseModel
 
 from luci_tui.errors import HostError, LuciError
 from luci_tui.host.client import ANSWER_S, HostClient
+from luci_tui.host.sse_reader import ServerEvent
 from luci_tui.host.unix_http import Answer
 
 
@@ -31,6 +34,8 @@ class FakeHost(HostClient):
         super().__init__(Path("/nowhere/host.sock"))
         self.says = says
         self.asked: list[Asked] = []
+        self.streams: dict[str, list[BaseModel]] = {}
+        """What a stream brings before it stays quiet; one that is not here cannot be reached."""
 
     async def request(
         self,
@@ -49,6 +54,15 @@ class FakeHost(HostClient):
         if isinstance(said, LuciError):
             raise said
         return Answer(200, "application/json", said.model_dump_json().encode())
+
+    async def follow(self, path: str, after: int = 0) -> AsyncGenerator[ServerEvent]:
+        if path not in self.streams:
+            msg = f"The test has no stream for {path}."
+            raise HostError(msg, code="unreachable")
+        for number, event in enumerate(self.streams[path], start=after + 1):
+            kind = str(getattr(event, "kind", ""))
+            yield ServerEvent(kind, event.model_dump_json().encode(), number)
+        await asyncio.Event().wait()
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from textual.pilot import Pilot
@@ -49,8 +50,17 @@ def modes_app(
     preferences: Preferences | None = None,
     engine: EngineClient | None = None,
     open_chat: Callable[[str, str], Conversation] | None = None,
+    **services_fields: object,
 ) -> ChatApp:
-    """Make an app with all modes, at a moment that stands still."""
+    """Make an app with all modes, at a moment that stands still.
+
+    Args:
+        link: The way to the host.
+        preferences: How a person wants the screen.
+        engine: What answers in the chat.
+        open_chat: Goes on with a chat by its id and model.
+        services_fields: Further fields of `Services`.
+    """
     answers = engine or ScriptedEngine()
     model = ModelSpec(label="model.gguf", load=LoadSpec(model_path="model.gguf"))
     services = Services(
@@ -59,6 +69,7 @@ def modes_app(
         now_s=lambda: NOW_S,
         fixed_look_s=LOOK_S,
     )
+    services = replace(services, **services_fields)
 
     def talk_to(name: str) -> OwnConversation:
         other = ModelSpec(label=name, load=LoadSpec(model_path=name))

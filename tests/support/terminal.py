@@ -51,19 +51,33 @@ class Ended:
 
 
 class TerminalProgram:
-    """Runs `python ARGUMENTS` on a terminal of 80 columns and 24 lines."""
+    """Runs `python ARGUMENTS` on a terminal.
 
-    def __init__(self, *arguments: str, env: Mapping[str, str]) -> None:
+    Args:
+        arguments: After `python`.
+        env: The environment but for TERM.
+        term: TERM; empty = it is not set.
+        size: Columns and lines.
+    """
+
+    def __init__(
+        self,
+        *arguments: str,
+        env: Mapping[str, str],
+        term: str = "xterm",
+        size: tuple[int, int] = (80, 24),
+    ) -> None:
         self.output = b""
         self._fd, program_fd = pty.openpty()
-        self.resize(80, 24)
+        self.resize(*size)
+        env = {name: value for name, value in env.items() if name != "TERM"}
         # Not pty.fork(): Python code between fork and exec can hang where other tests left threads.
         self._process = subprocess.Popen(
             [sys.executable, "-c", _TAKE_TERMINAL, *arguments],
             stdin=program_fd,
             stdout=program_fd,
             stderr=program_fd,
-            env={**env, "TERM": "xterm"},
+            env={**env, "TERM": term} if term else env,
             start_new_session=True,
         )
         os.close(program_fd)
@@ -84,8 +98,8 @@ class TerminalProgram:
             self._process.kill()
             self._process.wait()
 
-    def send(self, text: str) -> None:
-        os.write(self._fd, text.encode())
+    def send(self, text: str | bytes) -> None:
+        os.write(self._fd, text.encode() if isinstance(text, str) else text)
 
     def resize(self, n_columns: int, n_lines: int) -> None:
         """Give the terminal another size, after which a screen is drawn anew as a whole."""
@@ -109,6 +123,13 @@ class TerminalProgram:
         while not condition():
             if time.monotonic() > deadline or not self._read(wait_s=0.05):
                 raise TimeoutError(self.output.decode("utf-8", "replace"))
+
+    def read_for(self, seconds: float) -> int:
+        """Read what is written in that time, and return how many bytes it was."""
+        n_before, deadline = len(self.output), time.monotonic() + seconds
+        while time.monotonic() < deadline and self._read(wait_s=0.05):
+            pass
+        return len(self.output) - n_before
 
     def hang_up(self) -> None:
         """Close the terminal, as a lost connection does."""

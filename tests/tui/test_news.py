@@ -7,12 +7,14 @@ import pytest
 
 from luci_tui.chat.model import ModelSpec
 from luci_tui.engine.load_spec import LoadSpec
+from luci_tui.host.chat_client import HostChats
 from luci_tui.host.client import HostClient
 from luci_tui.host.lifecycle import ensure_host
 from luci_tui.host.wiring import Backend
 from luci_tui.tui.app import ChatApp
 from luci_tui.tui.conversation import OwnConversation
 from luci_tui.tui.host_conversation import HostConversation
+from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.hosts import ECHO, running_host
 from tests.support.screen import shown_text, wait_for_text
 from tests.support.scripted_engine import ScriptedEngine
@@ -67,3 +69,19 @@ async def test_news_that_the_screen_found_itself_then_they_are_told_once_with_th
     await first.close()
     first.notices = ["The settings cannot be read.", "The settings cannot be read."]
     assert await first.news() == ["The settings cannot be read."]
+
+
+async def test_chat_that_is_gone_on_with_brings_its_model(home: Path) -> None:
+    write_arch_model(TinyArch.LLAMA, home / "models" / "other.gguf")
+    first, _ = await begin(home)
+    assert first.client is not None
+    made = await HostChats(first.client).create({"model": "other"})
+    conversation, _ = await begin(home)
+    conversation.resume_chat, conversation.answers_with_command = made.id, True
+    async for _ in conversation.load():
+        pass
+    assert (conversation.model, conversation.label) == ("other", "other")
+    assert not conversation.answers_with_command
+    assert conversation.loaded is not None
+    for one in (first, conversation):
+        await one.close()

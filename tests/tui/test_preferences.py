@@ -8,15 +8,16 @@ from luci_tui.tui.preferences import Preferences, read_preferences
 
 def test_preferences_are_read_as_the_settings_are(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(
-        '[screen]\ntheme = "nord"\nlow_bandwidth = true\nhistory = false\n'
+        '[screen]\ntheme = "nord"\nlow_bandwidth = true\nhistory = false\nbell = false\n'
         '[keys]\n"jobs.cancel" = "f8"\n'
     )
     settings = load_settings(tmp_path)
     read = read_preferences(tmp_path)
-    assert read == Preferences("nord", True, {"jobs.cancel": "f8"}, keeps_history=False)
+    assert read == Preferences("nord", True, {"jobs.cancel": "f8"}, keeps_history=False, bell=False)
     assert settings.screen.theme == read.theme
     assert settings.screen.low_bandwidth == read.low_bandwidth
     assert settings.screen.history == read.keeps_history
+    assert settings.screen.bell == read.bell
     assert settings.keys.model_dump() == read.keys
 
 
@@ -49,3 +50,4 @@ def test_profile_goes_before_the_file_and_the_environment_before_both(tmp_path: 
     assert (read.theme, read.low_bandwidth) == ("ansi-dark", False)
     assert (settings.theme, settings.low_bandwidth) == ("ansi-dark", False)
     assert read_preferences(tmp_path, {"LUCI_SCREEN_THEME": "dracula"}).theme == "dracula"
+    assert not read_preferences(tmp_path, {"LUCI_SCREEN_BELL": "false"}).bell

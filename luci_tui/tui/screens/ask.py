@@ -13,10 +13,11 @@ from textual.widgets import Input, Static
 
 from luci_tui.chat.sanitize import sanitize
 from luci_tui.errors import LuciError
+from luci_tui.tui.screens.steady import Steady
 from luci_tui.tui.widgets.line import Line
 
 
-class AskScreen(ModalScreen[str]):
+class AskScreen(Steady, ModalScreen[str]):
     """One line to type; gives what was typed, "" = nothing is wanted.
 
     Args:

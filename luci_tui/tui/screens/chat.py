@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import aclosing
@@ -30,8 +31,10 @@ from luci_tui.tui.commands.desk import CommandDesk
 from luci_tui.tui.draft import Draft, merged
 from luci_tui.tui.history import PromptHistory
 from luci_tui.tui.keymap import KeyMap, binding, make_keymap
+from luci_tui.tui.messages import AnswerBegan, AnswerEnded, ChatOpened
 from luci_tui.tui.mode_list import TABS
 from luci_tui.tui.screens.parameters import ParameterDesk
+from luci_tui.tui.screens.steady import Steady
 from luci_tui.tui.services import Services
 from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S
 from luci_tui.tui.widgets.modebar import ModeBar
@@ -64,7 +67,7 @@ class State(Enum):
     """There is no model: loading failed or the worker ended."""
 
 
-class ChatScreen(Screen[None]):
+class ChatScreen(Steady, Screen[None]):
     """A chat with one model."""
 
     NAME: ClassVar = "chat"
@@ -117,6 +120,8 @@ class ChatScreen(Screen[None]):
         self.desk = MessageDesk(self)
         self._commands = CommandDesk(self, self)
         self._answering: Worker[None] | None = None
+        self._began_s = 0.0
+        """When the answer began, by the monotonic clock."""
 
     @property
     def state(self) -> State:
@@ -193,6 +198,7 @@ class ChatScreen(Screen[None]):
             self._show_state(State.DOWN, "no model")
             await self._show_news()
             await self.tell(f"{error.message} Ctrl-R tries again.", is_error=True)
+            self.post_message(ChatOpened())
             return
         if self._conversation.answers_with_command:
             self.query_one(EmptyState).show_examples()
@@ -232,13 +238,17 @@ class ChatScreen(Screen[None]):
                 self._answering = self.answer(None)
         await self._show_news()
         self._show_parameters()
+        self.post_message(ChatOpened())
         self._send_next()
+
+    async def show_notes(self, *notes: Entry | Widget) -> None:
+        """Show something of the app itself; an empty chat still says what to do."""
+        await self.transcript.add(*notes)
 
     async def _show_news(self) -> None:
         """Show what the host has to say; an empty chat still says what to do."""
         if self._conversation is not None:
-            news = await self._conversation.news()
-            await self.transcript.add(*(NoticeEntry(text) for text in news))
+            await self.show_notes(*(NoticeEntry(text) for text in await self._conversation.news()))
 
     # ---- one answer
 
@@ -296,6 +306,8 @@ class ChatScreen(Screen[None]):
         conversation = self._conversation
         assert conversation is not None
         self._show_state(State.ANSWERING, "reading the prompt")
+        self._began_s = time.monotonic()
+        self.post_message(AnswerBegan())
         self.query_one(EmptyState).display = False
         reply = self._new_reply()
         answering = Answering(self.transcript, conversation, asked, reply)
@@ -345,6 +357,7 @@ class ChatScreen(Screen[None]):
 
     def _after_answer(self, state: State) -> None:
         self._answering = None
+        self.post_message(AnswerEnded(time.monotonic() - self._began_s))
         words = {State.READY: "ready", State.LOADING: self._words}.get(state, "no model")
         self._show_state(state, words)
         self.refresh_bindings()  # more can be done with an answer that is whole

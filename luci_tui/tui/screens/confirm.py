@@ -11,9 +11,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from luci_tui.chat.sanitize import sanitize
+from luci_tui.tui.screens.steady import Steady
 
 
-class ConfirmScreen(ModalScreen[bool]):
+class ConfirmScreen(Steady, ModalScreen[bool]):
     """One sentence, No and Yes; Enter on its own means No.
 
     Args:

@@ -13,6 +13,8 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from luci_tui.tui.screens.steady import Steady
+
 BOX_WIDTH = 78
 """As in theme.tcss."""
 _FRAME_WIDTH = 6
@@ -40,7 +42,7 @@ class HelpPage:
     """(heading, lines)"""
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Steady, ModalScreen[None]):
     """Keys and what they do.
 
     Args:

@@ -20,6 +20,7 @@ from luci_tui.tui.mode_list import TABS
 from luci_tui.tui.screens.ask import AskScreen
 from luci_tui.tui.screens.choose import ChooseScreen
 from luci_tui.tui.screens.confirm import ConfirmScreen
+from luci_tui.tui.screens.steady import Steady
 from luci_tui.tui.widgets.filter_line import FilterLine
 from luci_tui.tui.widgets.modebar import ModeBar
 from luci_tui.tui.widgets.rows import Rows
@@ -39,7 +40,7 @@ ANSWER_S = 10.0
 NO_HOST = "No host runs. Ctrl-R starts one; so does a prompt in the chat."
 
 
-class LiveScreen(Screen[None]):
+class LiveScreen(Steady, Screen[None]):
     """The frame of such a mode; what it shows is in `compose_body`, `look` and `show_status`.
 
     Args:

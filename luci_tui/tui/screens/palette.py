@@ -13,6 +13,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
+from luci_tui.tui.screens.steady import Steady
 from luci_tui.tui.widgets.rows import Column, Row, Rows
 
 
@@ -27,7 +28,7 @@ class Command:
     help: str
 
 
-class PaletteScreen(ModalScreen[str]):
+class PaletteScreen(Steady, ModalScreen[str]):
     """Type a part of a name, choose with Up and Down, Enter does it; gives the command's id.
 
     Args:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.geometry import Offset
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
+
+if TYPE_CHECKING:
+    from luci_tui.tui.screens.jump import Spot
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,18 @@ class ModeBar(Widget, can_focus=True):
             if event.x < at:
                 self.post_message(self.Asked(tab.name))
                 return
+
+    def jump_spots(self) -> list[Spot]:
+        """See `screens/jump.py`; a mode has its number for a label."""
+        from luci_tui.tui.screens.jump import Spot
+
+        spots: list[Spot] = []
+        at = 0
+        for tab, label in zip(self._tabs, self.labels(), strict=True):
+            go = partial(self.post_message, self.Asked(tab.name))
+            spots.append(Spot(self.region.offset + Offset(at, 0), go, str(tab.number)))
+            at += len(label)
+        return spots
 
     def labels(self) -> list[str]:
         """Return what is written for each mode, as much as there is room for."""

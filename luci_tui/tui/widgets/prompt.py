@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
+from textual.strip import Strip
 from textual.widgets import TextArea
 
 from luci_tui.chat.sanitize import sanitize
@@ -195,6 +196,12 @@ class PromptInput(TextArea):
             super().action_cursor_down(select)
         elif self._from_end:
             self._recall(self._from_end - 1)
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one line; Textual 8.2.8 fails to wrap its placeholder where there is no column."""
+        if self.content_size.width < 1:
+            return Strip.blank(self.size.width)
+        return super().render_line(y)
 
     async def _on_key(self, event: events.Key) -> None:
         # Bindings are run after the key has climbed to the app, so letters that are typed on

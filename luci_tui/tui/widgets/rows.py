@@ -9,19 +9,23 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import BindingType
-from textual.geometry import Region, Size
+from textual.geometry import Offset, Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from luci_tui.tui.keymap import binding
+
+if TYPE_CHECKING:
+    from luci_tui.tui.screens.jump import Spot
 
 MARK = "> "
 """Before the row with the cursor, so that it shows without colours."""
@@ -359,6 +363,24 @@ class Rows(ScrollView, can_focus=True):
                 if self._n_header <= y < self.size.height:
                     return Region(0, y, self.size.width, 1)
         return Region()
+
+    def jump_spots(self) -> list[Spot]:
+        """See `screens/jump.py`: the rows that are seen, or the list where it is empty."""
+        from luci_tui.tui.screens.jump import Spot
+
+        top = self.region.offset
+        if not self._shown:
+            return [Spot(top, self.focus)]
+        first = self.scroll_offset.y
+        seen = self._shown[first : first + self._n_lines]
+        return [
+            Spot(top + Offset(0, y), partial(self._jump_to, row.key))
+            for y, row in enumerate(seen, start=self._n_header)
+        ]
+
+    def _jump_to(self, key: str) -> None:
+        self.focus()
+        self.go_to(key)
 
 
 def _fit(cell: str, width: int, *, is_number: bool) -> str:

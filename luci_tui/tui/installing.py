@@ -1,0 +1,50 @@
+"""Ask what an install would fetch, then let the host begin it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from luci_tui.errors import LuciError
+from luci_tui.tui.screens.confirm import ConfirmScreen
+from luci_tui.tui.widgets.text import one_line
+from luci_tui.units import format_bytes, format_count
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+    from luci_tui.tui.services import Link
+
+
+async def ask_and_install(app: App[int], link: Link, wanted: str) -> None:
+    """Install a model when the person says yes; for a worker.
+
+    Args:
+        app: Shows the question and how it went.
+        link: The way to the host, which is started where none runs.
+        wanted: What `luci install` would be given.
+    """
+    try:
+        told = await _install(app, link, wanted)
+    except LuciError as error:
+        app.notify(one_line(f"Error: {error.message}"), severity="error", markup=False)
+        return
+    if told:
+        app.notify(one_line(told), markup=False)
+
+
+async def _install(app: App[int], link: Link, wanted: str) -> str:
+    client = await link.client(start=True)
+    if client is None:
+        return ""
+    from luci_tui.host.download_client import HostDownloads
+
+    downloads = HostDownloads(client)
+    plan = await downloads.plan(wanted)
+    files = format_count(len(plan.files), "file")
+    question = f"Install {plan.name} from {plan.source}?\n{files}, {format_bytes(plan.size_bytes)}."
+    if not await app.push_screen_wait(ConfirmScreen(question, "Install")):
+        return ""
+    started = await downloads.add(plan)
+    if started.download is None:
+        return f"{plan.name} is installed already."
+    return f"{plan.name} is on its way; Downloads (3) shows how far it is."
