@@ -56,8 +56,10 @@ class Frames:
 
     def __init__(self, app: ChatApp) -> None:
         self.drawn = asyncio.Event()
-        draw: object = app._display  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
-        self._draw = cast("Callable[[Screen[object], RenderableType | None], None]", draw)
+        self._draw = cast(
+            "Callable[[Screen[object], RenderableType | None], None]",
+            app._display,  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
+        )
         app._display = self._display  # pyright: ignore[reportPrivateUsage]
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
