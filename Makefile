@@ -64,9 +64,6 @@ bench-host: $(VENV)/.installed ## measure the host: start to ready, idle CPU, me
 bench-peers: $(VENV)/.installed ## compare luci with llama.cpp's tools and llama-cpp-python; rewrites docs/benchmarks.md
 	$(BIN)/python -m luci_tui.bench.peers --rounds 5 --table docs/benchmarks.md
 
-bench-tui: $(VENV)/.installed-dev ## measure the chat screen: a long chat opens, keys are echoed while an answer streams
-	$(BIN)/python -m tests.support.screen_speed
-
 bench-downloads: $(VENV)/.installed ## compare downloads with curl and hf; rewrites their table in docs/benchmarks.md
 	$(BIN)/python -m luci_tui.bench.downloads --rounds 5 --table docs/benchmarks.md
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -59,17 +60,17 @@ class MessageEntry(Entry):
     is_message = True
 
     @property
+    @abstractmethod
     def shown(self) -> Shown:
         """The message as far as it has come."""
-        raise NotImplementedError
 
+    @abstractmethod
     def change(self, shown: Shown) -> None:
         """Show the message with other facts about it; its text stays."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fold(self) -> None:
         """Show or hide what is folded away."""
-        raise NotImplementedError
 
     @property
     def verbs(self) -> frozenset[str]:

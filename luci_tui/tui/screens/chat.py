@@ -216,26 +216,28 @@ class ChatScreen(Steady, Screen[None]):
             self._show_state(State.DOWN, "no host")
             await self.tell(f"{error.message} Ctrl-R tries again.", is_error=True)
             return
-        await self.tell(f"{error.message} It is back; `r` on an answer has it made again.")
+        resumed, said = None, f"{error.message} It is back; `r` on an answer has it made again."
         try:
             resumed = await conversation.resume()
         except LuciError as gone:
-            await self.tell(gone.message, is_error=True)
-            resumed = None
-        await self._be_ready(resumed)
+            said = gone.message
+        await self._be_ready(resumed, said)
 
     async def _load(self, conversation: Conversation) -> None:
         async with aclosing(conversation.load()) as events:
             async for event in events:
                 self._show_state(State.LOADING, f"loading {event.fraction:.0%}")
 
-    async def _be_ready(self, resumed: Resumed | None) -> None:
+    async def _be_ready(self, resumed: Resumed | None, said: str = "") -> None:
+        """Show a chat that is there, say something below it, and go on with its answer."""
         self._show_state(State.READY, "ready")
         if resumed is not None:
             await self.desk.show_branch(resumed.messages)
-            if resumed.is_answering:
-                self._state = State.ANSWERING
-                self._answering = self.answer(None)
+        if said:
+            await self.tell(said)
+        if resumed is not None and resumed.is_answering:
+            self._state = State.ANSWERING
+            self._answering = self.answer(None)
         await self._show_news()
         self._show_parameters()
         self.post_message(ChatOpened())

@@ -6,6 +6,7 @@ view stays with what the reader sees; at the end of the transcript it follows wh
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import cast
 
@@ -29,7 +30,7 @@ MAX_KEPT = 200
 """Entries that cannot be drawn anew and therefore stay; the oldest of more of them go."""
 
 
-class Entry:
+class Entry(ABC):
     """Something that stands in the transcript: it outlives the widget that draws it."""
 
     is_message = False
@@ -43,13 +44,13 @@ class Entry:
         self.widget: Widget | None = None
         """What draws it; None = it is far from the view."""
 
+    @abstractmethod
     def make(self) -> Widget:
         """Make the widget; one with the attribute `is_settled` sets it when it is whole."""
-        raise NotImplementedError
 
+    @abstractmethod
     def guess_rows(self, width: int) -> int:
         """Guess how tall the widget will be."""
-        raise NotImplementedError
 
 
 class WidgetEntry(Entry):
