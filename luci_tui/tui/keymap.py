@@ -349,7 +349,11 @@ ACTIONS = (
     KeyAction("settings.edit", "e", "Edit", "Give the setting another value; so does Enter."),
     KeyAction("settings.unset", "u,delete", "Unset", "Take the setting out of the file."),
     KeyAction(
-        "settings.profile", "p", "Profile", "Look at another profile; edits go into that one."
+        "settings.profile",
+        "p",
+        "Profile",
+        "Look at another profile; edits go into that one.",
+        is_shown=False,
     ),
     KeyAction("settings.changed", "m", "Changed", "Show only what is set, or everything."),
     KeyAction(

@@ -11,6 +11,7 @@ from luci_tui.settings import load_settings
 from luci_tui.settings_schema import all_settings
 from luci_tui.tui.app import ChatApp
 from luci_tui.tui.keymap import ACTIONS
+from luci_tui.tui.modes.settings import reading
 from luci_tui.tui.modes.settings.reading import check_words, read_page
 from tests.support.fake_host import FakeHost, FakeLink
 from tests.support.screen import modes_app, shown_text, wait_for_text, wait_until
@@ -46,6 +47,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.fixture
+def few_actions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show the keys of some actions alone, so that a capture is the same with others more."""
+    shown = {"app.help", "app.quit", "jobs.cancel"}
+    monkeypatch.setattr(reading, "ACTIONS", [one for one in ACTIONS if one.id in shown])
+
+
 def app_with(host: FakeHost | None = None) -> ChatApp:
     return modes_app(FakeLink(host or FakeHost({"/luci/settings": IN_HOST})))
 
@@ -68,8 +76,9 @@ async def go_to(pilot: Pilot[int], key: str) -> None:
     ],
 )
 async def test_settings_are_drawn(
-    size: tuple[int, int], name: str, keys: tuple[str, ...], waits_for: str
+    few_actions: None, size: tuple[int, int], name: str, keys: tuple[str, ...], waits_for: str
 ) -> None:
+    del few_actions
     app = app_with()
     async with app.run_test(size=size) as pilot:
         await pilot.press("alt+7")
@@ -81,8 +90,9 @@ async def test_settings_are_drawn(
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_settings_without_a_file_and_host_are_the_defaults(
-    size: tuple[int, int], home: Path
+    few_actions: None, size: tuple[int, int], home: Path
 ) -> None:
+    del few_actions
     (home / "config.toml").unlink()
     app = modes_app(FakeLink(None))
     async with app.run_test(size=size) as pilot:
@@ -95,8 +105,9 @@ async def test_settings_without_a_file_and_host_are_the_defaults(
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_settings_that_cannot_be_read_are_told_with_their_line(
-    size: tuple[int, int], home: Path
+    few_actions: None, size: tuple[int, int], home: Path
 ) -> None:
+    del few_actions
     (home / "config.toml").write_text('[host]\nmax_jobs = "many"\n[nothing]\n\nx = = 1\n')
     app = app_with()
     async with app.run_test(size=size) as pilot:

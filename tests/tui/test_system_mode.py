@@ -151,3 +151,19 @@ def test_real_machine_has_figures_that_can_be() -> None:
     assert 0 < figures.ram_available_bytes <= figures.ram_total_bytes
     assert 0 < figures.disk_free_bytes <= figures.disk_total_bytes
     assert 0 <= figures.cpu_fraction <= 1
+
+
+async def test_footer_is_drawn_anew_only_where_other_keys_work() -> None:
+    app, host = app_with(status(BUILTIN))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("alt+6")
+        await wait_for_text(pilot, "u Unload")
+        drawn: list[object] = []
+        app.screen.bindings_updated_signal.subscribe(app.screen, drawn.append)
+        for n_minutes in (13, 14, 15):
+            host.says["/luci/status"] = status(BUILTIN, uptime_s=10_800 + 60 * n_minutes)
+            await wait_for_text(pilot, f"host up 3 h {n_minutes} min")
+        assert drawn == []
+        host.says["/luci/status"] = status()
+        await wait_until(pilot, lambda: "u Unload" not in shown_text(app))
+        assert len(drawn) == 1

@@ -67,6 +67,8 @@ class LiveScreen(Steady, Screen[None]):
         self._poke = asyncio.Event()
         self._starts_host = True
         """The next look starts a host where none runs; later ones only look for one."""
+        self._offered: object = None
+        """Which keys worked when the footer was drawn."""
         self._since_s = 0.0
         """When the host answered last; 0 = it has not yet."""
 
@@ -92,6 +94,14 @@ class LiveScreen(Steady, Screen[None]):
     def set_status(self, words: str) -> None:
         """Say in one line how things stand."""
         self.query_one(StatusLine).say(words)
+
+    def offer_keys(self) -> None:
+        """Draw the footer anew where other keys work than before; each time crosses the network."""
+        bindings = self.active_bindings.values()
+        offered = tuple((one.binding.action, one.enabled) for one in bindings)
+        if offered != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
 
     def poke(self) -> None:
         """Look again at once."""

@@ -166,7 +166,7 @@ class BenchScreen(LiveScreen):
             self.set_status(f"Error: {self._trouble}" if self._trouble else status)
         self.show_filter_count()
         self._show_details()
-        self.refresh_bindings()
+        self.offer_keys()
 
     def _run(self) -> BenchRun | None:
         if self._peers is not None:
@@ -203,7 +203,7 @@ class BenchScreen(LiveScreen):
     def on_rows_moved(self) -> None:
         """Show the figures of another run."""
         self._show_details()
-        self.refresh_bindings()
+        self.offer_keys()
 
     def on_resize(self) -> None:
         """Write as much as there is room for."""

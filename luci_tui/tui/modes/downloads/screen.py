@@ -95,7 +95,7 @@ class DownloadsScreen(LiveScreen):
         self.set_status(words.status_of(listed, free_bytes))
         self.show_filter_count()
         self._show_details()
-        self.refresh_bindings()
+        self.offer_keys()
 
     def _show_details(self) -> None:
         one = self._downloads.get(self.list.key)
@@ -107,7 +107,7 @@ class DownloadsScreen(LiveScreen):
     def on_rows_moved(self) -> None:
         """Show the details of another download."""
         self._show_details()
-        self.refresh_bindings()
+        self.offer_keys()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only what can be done with the one that the cursor is on."""

@@ -89,7 +89,7 @@ class JobsScreen(LiveScreen):
     def on_rows_moved(self) -> None:
         """Show the details of another job."""
         self._show_details()
-        self.refresh_bindings()
+        self.offer_keys()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer to cancel what runs, and to resume what did not come to its end."""

@@ -184,7 +184,7 @@ class ModelsScreen(ModelActions):
         self._focus_list()
         self._show_details()
         self.show_filter_count()
-        self.refresh_bindings()
+        self.offer_keys()
 
     def _focus_list(self) -> None:
         """Keep the focus on a list that is seen; other things that have it keep it."""
@@ -216,7 +216,7 @@ class ModelsScreen(ModelActions):
     def on_rows_moved(self) -> None:
         """Show the details of another model."""
         self._show_details()
-        self.refresh_bindings()
+        self.offer_keys()
 
     def on_descendant_focus(self) -> None:
         """Follow the focus from pane to pane."""

@@ -115,7 +115,7 @@ class SettingsScreen(LiveScreen):
         self.set_status(words.status_of(page, self._in_use))
         self.show_filter_count()
         self._show_details()
-        self.refresh_bindings()
+        self.offer_keys()
 
     def _entry(self) -> Entry | None:
         entries = self._page.entries if self._page else ()
@@ -128,7 +128,7 @@ class SettingsScreen(LiveScreen):
     def on_rows_moved(self) -> None:
         """Show the details of another setting."""
         self._show_details()
-        self.refresh_bindings()
+        self.offer_keys()
 
     def action_reload(self) -> None:
         """Read everything again."""

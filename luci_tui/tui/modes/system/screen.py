@@ -75,7 +75,7 @@ class SystemScreen(LiveScreen):
         self._show_model()
         host.say(words.host_lines(status, metrics, self._host_cpu(metrics)))
         self.set_status(words.status_of(status))
-        self.refresh_bindings()
+        self.offer_keys()
 
     def _host_cpu(self, metrics: HostMetrics) -> float:
         """Give the share of one core since the last look."""
