@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from luci_tui.host.lifecycle import Launcher
+from luci_tui.tui.attention import LONG_S
 from tests.support.hosts import running_host
-from tests.support.paced_host import WORD_FILE
+from tests.support.paced_host import HOLD, WORD_FILE
 from tests.support.terminal import TerminalProgram
 
 SCREEN = ("-m", "luci_tui", "--engine", "echo", "--model", "any.gguf")
@@ -22,6 +23,7 @@ PACED = Launcher(
 )
 QUIT = "\x11"
 COPY = "\x0f"
+FOCUS_OUT, FOCUS_IN = "\x1b[O", "\x1b[I"
 TRUE_COLOUR = re.compile(rb"[34]8;2;\d+;\d+;\d+")
 ANY_COLOUR = re.compile(rb"\x1b\[(?:[\d;]*;)?(?:[34][0-7]|9[0-7]|10[0-7]|[34]8;[25];[\d;]+)[;m]")
 KIB = 1024
@@ -131,6 +133,27 @@ def test_title_says_what_is_done_and_is_given_back(luci_env: dict[str, str]) -> 
     titles = re.findall(rb"\x1b\]2;([^\a]*)\a", screen.output)
     assert [one.decode() for one in titles] == ["luci", "luci · at work", "luci"]
     assert screen.output.index(b"\x1b[22;0t") < screen.output.index(b"\x1b[23;0t")
+
+
+@pytest.mark.slow
+async def test_long_answer_without_the_focus_rings_and_is_counted_until_somebody_looks(
+    luci_env: dict[str, str],
+) -> None:
+    home = Path(luci_env["LUCI_HOME"])
+    async with running_host(home, PACED):
+        with TerminalProgram("-m", "luci_tui", "--model", "any.gguf", env=luci_env) as screen:
+            screen.wait_for("ready")
+            screen.send("word " * 50 + "\r")
+            screen.wait_for("answering")
+            (home / HOLD).touch()
+            screen.send(FOCUS_OUT)
+            screen.read_for(LONG_S)
+            (home / HOLD).unlink()
+            screen.wait_for("\x1b]2;(1 ended) luci\a\a")
+            screen.send(FOCUS_IN)
+            screen.wait_until(lambda: screen.output.rpartition(b"\x1b]2;")[2].startswith(b"luci\a"))
+            screen.send(QUIT)
+            assert screen.wait().exit_code == 0
 
 
 @pytest.mark.parametrize(
