@@ -97,6 +97,9 @@ GRAMMAR: dict[tuple[str, ...], Grammar] = {
     ("downloads", "pause"): _IDS,
     ("downloads", "resume"): _IDS,
     ("downloads", "cancel"): Grammar((Word.NUMBER,), n_needed=1, has_more=True),
+    ("downloads", "forget"): Grammar(
+        (Word.NUMBER,), n_needed=1, has_more=True, fixed=frozenset(("ended",))
+    ),
     ("downloads", "limit"): Grammar((Word.ANY,), n_needed=1),
     ("jobs", "list"): _NOTHING,
     ("jobs", "show"): _ID,
@@ -111,6 +114,8 @@ GRAMMAR: dict[tuple[str, ...], Grammar] = {
     ("chat", "list"): _NOTHING,
     ("chat", "show"): _CHAT,
     ("chat", "delete"): Grammar((Word.CHAT,), n_needed=1, has_more=True),
+    ("presets", "list"): _NOTHING,
+    ("presets", "show"): Grammar((Word.ANY,), n_needed=1),
     ("backup", "models"): Grammar((Word.ANY,)),
     ("config", "show"): Grammar(fixed=SECTIONS),
     ("config", "get"): Grammar((Word.SETTING,), n_needed=1),
@@ -124,7 +129,7 @@ GROUPS = frozenset(words[0] for words in GRAMMAR if len(words) > 1)
 ONLY_WITH_LUCI = frozenset(
     (
         *("ask", "run", "embed", "search", "convert", "quantize", "imatrix", "compare", "share"),
-        *("serve", "bench", "login", "logout"),
+        *("serve", "bench", "login", "logout", "web"),
     )
 )
 """Commands whose words may be anything, so that prompts cannot be told from them."""
