@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 CLOSE_S = 3.0
 """How long the engine may take to leave before the app goes without it."""
+BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-low"), (10, "-high")]
+"""Rows below which frames and the footer make room for what they are around."""
 WARNING_S = 20.0
 """How long a sentence about the settings stands."""
 
@@ -62,6 +64,7 @@ class ChatApp(App[int]):
     CSS_PATH = "theme.tcss"
     ENABLE_COMMAND_PALETTE = False
     DEFAULT_MODE = "chat"
+    VERTICAL_BREAKPOINTS = BREAKPOINTS
     BINDINGS: ClassVar[list[BindingType]] = [
         binding("app.palette", "palette"),
         binding("app.help", "help"),

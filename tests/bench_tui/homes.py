@@ -64,7 +64,7 @@ def add_bench_model(home: Path, cache: Path) -> None:
         whole.unlink()
     target = home / "models" / f"{MODEL_NAME}.gguf"
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.symlink_to(quantized)
+    target.symlink_to(quantized.resolve())
 
 
 def add_chats(home: Path, n_chats: int, n_messages: int, model: str = "builtin") -> str:
