@@ -33,6 +33,8 @@ DOWNLOAD_BYTES = 128 * 1024 * 1024
 LIMIT_BYTES_PER_S = 20_000_000
 """Of all ten together, so that they last as long as the typing."""
 PROMPT = "tell me what is in the folder"
+CHAT: dict[str, object] = {"model": homes.MODEL_NAME, "parameters": {"max_tokens": 512}}
+"""A chat whose answers are measured."""
 PASTE = "\x1b[200~{}\x1b[201~"
 
 
@@ -191,21 +193,20 @@ def _begin_answer(terminal: TimedTerminal) -> None:
 async def engine_loss(home: Path, cache: Path, rounds: int) -> Figure:
     """How much slower a model decodes while the screen shows it than for a client alone."""
     homes.add_bench_model(home, cache)
+    shares: list[float] = []
     async with host_at(home) as client:
         chats = HostChats(client)
-        shares: list[float] = []
-        with screen_at(home, "--model", homes.MODEL_NAME) as terminal:
-            terminal.until_shown("ready")
-            for _ in range(rounds):
-                alone = await _rate_alone(chats)
-                had = len(terminal.output)
-                terminal.send("\x0e")  # a new chat, so that both prompts are as long
+        await _rate_alone(chats)  # loads the model
+        for _ in range(rounds):
+            alone = await _rate_alone(chats)
+            shown = await chats.create(CHAT)
+            with screen_at(home, "--model", homes.MODEL_NAME, "--resume", shown.id) as terminal:
+                terminal.until_shown("ready")
                 terminal.pump(0.5)
+                had = len(terminal.output)
                 terminal.send(f"{PROMPT}\r")
                 terminal.until_shown("tok/s", had)
-                terminal.pump(0.5)
-                newest = (await chats.list(limit=1, archived=False))[0].session.id
-                shares.append(100 * (1 - _rate(await _last(chats, newest)) / alone))
+            shares.append(100 * (1 - _rate(await _last(chats, shown.id)) / alone))
     return _figure("decode rate lost while the screen streams", "%", shares, 5)
 
 
@@ -244,33 +245,40 @@ async def streaming_over_ssh(home: Path, for_s: float) -> Figure:
 async def filter_rows(home: Path, n_keys: int) -> Figure:
     """From a key in the filter of a long list to the filtered list standing there."""
     homes.add_log(home)
-    times: list[float] = []
-    with screen_at(home) as terminal:
-        terminal.send("\x1b8")
-        terminal.until_shown("lines")
-        while f"{homes.N_LINES:,} lines".encode() not in terminal.output:
-            terminal.send("\x1b[C")
-            terminal.pump(0.5)
-        terminal.send("/")
-        terminal.pump(0.5)
-        wanted = "kind3 is done"
-        for number in range(n_keys):
-            typed = wanted[: number % len(wanted) + 1]
-            n_found = sum(typed in line for line in homes.log_lines())
-            had = len(terminal.output)
-            sent_s = terminal.send(typed[-1])
-            count = f"{n_found:,} of {homes.N_LINES:,}"
-            seen_s = terminal.until_shown(count, had)
-            times.append((seen_s - sent_s) * 1000)
-            terminal.pump(0.1)
-            if typed == wanted:
-                terminal.send("\x15")
-                terminal.pump(0.5)
+    async with host_at(home):
+        with screen_at(home) as terminal:
+            terminal.until_shown("ready")
+            times = _filtered(terminal, n_keys)
     return _p99(f"filtering {homes.N_LINES:,} rows, each key", times, bar=50)
 
 
+def _filtered(terminal: TimedTerminal, n_keys: int) -> list[float]:
+    times: list[float] = []
+    terminal.send("\x1b8")
+    terminal.until_shown("lines")
+    while f"{homes.N_LINES:,} lines".encode() not in terminal.output:
+        terminal.send("\x1b[C")
+        terminal.pump(0.5)
+    terminal.send("/")
+    terminal.pump(0.5)
+    wanted = "kind3 is done"
+    for number in range(n_keys):
+        typed = wanted[: number % len(wanted) + 1]
+        n_found = sum(typed in line for line in homes.log_lines())
+        had = len(terminal.output)
+        sent_s = terminal.send(typed[-1])
+        count = f"{n_found:,} of {homes.N_LINES:,}"
+        seen_s = terminal.until_shown(count, had)
+        times.append((seen_s - sent_s) * 1000)
+        terminal.pump(0.1)
+        if typed == wanted:
+            terminal.send("\x15")
+            terminal.pump(0.5)
+    return times
+
+
 async def _rate_alone(chats: HostChats) -> float:
-    session = await chats.create({"model": homes.MODEL_NAME})
+    session = await chats.create(CHAT)
     async for _ in chats.send(session.id, PROMPT, parent_id=None, options={}):
         pass
     return _rate(await _last(chats, session.id))

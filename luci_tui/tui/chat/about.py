@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from luci_tui.tui.chat.entries import MessageEntry
 from luci_tui.tui.chat.shown import About, LeftOutShown
+from luci_tui.tui.screens.steady import Steady
 from luci_tui.tui.widgets.text import one_line
 
 _WORDS = 24
@@ -39,7 +40,7 @@ def about_lines(about: About, messages: Sequence[MessageEntry]) -> list[tuple[st
     return [*about.lines, *left_out]
 
 
-class AboutScreen(ModalScreen[None]):
+class AboutScreen(Steady, ModalScreen[None]):
     """The page.
 
     Args:

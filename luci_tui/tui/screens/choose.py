@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from luci_tui.chat.sanitize import sanitize
+from luci_tui.tui.screens.steady import Steady
 from luci_tui.tui.widgets.rows import Column, Row, Rows
 from luci_tui.tui.widgets.text import one_line
 
@@ -28,7 +29,7 @@ class Option:
     """What there is to know about it."""
 
 
-class ChooseScreen(ModalScreen[tuple[str, ...]]):
+class ChooseScreen(Steady, ModalScreen[tuple[str, ...]]):
     """A list of options; gives the keys of those that were taken, () = nothing is wanted.
 
     Args:

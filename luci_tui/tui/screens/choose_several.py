@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from luci_tui.chat.sanitize import sanitize
+from luci_tui.tui.screens.steady import Steady
 from luci_tui.tui.widgets.block import Block
 from luci_tui.tui.widgets.filter_line import FilterLine
 from luci_tui.tui.widgets.rows import Column, Row, Rows
@@ -31,7 +32,7 @@ class Choice:
     """Keys of the others that it marks together; empty = it is one thing."""
 
 
-class ChooseSeveralScreen(ModalScreen[tuple[str, ...]]):
+class ChooseSeveralScreen(Steady, ModalScreen[tuple[str, ...]]):
     """Space marks, Enter takes what is marked; gives the keys in the order of the list.
 
     With nothing marked, Enter takes what the cursor is on.

@@ -20,6 +20,7 @@ from luci_tui.chat.panel import N_LEAST, SYNTHESIS_TEMPERATURE, View, synthesis
 from luci_tui.tui.chat_settings import Beginning
 from luci_tui.tui.columns import Voice, VoiceState
 from luci_tui.tui.keymap import KeyMap, binding
+from luci_tui.tui.screens.steady import Steady
 from luci_tui.tui.widgets.block import Block
 from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S
 from luci_tui.tui.widgets.prompt import PromptInput
@@ -44,7 +45,7 @@ CLOSE_S = 3.0
 """How long the host may take to put the others away."""
 
 
-class ColumnsScreen(Screen["Conversation | None"]):
+class ColumnsScreen(Steady, Screen["Conversation | None"]):
     """Asks all voices, one after the other; gives the conversation to go on with, if one is kept.
 
     Args:

@@ -11,9 +11,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from luci_tui.chat.sanitize import sanitize
+from luci_tui.tui.screens.steady import Steady
 
 
-class PageScreen(ModalScreen[None]):
+class PageScreen(Steady, ModalScreen[None]):
     """Lines of text that scroll in both directions; Esc closes them.
 
     Args:

@@ -21,6 +21,7 @@ from luci_tui.tui.chat_settings import ChatSettings, Where
 from luci_tui.tui.keymap import binding
 from luci_tui.tui.screens.ask import AskScreen
 from luci_tui.tui.screens.palette import Command, PaletteScreen
+from luci_tui.tui.screens.steady import Steady
 from luci_tui.tui.screens.write import WriteScreen
 from luci_tui.tui.widgets.parameters import ParameterPanel
 from luci_tui.tui.widgets.text import one_line
@@ -184,7 +185,7 @@ class ParameterDesk(Vertical):
         self._panel.show_failure(f"something in luci itself failed: {worker.error!r}.")
 
 
-class ParameterPage(Screen[list[str]]):
+class ParameterPage(Steady, Screen[list[str]]):
     """The same on a page of its own; gives the sentences that belong into the transcript."""
 
     NAME: ClassVar = "parameters"

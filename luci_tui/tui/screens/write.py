@@ -11,9 +11,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Static, TextArea
 
 from luci_tui.chat.sanitize import sanitize
+from luci_tui.tui.screens.steady import Steady
 
 
-class WriteScreen(ModalScreen[str | None]):
+class WriteScreen(Steady, ModalScreen[str | None]):
     """Lines to type; gives what was typed, None = it stays as it was.
 
     Args:

@@ -17,6 +17,7 @@ from textual.widgets.markdown import MarkdownStream
 
 from luci_tui.chat.sanitize import Sanitizer, sanitize
 from luci_tui.tui.chat.shown import Shown
+from luci_tui.tui.widgets.short_blocks import ShortBlocks
 
 REDRAW_S = 0.1
 """Least time between two redraws of a growing reply: each costs the model time on a small CPU."""
@@ -148,6 +149,7 @@ class Reply(Vertical):
         self.is_thinking_open: bool | None = None
         """Whether the thinking is shown; None = as is best while the answer grows."""
         self._stream: MarkdownStream | None = None
+        self._blocks = ShortBlocks()
         self._timer: Timer | None = None
         self._thinking = Fold(classes="thinking")
         is_plain = is_plain or (whole is not None and len(whole.text) > MAX_MARKDOWN)
@@ -216,6 +218,8 @@ class Reply(Vertical):
         await self._redraw()
         if self._stream is not None:
             await self._stream.stop()
+            if self._blocks.has_split and len(self.text) <= MAX_MARKDOWN:
+                await self._body_update(self.text)
 
     def show_facts(self, truth: str, marks: list[str], facts: str = "") -> None:
         """Show other lines below the answer."""
@@ -263,7 +267,7 @@ class Reply(Vertical):
         if isinstance(self._body, Markdown):
             if self._stream is None:
                 self._stream = Markdown.get_stream(self._body)
-            await self._stream.write(text)
+            await self._stream.write(self._blocks.feed(text))
         else:
             self._body.update(self.text)
 
