@@ -10,7 +10,7 @@ from luci_tui.setting_sources import PROFILE_VARIABLE
 from luci_tui.settings import load_settings
 from luci_tui.settings_schema import all_settings
 from luci_tui.tui.app import ChatApp
-from luci_tui.tui.keymap import ACTIONS
+from luci_tui.tui.key_actions import ACTIONS
 from luci_tui.tui.modes.settings.reading import check_words, read_page
 from tests.support.fake_host import FakeHost, FakeLink
 from tests.support.screen import modes_app, shown_text, wait_for_text, wait_until
