@@ -14,7 +14,8 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.worker import Worker, WorkerState
 
-from luci_tui.tui.keymap import BY_ID, binding, make_keymap, words_of
+from luci_tui.tui.key_actions import BY_ID
+from luci_tui.tui.keymap import binding, make_keymap, words_of
 from luci_tui.tui.messages import (
     AnswerBegan,
     AnswerEnded,

@@ -54,7 +54,7 @@ class Draft:
 
     @property
     def shown(self) -> str:
-        """What stands in the transcript."""
+        """What stands above the prompt while it waits."""
         return attached_words(self.typed, self.attachments)
 
     @property
@@ -78,7 +78,7 @@ class Named(Protocol):
 
 
 def attached_words(text: str, attached: Sequence[Named]) -> str:
-    """Put what is attached below a text, as the transcript has it."""
+    """Put what is attached below a text."""
     return "\n".join([text, *(f"[attached {one.words}]" for one in attached)])
 
 

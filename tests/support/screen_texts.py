@@ -7,6 +7,7 @@ committed.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from rich.color import Color as RichColor
@@ -19,7 +20,10 @@ from tests.support.screen import shown_text, wait_until
 FOLDER = Path(__file__).parent.parent / "tui" / "screens"
 LEAST_CONTRAST = 3.0
 """Of text that is no decoration. Source: WCAG 2.1, 1.4.11, for what is large or bold."""
-DECORATION = frozenset("╭╮╰╯│─▁▂▃▄▅▆▇█▊▎▏▕ ")
+STEADY_S = 1.0
+"""How long a screen stands still before it is written."""
+DECORATION = frozenset("╭╮╰╯│─▀▁▂▃▄▅▆▇█▊▎▏▕ ")
+"""Frames, scrollbars, and the half blocks of pictures."""
 
 
 async def check_screen(pilot: Pilot[int], name: str) -> None:
@@ -27,28 +31,59 @@ async def check_screen(pilot: Pilot[int], name: str) -> None:
 
     What a message still has to bring may come a moment later on a busy machine.
     """
-    app = pilot.app
-    assert isinstance(app, ChatApp)
-    width, height = app.size
-    path = FOLDER / f"{name}-{width}x{height}.txt"
-    if os.environ.get("LUCI_WRITE_SCREENS"):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(_text(app), encoding="utf-8")
-    assert path.is_file(), f"{path} is not there; LUCI_WRITE_SCREENS=1 writes it.\n{_text(app)}"
-    expected = path.read_text(encoding="utf-8")
+    app = _app_of(pilot)
+    expected = _text_in_file(app, name)
+    assert expected, f"{name} has no file; LUCI_WRITE_SCREENS=1 writes it.\n{_text(app)}"
     await wait_until(pilot, lambda: _text(app) == expected)
 
 
 async def check_in_both_themes(pilot: Pilot[int], name: str) -> None:
     """Compare the text, which no theme changes, and see that it can be read, dark and light."""
-    app = pilot.app
-    assert isinstance(app, ChatApp)
+    app = _app_of(pilot)
+    if os.environ.get("LUCI_WRITE_SCREENS"):
+        _write(app, name, await _steady_text(pilot))
     for theme in ("textual-dark", "textual-light"):
         app.theme = theme
         await pilot.pause()
         await check_screen(pilot, name)
         faint = faint_texts(app)
         assert not faint, f"{theme}: {faint}"
+
+
+async def _steady_text(pilot: Pilot[int]) -> str:
+    """Return what the screen shows once it stands still."""
+    app = _app_of(pilot)
+    shown, since_s = "", 0.0
+
+    def is_steady() -> bool:
+        nonlocal shown, since_s
+        if (now := _text(app)) != shown:
+            shown, since_s = now, time.monotonic()
+        return time.monotonic() - since_s > STEADY_S
+
+    await wait_until(pilot, is_steady)
+    return shown
+
+
+def _app_of(pilot: Pilot[int]) -> ChatApp:
+    assert isinstance(pilot.app, ChatApp)
+    return pilot.app
+
+
+def _path_of(app: ChatApp, name: str) -> Path:
+    width, height = app.size
+    return FOLDER / f"{name}-{width}x{height}.txt"
+
+
+def _text_in_file(app: ChatApp, name: str) -> str:
+    path = _path_of(app, name)
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _write(app: ChatApp, name: str, shown: str) -> None:
+    path = _path_of(app, name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(shown, encoding="utf-8")
 
 
 def _text(app: ChatApp) -> str:

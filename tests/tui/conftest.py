@@ -3,6 +3,8 @@ from collections.abc import Generator
 
 import pytest
 
+from tests.support.keys import Keys, declared_by
+
 
 @pytest.fixture(autouse=True)
 def same_time_of_day(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
@@ -12,3 +14,12 @@ def same_time_of_day(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture
+def keys(request: pytest.FixtureRequest) -> Generator[Keys]:
+    """Press keys; the test has to press all those that it declares."""
+    made = Keys()
+    yield made
+    missing = made.missing(declared_by(request.function))
+    assert not missing, f"not pressed: {missing}"

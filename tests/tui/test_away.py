@@ -207,9 +207,11 @@ async def test_screen_whose_file_of_the_last_look_is_broken_tells_nothing(tmp_pa
     assert seen_s_of(tmp_path) == NOW_S
 
 
+@pytest.mark.parametrize("size", SIZES)
 async def test_job_and_download_that_end_under_the_screen_are_said_in_every_mode(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
+    monkeypatch.setattr(ChatApp, "NOTIFICATION_TIMEOUT", 600)
     live = host()
     live.streams = {
         "/luci/events": [
@@ -222,11 +224,12 @@ async def test_job_and_download_that_end_under_the_screen_are_said_in_every_mode
         ],
     }
     app = modes_app(FakeLink(live), home=tmp_path)
-    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+    async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.press("alt+4")
         await wait_for_text(pilot, "Job 6, quantize m6")
         await wait_for_text(pilot, "Download phi-4: failed")
         assert "Job 5" not in shown_text(app)
+        await check_in_both_themes(pilot, "news")
 
 
 async def test_what_goes_on_counts_jobs_and_downloads() -> None:

@@ -24,6 +24,7 @@ from luci_tui.tui.app import ChatApp
 from luci_tui.tui.services import HostLink
 from tests.support.fake_host import FakeHost, FakeLink
 from tests.support.hosts import running_host
+from tests.support.keys import Keys, presses
 from tests.support.screen import NOW_S, modes_app, shown_text, wait_for_text, wait_until
 from tests.support.screen_texts import check_in_both_themes
 
@@ -378,3 +379,116 @@ async def test_model_is_measured_while_the_screen_is_away(home: Path) -> None:
         async with app.run_test(size=(120, 40)) as pilot:
             await open_bench(pilot, "1 run kept")
             await wait_for_text(pilot, "1 run of builtin")
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("name", "keys", "waits_for"),
+    [
+        ("bench-models", ("b",), "Which model is measured?"),
+        ("bench-options", ("b", "enter"), "What is measured of llama-1b?"),
+        ("bench-export", ("e",), "Which runs are exported?"),
+        ("bench-forget", ("delete",), "Forget the run of llama-1b"),
+    ],
+)
+async def test_questions_about_runs_are_drawn(
+    runs: list[BenchRun],
+    name: str,
+    keys: tuple[str, ...],
+    waits_for: str,
+    size: tuple[int, int],
+) -> None:
+    del runs
+    app = app_with()
+    async with app.run_test(size=size) as pilot:
+        await open_bench(pilot, "8 runs kept")
+        for key in keys:
+            await pilot.press(key)
+            await wait_until(pilot, lambda: app.screen.is_modal)
+            await wait_for_text(pilot, "Enter takes" if name != "bench-forget" else "Forget")
+        await wait_for_text(pilot, waits_for)
+        await check_in_both_themes(pilot, name)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_history_that_is_damaged_is_drawn(
+    runs: list[BenchRun], home: Path, size: tuple[int, int]
+) -> None:
+    del runs
+    with (home / HISTORY).open("a") as file:
+        file.write("{\nnothing\n")
+    app = app_with()
+    async with app.run_test(size=size) as pilot:
+        await open_bench(pilot, "cannot be read")
+        await check_in_both_themes(pilot, "bench-damaged")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_missing_results_of_peers_are_drawn(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(paths, "bench_peers_files", lambda: (Path("home/bench-peers.json"),))
+    app = app_with()
+    async with app.run_test(size=size) as pilot:
+        await open_bench(pilot, "No run is kept yet")
+        await pilot.press("p")
+        await wait_for_text(pilot, "There is no result of bench-peers")
+        await check_in_both_themes(pilot, "bench-no-peers")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_failed_run_is_drawn(
+    runs: list[BenchRun], monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    del runs
+    monkeypatch.setattr(ChatApp, "NOTIFICATION_TIMEOUT", 600)
+    host = host_with(job(progress=PROGRESS))
+    app = modes_app(FakeLink(host))
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await open_bench(pilot, "1 running")
+        body = ErrorBody(code="model_load", message="llama-1b.gguf ends in the middle.")
+        host.says["/luci/jobs"] = Jobs(jobs=(job(JobState.FAILED, error=body),))
+        await wait_for_text(pilot, "Error: bench of llama-1b")
+        await wait_until(pilot, lambda: "1 running" not in shown_text(app))
+        await check_in_both_themes(pilot, "bench-failed")
+
+
+# ---- keys
+
+
+@presses(
+    *("bench.run", "bench.mark", "bench.compare", "bench.export", "bench.peers", "bench.delete"),
+    *("bench.next_plot", "bench.plot_before", "bench.cancel", "page.close"),
+)
+async def test_keys_of_the_bench(runs: list[BenchRun], home: Path, keys: Keys) -> None:
+    del runs
+    results.save(peers_report(), home / "bench-peers.json")
+    host = host_with()
+    app = modes_app(FakeLink(host))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_bench(pilot, "tg, tok/s · 5 runs")
+        # What scrolls sideways is asked first; a list that has nothing to the side leaves it.
+        await keys.press(pilot, "bench.next_plot", "right", "pp, tok/s · 5 runs", is_behind=True)
+        await keys.press(pilot, "bench.plot_before", "left", "tg, tok/s · 5 runs", is_behind=True)
+        for action, key, asks in (
+            ("bench.run", "b", "Which model is measured?"),
+            ("bench.export", "e", "Which runs are exported?"),
+            ("bench.delete", "delete", "Forget the run of llama-1b"),
+        ):
+            await keys.press(pilot, action, key, asks)
+            await pilot.press("escape")
+            await wait_until(pilot, lambda words=asks: words not in shown_text(app))
+        await pilot.press("down")
+        await keys.press(pilot, "bench.mark", "space", "* qwen2.5-7b")
+        await pilot.press("home")
+        end = "Esc closes this page."
+        for key in ("escape", "q", "enter"):
+            await keys.press(pilot, "bench.compare", "c", end)
+            await keys.press(pilot, "page.close", key, lambda: end not in shown_text(app))
+        await keys.press(pilot, "bench.peers", "p", "bench-peers · 3 rounds")
+        await pilot.press("p")
+        host.says["/luci/jobs"] = Jobs(jobs=(job(progress=PROGRESS),))
+        await wait_for_text(pilot, "1 running")
+        await pilot.press("home")
+        await wait_for_text(pilot, "x Cancel")
+        await keys.press(pilot, "bench.cancel", "x", "Cancel job 12, bench of llama-1b?")

@@ -3,6 +3,7 @@ from textual import events
 from luci_tui.engine import frames
 from luci_tui.errors import ModelLoadError, RequestError, WorkerLostError
 from luci_tui.tui.screens.chat import State
+from tests.support.keys import Keys, presses
 from tests.support.screen import (
     chat_app,
     chat_screen,
@@ -354,3 +355,41 @@ async def test_fault_of_the_app_itself_is_told_and_the_screen_stays() -> None:
         await wait_for_text(pilot, "Something in luci itself failed")
         await pilot.press("ctrl+r")
         await wait_for_text(pilot, "ready")
+
+
+# ---- keys
+
+
+@presses("prompt.newline", "prompt.send", "chat.stop", "chat.new", "chat.reload")
+async def test_keys_of_prompt_and_answer(keys: Keys) -> None:
+    engine = ScriptedEngine([text("partial"), Gate()])
+    app = chat_app(engine)
+    async with app.run_test(size=SIZE) as pilot:
+        await wait_for_text(pilot, "ready")
+        for number, key in enumerate(("ctrl+j", "alt+enter", "shift+enter"), start=1):
+            await pilot.press("a")
+            has_line = "a\n" * number
+            await keys.press(
+                pilot, "prompt.newline", key, lambda lines=has_line: prompt_of(app).text == lines
+            )
+        await keys.press(pilot, "prompt.send", "enter", "partial")
+        await keys.press(pilot, "chat.stop", "escape", "stopped by you")
+        await keys.press(pilot, "chat.new", "ctrl+n", "Type a request and press Enter")
+        await keys.press(pilot, "chat.reload", "ctrl+r", lambda: engine.n_loads == 2)
+
+
+@presses("chat.thinking", "chat.copy", "chat.up", "chat.down")
+async def test_keys_of_the_last_reply(keys: Keys) -> None:
+    lines = "\n\n".join(f"line {number}" for number in range(60))
+    app = chat_app(ScriptedEngine([thought("let me see"), text(lines), done()]))
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("a", "enter")
+        await wait_for_text(pilot, "TTFT")
+        await keys.press(pilot, "chat.copy", "ctrl+o", lambda: app.clipboard == lines)
+        await keys.press(pilot, "chat.up", "pageup", lambda: "line 59" not in shown_text(app))
+        await keys.press(pilot, "chat.down", "pagedown", "line 59")
+        await pilot.press(*["pageup"] * 10)
+        await wait_for_text(pilot, "Thinking (10 characters")
+        await keys.press(pilot, "chat.thinking", "ctrl+t", "let me see")
+        await pilot.press("ctrl+t")
+        await wait_until(pilot, lambda: "let me see" not in shown_text(app))

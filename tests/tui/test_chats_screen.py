@@ -16,8 +16,10 @@ from luci_tui.tui.host_conversation import HostConversation
 from luci_tui.tui.screens.chat import State
 from luci_tui.tui.screens.chats import MAX_CHATS, MAX_HITS, ChatsScreen
 from luci_tui.tui.services import HostLink
+from luci_tui.tui.widgets.rows import Rows
 from tests.support.fake_host import FakeHost, FakeLink
 from tests.support.hosts import ECHO, running_host
+from tests.support.keys import Keys, presses
 from tests.support.screen import (
     NOW_S,
     chat_app,
@@ -106,14 +108,19 @@ async def test_search_finds_as_one_types_and_marks_the_words(size: tuple[int, in
         await check_in_both_themes(pilot, "chats-search")
         await pilot.press("escape")
         await wait_for_text(pilot, "2 chats")
+        await pilot.press("s")
+        await wait_for_text(pilot, "Type what to look for.")
+        assert "makes the [sky]" not in shown_text(app)
 
 
-async def test_slash_search_opens_the_search_with_its_words() -> None:
+@pytest.mark.parametrize("size", SIZES)
+async def test_slash_search_opens_the_search_with_its_words(size: tuple[int, int]) -> None:
     app = modes_app(FakeLink(fake(*ROWS)))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=size) as pilot:
         await wait_for_text(pilot, "ready")
         await pilot.press(*"/search nowhere", "enter")
         await wait_for_text(pilot, "No message has all of these words.")
+        await check_in_both_themes(pilot, "chats-no-hit")
 
 
 @pytest.mark.native
@@ -170,11 +177,12 @@ async def test_rename_gives_the_new_title_to_the_host() -> None:
     assert host.asked[0].body == ChatFields({"title": "files"})
 
 
-async def test_delete_asks_first_and_enter_alone_means_no() -> None:
+@pytest.mark.parametrize("size", SIZES)
+async def test_delete_asks_first_and_enter_alone_means_no(size: tuple[int, int]) -> None:
     host = fake(*ROWS)
     host.says[f"/luci/chats/{FILES.id}"] = FILES
     app = modes_app(FakeLink(host))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=size) as pilot:
         await wait_for_text(pilot, "ready")
         await pilot.press("ctrl+l")
         await wait_for_text(pilot, "2 chats")
@@ -247,3 +255,74 @@ async def test_chat_without_a_host_has_no_list_of_chats() -> None:
         await wait_for_text(pilot, "ready")
         await pilot.press("ctrl+l")
         await wait_for_text(pilot, "Without a host there are no chats")
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("name", "key", "waits_for"),
+    [
+        ("chats-rename", "n", "The title of the chat:"),
+        ("chats-export", "e", "Write it to which file?"),
+    ],
+)
+async def test_questions_about_a_chat_are_drawn(
+    name: str, key: str, waits_for: str, size: tuple[int, int]
+) -> None:
+    app = modes_app(FakeLink(fake(*ROWS)))
+    async with app.run_test(size=size) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press("ctrl+l")
+        await wait_for_text(pilot, "2 chats")
+        await pilot.press(key)
+        await wait_for_text(pilot, waits_for)
+        await check_in_both_themes(pilot, name)
+
+
+# ---- keys
+
+
+@presses("chat.chats", "chats.close", "chats.search", "search.keep", "search.close")
+async def test_keys_of_the_list_of_chats_and_its_search(keys: Keys) -> None:
+    app = modes_app(FakeLink(fake(*ROWS)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        for key in ("q", "ctrl+l"):
+            await keys.press(pilot, "chat.chats", "ctrl+l", "2 chats")
+            await keys.press(
+                pilot, "chats.close", key, lambda: not isinstance(app.screen, ChatsScreen)
+            )
+        await pilot.press("ctrl+l")
+        await wait_for_text(pilot, "2 chats")
+        rows = app.screen.query_one("#hits", Rows)
+        for key in ("enter", "down"):
+            await keys.press(pilot, "chats.search", "s", "Search:")
+            await pilot.press(*"sky")
+            await wait_for_text(pilot, "1 place has “sky”")
+            await keys.press(
+                pilot,
+                "search.keep",
+                key,
+                lambda: rows.has_focus,
+                # The line of text is asked first: it passes Enter on, and does not scroll.
+                is_behind=True,
+            )
+            await pilot.press("s")
+            await wait_until(pilot, lambda: not rows.has_focus)
+            await keys.press(pilot, "search.close", "escape", "2 chats")
+
+
+@presses("chats.rename", "chats.export", "chats.delete")
+async def test_keys_that_change_a_chat(keys: Keys) -> None:
+    app = modes_app(FakeLink(fake(*ROWS)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press("ctrl+l")
+        await wait_for_text(pilot, "2 chats")
+        for action, key, asks in (
+            ("chats.rename", "n", "The title of the chat:"),
+            ("chats.export", "e", "Write it to which file?"),
+            ("chats.delete", "delete", "It cannot be brought back"),
+        ):
+            await keys.press(pilot, action, key, asks)
+            await pilot.press("escape")
+            await wait_until(pilot, lambda words=asks: words not in shown_text(app))

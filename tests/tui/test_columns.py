@@ -17,6 +17,7 @@ from luci_tui.tui.chat_settings import ModelChoice
 from luci_tui.tui.conversation import OwnConversation
 from luci_tui.tui.services import Services
 from tests.support.fake_settings import FakeSettings, SettledConversation
+from tests.support.keys import Keys, presses
 from tests.support.screen import (
     LOOK_S,
     chat_screen,
@@ -26,7 +27,7 @@ from tests.support.screen import (
     wait_until,
 )
 from tests.support.screen_texts import check_in_both_themes
-from tests.support.scripted_engine import Gate, ScriptedEngine, Step, done, text
+from tests.support.scripted_engine import Gate, ScriptedEngine, Step, done, text, thought
 
 SIZES = ((80, 24), (120, 40))
 WIDE = (120, 40)
@@ -343,3 +344,102 @@ async def test_model_for_commands_takes_no_perspectives() -> None:
         await wait_for_text(pilot, "ready")
         await pilot.press("f9")
         await wait_for_text(pilot, "answers with one command")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_stopped_columns_look_as_drawn(size: tuple[int, int]) -> None:
+    stage = Stage(llama_1b=[text("partial"), Gate(), done()])
+    app = stage.app
+    async with app.run_test(size=size) as pilot:
+        await choose_models(pilot)
+        await pilot.press("a", "enter")
+        await wait_for_text(pilot, "partial")
+        await pilot.press("escape")
+        await wait_for_text(pilot, "stopped by you")
+        await check_in_both_themes(pilot, "columns-stopped")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_column_that_still_loads_looks_as_drawn(size: tuple[int, int]) -> None:
+    stage = Stage()
+    gate = Gate()
+    connect = stage.connect
+
+    def connect_slowly(name: str) -> OwnConversation:
+        talk = connect(name)
+        if name == "smollm2":
+            stage.engine(-1).load_steps = [gate]
+        return talk
+
+    first = SettledConversation(Backend(ScriptedEngine(), spec(NAMES[0]), None))
+    first.kept = stage.settings
+    app = ChatApp(lambda: first, Services(fixed_look_s=LOOK_S), connect_to=connect_slowly)
+    async with app.run_test(size=size) as pilot:
+        await choose_models(pilot)
+        await pilot.press("a", "enter")
+        await wait_for_text(pilot, "1 of 3 has answered")
+        await pilot.press("tab")
+        await wait_for_text(pilot, "loading 50%")
+        await check_in_both_themes(pilot, "columns-loading")
+        gate.opened.set()
+        await wait_for_text(pilot, "3 qwen-3b +")
+
+
+# ---- keys
+
+
+@presses("chat.columns", "chat.panel", "choose.mark", "choose.filter", "choose.leave")
+async def test_keys_that_choose_who_is_asked(keys: Keys) -> None:
+    app = Stage().app
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        for action, key, asks in (
+            ("chat.columns", "f5", "models get the same prompt?"),
+            ("chat.panel", "f9", "Which perspectives"),
+        ):
+            await keys.press(pilot, action, key, asks)
+            await pilot.press("down")
+            n_marked = shown_text(app).count("[x]")
+            await keys.press(
+                pilot,
+                "choose.mark",
+                "space",
+                lambda n=n_marked: shown_text(app).count("[x]") > n,
+            )
+            await keys.press(pilot, "choose.filter", "slash", "Filter:")
+            await pilot.press("escape")
+            await wait_until(pilot, lambda: "Filter:" not in shown_text(app))
+            await keys.press(
+                pilot, "choose.leave", "escape", lambda words=asks: words not in shown_text(app)
+            )
+
+
+@presses(
+    *("columns.next", "columns.before", "columns.pace", "columns.copy", "columns.thinking"),
+    *("columns.up", "columns.down", "columns.keep", "columns.stop"),
+)
+async def test_keys_of_the_columns(keys: Keys) -> None:
+    lines = "\n\n".join(f"line {number}" for number in range(60))
+    stage = Stage(
+        llama_1b=[thought("let me see"), text(lines), done()], smollm2=[text("partial"), Gate()]
+    )
+    app = stage.app
+    async with app.run_test(size=(80, 24)) as pilot:
+        await choose_models(pilot, 2)
+        await keys.press(pilot, "columns.next", "tab", "[2 smollm2]")
+        await keys.press(pilot, "columns.before", "shift+tab", "[1 llama-1b]")
+        await keys.press(pilot, "columns.pace", "f9", "all at once")
+        await pilot.press("a", "enter")
+        await wait_for_text(pilot, "line 59")
+        await wait_for_text(pilot, "1 of 2 has answered")
+        await keys.press(pilot, "columns.up", "pageup", lambda: "line 59" not in shown_text(app))
+        await keys.press(pilot, "columns.down", "pagedown", "line 59")
+        await keys.press(pilot, "columns.copy", "ctrl+o", lambda: app.clipboard == lines)
+        await pilot.press(*["pageup"] * 10)
+        await keys.press(pilot, "columns.thinking", "ctrl+t", "let me see")
+        await pilot.press("tab")
+        await wait_for_text(pilot, "partial")
+        await keys.press(pilot, "columns.stop", "escape", "stopped by you")
+        await pilot.press("tab")
+        await wait_for_text(pilot, "[1 llama-1b")
+        await keys.press(pilot, "columns.keep", "f8", lambda: app.screen is chat_screen(app))

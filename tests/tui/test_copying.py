@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from luci_tui.tui.app import ChatApp
 from tests.support.fake_host import FakeHost, FakeLink
 from tests.support.screen import modes_app, prompt_of, wait_for_text, wait_until
+from tests.support.screen_texts import check_in_both_themes
 from tests.support.scripted_engine import ScriptedEngine, done, text
 
 
@@ -38,3 +40,20 @@ async def test_text_that_is_cut_in_the_prompt_lies_in_the_file_and_can_be_pasted
         await pilot.press("ctrl+v")
         await wait_until(pilot, lambda: prompt_of(app).text == "word")
     assert (home / "clipboard.txt").read_text() == "word"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_what_is_said_of_a_copy_looks_as_drawn(
+    home: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(ChatApp, "NOTIFICATION_TIMEOUT", 600)
+    engine = ScriptedEngine([text("x" * 100_000), done()])
+    app = modes_app(FakeLink(FakeHost({})), engine=engine, home=Path())
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press("q", "enter")
+        await wait_for_text(pilot, "TTFT")
+        await pilot.press("ctrl+o")
+        await wait_for_text(pilot, "Copied 100,000 characters")
+        await check_in_both_themes(pilot, "copied-too-long")

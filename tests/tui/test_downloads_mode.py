@@ -14,6 +14,7 @@ from luci_tui.host.api.messages import ErrorBody
 from luci_tui.tui.app import ChatApp
 from luci_tui.tui.modes.downloads import screen as downloads_screen
 from tests.support.fake_host import FakeHost, FakeLink
+from tests.support.keys import Keys, presses
 from tests.support.screen import NOW_S, modes_app, shown_text, wait_for_text, wait_until
 from tests.support.screen_texts import check_in_both_themes
 
@@ -94,6 +95,7 @@ def app_with(downloads: Sequence[DownloadRecord] = ALL) -> tuple[ChatApp, FakeHo
         ("downloads-empty", (), (), "Nothing is being downloaded"),
         ("downloads", ALL, (), "2 retries"),
         ("downloads-stalled", ALL, ("down",), "no data for 8 s"),
+        ("downloads-ended", ALL, ("end",), "tiny · done"),
         ("downloads-failed", ALL, ("down", "down", "down"), "Error: The disk has 1 GiB"),
     ],
 )
@@ -137,9 +139,10 @@ async def test_key_changes_the_download_with_the_cursor(
             assert host.asked[0].body == MoveDownload(place=place)
 
 
-async def test_cancel_asks_and_says_what_is_lost() -> None:
+@pytest.mark.parametrize("size", SIZES)
+async def test_cancel_asks_and_says_what_is_lost(size: tuple[int, int]) -> None:
     app, host = app_with((RUNNING,))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=size) as pilot:
         await pilot.press("alt+3")
         await wait_for_text(pilot, "2 retries")
         await pilot.press("x")
@@ -155,9 +158,10 @@ async def test_cancel_asks_and_says_what_is_lost() -> None:
         assert host.asked[0].path == "/luci/downloads/4/cancel"
 
 
-async def test_limit_is_typed_and_what_cannot_be_read_is_said() -> None:
+@pytest.mark.parametrize("size", SIZES)
+async def test_limit_is_typed_and_what_cannot_be_read_is_said(size: tuple[int, int]) -> None:
     app, host = app_with(())
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=size) as pilot:
         await pilot.press("alt+3")
         await wait_for_text(pilot, "no limit")
         await pilot.press("l")
@@ -203,3 +207,35 @@ def test_free_disk_is_that_of_the_nearest_folder_that_exists(
 ) -> None:
     monkeypatch.setenv("LUCI_HOME", str(tmp_path / "not" / "yet"))
     assert downloads_screen.free_disk_bytes() > 0
+
+
+# ---- keys
+
+
+@presses(
+    *("downloads.pause", "downloads.resume", "downloads.cancel", "downloads.earlier"),
+    *("downloads.later", "downloads.limit", "ask.leave"),
+)
+async def test_keys_of_the_downloads(keys: Keys) -> None:
+    app, host = app_with((RUNNING, QUEUED, FAILED))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("alt+3")
+        await wait_for_text(pilot, "p Pause")
+        await keys.press(pilot, "downloads.pause", "p", lambda: len(host.asked) == 1)
+        await keys.press(pilot, "downloads.cancel", "x", "are removed")
+        await pilot.press("n")
+        await wait_until(pilot, lambda: "are removed" not in shown_text(app))
+        await pilot.press("down")
+        await wait_for_text(pilot, "phi-4 · queued")
+        await keys.press(pilot, "downloads.earlier", "plus", lambda: len(host.asked) == 2)
+        await keys.press(pilot, "downloads.later", "minus", lambda: len(host.asked) == 3)
+        await pilot.press("down")
+        await wait_for_text(pilot, "gemma-3 · failed")
+        await keys.press(pilot, "downloads.resume", "r", lambda: len(host.asked) == 4)
+        await keys.press(pilot, "downloads.limit", "l", "Bytes per second")
+        await keys.press(
+            pilot, "ask.leave", "escape", lambda: "Bytes per second" not in shown_text(app)
+        )
+    assert [one.path.removeprefix("/luci/downloads/") for one in host.asked] == [
+        *("4/pause", "6/move", "6/move", "3/resume"),
+    ]

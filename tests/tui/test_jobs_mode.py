@@ -10,8 +10,10 @@ from luci_tui.host.api.messages import ErrorBody, JobRecord, Jobs, JobState, Pro
 from luci_tui.host.lifecycle import Launcher
 from luci_tui.tui.modes.jobs.words import details_of
 from luci_tui.tui.services import HostLink
+from luci_tui.tui.widgets.rows import Rows
 from tests.support.fake_host import FakeHost, FakeLink
 from tests.support.hosts import running_host
+from tests.support.keys import Keys, presses
 from tests.support.paced_job import HOLD_JOBS
 from tests.support.screen import NOW_S, modes_app, shown_text, wait_for_text, wait_until
 from tests.support.screen_texts import check_in_both_themes
@@ -208,3 +210,97 @@ async def test_job_of_a_real_host_is_watched_left_and_cancelled(
         await link.drop()
         assert (await client.job(started.id)).state is JobState.CANCELLED
     assert not target.exists()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("name", "keys", "waits_for"),
+    [
+        ("jobs-done", ("down",), "/m/llama.imatrix"),
+        ("jobs-interrupted", ("end",), "The host left or was killed"),
+    ],
+)
+async def test_ends_of_jobs_are_drawn(
+    name: str, keys: tuple[str, ...], waits_for: str, size: tuple[int, int]
+) -> None:
+    app = modes_app(FakeLink(fake()))
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("alt+4")
+        await wait_for_text(pilot, "blk.12")
+        await pilot.press(*keys)
+        await wait_for_text(pilot, waits_for)
+        await check_in_both_themes(pilot, name)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_no_host_is_drawn(size: tuple[int, int]) -> None:
+    app = modes_app(FakeLink(None))
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("alt+4")
+        await wait_for_text(pilot, "No host runs. Ctrl-R starts one")
+        await check_in_both_themes(pilot, "jobs-no-host")
+
+
+# ---- keys
+
+
+@presses("jobs.cancel", "confirm.other", "confirm.no", "confirm.yes", "jobs.resume")
+async def test_keys_of_the_jobs_and_of_a_question(keys: Keys) -> None:
+    resumable = job(
+        8,
+        "quantize old.gguf to Q8_0",
+        JobState.INTERRUPTED,
+    )
+    host = fake((RUNNING, resumable))
+    host.says["POST /luci/jobs"] = RUNNING
+    app = modes_app(FakeLink(host))
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.press("alt+4")
+        await wait_for_text(pilot, "x Cancel")
+        for key in ("n", "escape"):
+            await keys.press(pilot, "jobs.cancel", "x", "Cancel job 12")
+            for other, button in (("right", "yes"), ("left", "no")):
+                await keys.press(
+                    pilot,
+                    "confirm.other",
+                    other,
+                    lambda name=button: app.focused is not None and app.focused.id == name,
+                )
+            await keys.press(
+                pilot, "confirm.no", key, lambda: "Cancel job 12" not in shown_text(app)
+            )
+        await pilot.press("x")
+        await wait_for_text(pilot, "Cancel job 12")
+        await keys.press(pilot, "confirm.yes", "y", lambda: len(host.asked) == 1)
+        await pilot.press("down")
+        await wait_for_text(pilot, "r Resume")
+        await keys.press(pilot, "jobs.resume", "r", lambda: len(host.asked) == 2)
+        assert [one.path for one in host.asked] == ["/luci/jobs/12/cancel", "/luci/jobs/8/resume"]
+
+
+@presses("live.filter", "live.unfilter", "live.reload", "filter.keep", "filter.clear")
+async def test_keys_of_the_filter_and_of_a_list_that_looks_again(keys: Keys) -> None:
+    link = FakeLink(fake())
+    app = modes_app(link)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("alt+4")
+        await wait_for_text(pilot, "blk.12")
+        list_of = app.screen.query_one(Rows)
+        for key in ("enter", "down"):
+            await keys.press(pilot, "live.filter", "slash", "Filter:")
+            await pilot.press(*"load")
+            await wait_for_text(pilot, "2 of 5")
+            await keys.press(
+                pilot,
+                "filter.keep",
+                key,
+                lambda: list_of.has_focus,
+                # The line of text is asked first: it passes Enter on, and does not scroll.
+                is_behind=True,
+            )
+            await keys.press(pilot, "live.unfilter", "escape", "quantize llama-1b.gguf")
+        await pilot.press("slash", *"load")
+        await wait_for_text(pilot, "2 of 5")
+        await keys.press(pilot, "filter.clear", "escape", "quantize llama-1b.gguf")
+        n_started = link.n_started
+        await keys.press(pilot, "live.reload", "ctrl+r", lambda: link.n_started > n_started)

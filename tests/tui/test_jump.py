@@ -5,7 +5,8 @@ from luci_tui.tui.screens.jump import LETTERS, MAX_SPOTS, labels_for
 from luci_tui.tui.widgets.prompt import PromptInput
 from luci_tui.tui.widgets.rows import Rows
 from tests.support.fake_host import FakeHost, FakeLink
-from tests.support.screen import modes_app, prompt_of, shown_text, wait_for_text, wait_until
+from tests.support.keys import Keys, presses
+from tests.support.screen import NOW_S, modes_app, prompt_of, shown_text, wait_for_text, wait_until
 from tests.support.screen_texts import check_in_both_themes
 from tests.tui.test_away import job
 
@@ -110,3 +111,26 @@ async def test_jump_in_a_terminal_that_gets_another_size_goes_back(link: FakeLin
         await wait_for_text(pilot, "Type a label.")
         await pilot.resize_terminal(100, 30)
         await wait_until(pilot, lambda: "Type a label." not in shown_text(app))
+
+
+@presses("app.jump", "jump.leave")
+async def test_keys_of_the_jump(link: FakeLink, keys: Keys) -> None:
+    app = modes_app(link)
+    advice = "Type a label."
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        for key, leave in (("f6", "escape"), ("f6", "f6"), ("alt+j", "alt+j")):
+            await keys.press(pilot, "app.jump", key, advice)
+            await keys.press(pilot, "jump.leave", leave, lambda: advice not in shown_text(app))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_more_places_than_letters_look_as_drawn(size: tuple[int, int]) -> None:
+    many = tuple(job(number, JobState.DONE, NOW_S - number) for number in range(60, 0, -1))
+    app = modes_app(FakeLink(FakeHost({"/luci/jobs": Jobs(jobs=many)})))
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("alt+4")
+        await wait_for_text(pilot, "quantize m60")
+        await pilot.press("f6")
+        await wait_for_text(pilot, "Type a label. Esc goes back.")
+        await check_in_both_themes(pilot, "jump-many")

@@ -1,6 +1,7 @@
 import pytest
 
-from luci_tui.tui.keymap import ACTIONS, make_keymap, words_of
+from luci_tui.tui.key_actions import ACTIONS
+from luci_tui.tui.keymap import make_keymap, words_of
 
 
 def test_defaults_have_no_clash() -> None:

@@ -5,6 +5,7 @@ import pytest
 from luci_tui.tui.modes.logs.reading import MAX_LINE, TAIL_BYTES, LogReader, log_files
 from luci_tui.tui.modes.logs.words import Level, line_of
 from tests.support.fake_host import FakeLink
+from tests.support.keys import Keys, presses
 from tests.support.screen import modes_app, shown_text, wait_for_text, wait_until
 from tests.support.screen_texts import check_in_both_themes
 
@@ -154,3 +155,38 @@ def test_level_is_read_from_the_head_of_a_line_and_a_traceback_goes_on_with_its_
     assert line_of(1, "  File x", Level.ERROR).level is Level.ERROR
     assert line_of(1, "x" * 70 + " ERROR", Level.ERROR).level is Level.INFO
     assert line_of(1, "a\x1b[2Jb", Level.INFO).text == "ab"
+
+
+@presses("logs.next", "logs.previous", "logs.level", "logs.follow")
+async def test_keys_of_the_logs(logs: Path, keys: Keys) -> None:
+    write_logs(logs)
+    app = modes_app(FakeLink(None))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("alt+8")
+        await wait_for_text(pilot, "host.log (1 of 3)")
+        # What scrolls sideways is asked first; a list that has nothing to the side leaves it.
+        await keys.press(pilot, "logs.next", "right", "worker.log (2 of 3)", is_behind=True)
+        await keys.press(pilot, "logs.previous", "left", "host.log (1 of 3)", is_behind=True)
+        await wait_for_text(pilot, "the host leaves")
+        await pilot.press("up")
+        await wait_for_text(pilot, "stands still")
+        await keys.press(pilot, "logs.follow", "f", "follows")
+        await keys.press(pilot, "logs.level", "l", "warnings and errors")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_empty_log_and_filter_without_a_hit_are_drawn(
+    logs: Path, size: tuple[int, int]
+) -> None:
+    write_logs(logs)
+    (logs / "host.log").write_text("")
+    app = modes_app(FakeLink(None))
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("alt+8")
+        await wait_for_text(pilot, "host.log is empty.")
+        await check_in_both_themes(pilot, "logs-empty-file")
+        (logs / "host.log").write_text(HOST_LOG)
+        await wait_for_text(pilot, "the host leaves")
+        await pilot.press("slash", *"xyz")
+        await wait_for_text(pilot, "Nothing here has")
+        await check_in_both_themes(pilot, "logs-no-hit")

@@ -17,6 +17,7 @@ from luci_tui.tui.host_conversation import HostConversation
 from luci_tui.tui.screens.chat import State
 from tests.support.hosts import pid_of, running_host
 from tests.support.kept_chats import KeptChats, kept_chats, prepare
+from tests.support.keys import Keys, presses
 from tests.support.paced_host import HOLD
 from tests.support.screen import chat_screen, prompt_of, shown_text, wait_for_text, wait_until
 from tests.support.screen_texts import check_in_both_themes
@@ -419,3 +420,96 @@ async def test_chat_with_the_cursor_looks_as_drawn(tmp_path: Path, size: tuple[i
         await pilot.press("escape", "home", "e")
         await wait_for_text(pilot, "Another version")
         await check_in_both_themes(pilot, "chat-edit")
+
+
+# ---- keys
+
+
+@presses("chat.messages", "message.leave")
+async def test_keys_from_the_prompt_to_the_messages_and_back(tmp_path: Path, keys: Keys) -> None:
+    async with opened(tmp_path, told=TALK) as (_, app, pilot):
+        for key, back in (("tab", "escape"), ("shift+up", "tab")):
+            await keys.press(
+                pilot,
+                "chat.messages",
+                key,
+                lambda: chat_screen(app).transcript.has_focus,
+                # Shift with Up marks text in an input; there is none above the first line.
+                is_behind=key == "shift+up",
+            )
+            await keys.press(pilot, "message.leave", back, lambda: prompt_of(app).has_focus)
+
+
+@presses("message.up", "message.down", "message.first", "message.last")
+async def test_keys_of_the_message_cursor(tmp_path: Path, keys: Keys) -> None:
+    async with opened(tmp_path, told=TALK) as (_, app, pilot):
+        await stand(pilot)
+        for action, key, found in (
+            ("message.first", "g", "first question"),
+            ("message.last", "G", "second answer"),
+            ("message.first", "home", "first question"),
+            ("message.last", "end", "second answer"),
+            ("message.up", "up", "second question"),
+            ("message.up", "k", "first answer"),
+            ("message.up", "shift+up", "first question"),
+            ("message.down", "down", "first answer"),
+            ("message.down", "j", "second question"),
+            ("message.down", "shift+down", "second answer"),
+        ):
+            await keys.press(pilot, action, key, lambda text=found: cursor_text(app) == text)
+
+
+@presses("message.before", "message.after", "message.again", "message.edit")
+async def test_keys_of_the_versions(tmp_path: Path, keys: Keys) -> None:
+    async with opened(tmp_path, answer("better answer"), told=TALK) as (_, app, pilot):
+        await stand(pilot)
+        await keys.press(pilot, "message.again", "r", "2 of 2")
+        await wait_until(pilot, lambda: chat_screen(app).state is State.READY)
+        for action, key, found in (
+            ("message.before", "less_than_sign", "1 of 2"),
+            ("message.after", "greater_than_sign", "2 of 2"),
+            ("message.before", "left", "1 of 2"),
+            ("message.after", "right", "2 of 2"),
+        ):
+            await keys.press(pilot, action, key, found)
+        await pilot.press("up")
+        await keys.press(pilot, "message.edit", "e", "Another version of your message")
+
+
+@presses("message.pin", "message.good", "message.bad", "message.note")
+async def test_keys_that_mark_a_message(tmp_path: Path, keys: Keys) -> None:
+    async with opened(tmp_path, told=TALK) as (_, _, pilot):
+        await stand(pilot)
+        await keys.press(pilot, "message.pin", "p", "pinned")
+        await keys.press(pilot, "message.good", "plus", "good")
+        await keys.press(pilot, "message.bad", "minus", "bad")
+        await keys.press(pilot, "message.note", "n", "The note is kept")
+
+
+@presses("message.copy", "message.block", "message.quote", "message.save", "message.export")
+async def test_keys_that_take_a_text_elsewhere(tmp_path: Path, keys: Keys) -> None:
+    async with opened(tmp_path, told=(("how?", CODE),)) as (_, app, pilot):
+        await stand(pilot)
+        await keys.press(pilot, "message.copy", "y", lambda: app.clipboard == CODE.strip())
+        for action, key, asks in (
+            ("message.block", "b", "python · 2 lines · import os"),
+            ("message.save", "s", "python · 2 lines · import os"),
+            ("message.export", "x", "Export this chat as"),
+        ):
+            await keys.press(pilot, action, key, asks)
+            await pilot.press("escape")
+            await wait_until(pilot, lambda words=asks: words not in shown_text(app))
+        await keys.press(pilot, "message.quote", "q", lambda: "> Two ways:" in prompt_of(app).text)
+
+
+@presses("message.fold", "message.about", "about.close")
+async def test_keys_that_show_more_of_a_message(tmp_path: Path, keys: Keys) -> None:
+    end = "Esc closes this page"
+    async with opened(tmp_path, [thought("let me see"), text("42"), done()]) as (_, app, pilot):
+        await pilot.press("a", "enter")
+        await wait_for_text(pilot, "TTFT")
+        await stand(pilot)
+        await keys.press(pilot, "message.fold", "space", "let me see")
+        for key in ("escape", "enter", "q"):
+            await keys.press(pilot, "message.about", "enter", end)
+            await keys.press(pilot, "about.close", key, lambda: end not in shown_text(app))

@@ -18,6 +18,7 @@ from luci_tui.tui.modes.models.speeds import read_speeds
 from luci_tui.tui.services import HostLink
 from tests.support.fake_host import FakeHost, FakeLink
 from tests.support.hosts import running_host
+from tests.support.keys import Keys, presses
 from tests.support.libraries import install, use_home
 from tests.support.screen import NOW_S, modes_app, shown_text, wait_for_text, wait_until
 from tests.support.screen_texts import check_in_both_themes
@@ -386,3 +387,60 @@ async def test_model_is_quantized_by_a_real_host_and_stands_in_the_list(home: Pa
             await pilot.press("enter")
             await wait_for_text(pilot, "wide-Q4_K_M")
             await wait_for_text(pilot, "4 on this machine")
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("name", "key", "waits_for"),
+    [
+        ("models-convert", "o", "hf:OWNER/REPO"),
+        ("models-compare", "m", "Compare which models?"),
+        ("models-tier", "t", "as luci says"),
+        ("models-names", "a", "Enter takes it"),
+        ("models-note", "n", "Enter takes it"),
+        ("models-delete", "delete", "Delete other and its"),
+    ],
+)
+async def test_questions_about_a_model_are_drawn(
+    same_everywhere: None, name: str, key: str, waits_for: str, size: tuple[int, int]
+) -> None:
+    del same_everywhere
+    app = modes_app(FakeLink(host_for("quantize")))
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("alt+2")
+        await wait_for_text(pilot, "tier 0 (basic")
+        await pilot.press(key)
+        await wait_for_text(pilot, waits_for)
+        await check_in_both_themes(pilot, name)
+
+
+# ---- keys
+
+
+@presses(
+    *("models.quantize", "models.convert", "models.compare", "models.compared", "models.bench"),
+    *("models.tier", "models.aliases", "models.note", "models.delete", "models.check"),
+    "models.toggle",
+)
+async def test_keys_of_a_model(home: Path, keys: Keys) -> None:
+    del home
+    host = host_for("bench")
+    app = modes_app(FakeLink(host))
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await open_models(pilot)
+        for action, key, asks in (
+            ("models.quantize", "q", "to which types?"),
+            ("models.convert", "o", "hf:OWNER/REPO"),
+            ("models.compare", "m", "Enter takes"),
+            ("models.tier", "t", "as luci says"),
+            ("models.aliases", "a", "Enter takes it"),
+            ("models.note", "n", "Enter takes it"),
+            ("models.delete", "delete", "Delete other and its"),
+        ):
+            await keys.press(pilot, action, key, asks)
+            await pilot.press("escape")
+            await wait_until(pilot, lambda words=asks: words not in shown_text(app))
+        await keys.press(pilot, "models.check", "v", "checked now: ")
+        await keys.press(pilot, "models.toggle", "space", "disabled")
+        await keys.press(pilot, "models.compared", "r", "No comparison")
+        await keys.press(pilot, "models.bench", "b", lambda: bool(host.asked))

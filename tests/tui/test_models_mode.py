@@ -13,6 +13,7 @@ from luci_tui.tui.modes.models import screen as models_screen
 from luci_tui.tui.modes.models.shelf import Item, Shelf, View, read_catalogue, read_installed
 from luci_tui.tui.modes.models.speeds import Speed
 from tests.support.fake_host import FakeHost, FakeLink
+from tests.support.keys import Keys, presses
 from tests.support.libraries import install, use_home
 from tests.support.screen import modes_app, shown_text, wait_for_text, wait_until
 from tests.support.screen_texts import check_in_both_themes
@@ -147,18 +148,21 @@ async def test_hub_is_asked_when_words_are_sent(
         await wait_for_text(pilot, "5 on this machine")
 
 
+@pytest.mark.parametrize("size", SIZES)
 async def test_hub_that_cannot_be_reached_is_one_sentence(
+    size: tuple[int, int],
     shelves: dict[View, Shelf | DownloadError],
 ) -> None:
     shelves[View.HUB] = DownloadError("The hub cannot be reached. Try again later.")
     app = modes_app(FakeLink(host_with()))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=size) as pilot:
         await pilot.press("alt+2")
         await wait_for_text(pilot, "5 on this machine")
         await pilot.press("h")
         await wait_for_text(pilot, "Words to look for")
         await pilot.press("x", "enter")
         await wait_for_text(pilot, "Error: The hub cannot be reached.")
+        await check_in_both_themes(pilot, "models-offline")
 
 
 async def test_tiers_turn_as_tabs_and_as_panes(shelves: dict[View, Shelf]) -> None:
@@ -191,11 +195,14 @@ async def test_filter_holds_for_every_pane(shelves: dict[View, Shelf]) -> None:
         await wait_for_text(pilot, "gemma3-27b")
 
 
-async def test_install_of_a_row_asks_with_its_size(shelves: dict[View, Shelf]) -> None:
+@pytest.mark.parametrize("size", SIZES)
+async def test_install_of_a_row_asks_with_its_size(
+    shelves: dict[View, Shelf], size: tuple[int, int]
+) -> None:
     del shelves
     host = host_with()
     app = modes_app(FakeLink(host))
-    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+    async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.press("alt+2")
         await wait_for_text(pilot, "5 on this machine")
         await pilot.press("c")
@@ -324,3 +331,29 @@ def test_library_and_catalogue_are_read_as_they_are(home: Path) -> None:
     catalogue = read_catalogue()
     assert len(catalogue.items) > 100
     assert all(one.model is None and one.size_bytes for one in catalogue.items)
+
+
+# ---- keys
+
+
+@presses(
+    *("models.install", "models.catalogue", "models.hub", "models.next_tier"),
+    "models.tier_before",
+)
+async def test_keys_that_find_a_model(shelves: dict[View, Shelf], keys: Keys) -> None:
+    del shelves
+    app = modes_app(FakeLink(host_with()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("alt+2")
+        await wait_for_text(pilot, "[All 5]")
+        # What scrolls sideways is asked first; a list that has nothing to the side leaves it.
+        await keys.press(pilot, "models.next_tier", "right", "[0 basic 1]", is_behind=True)
+        await keys.press(pilot, "models.tier_before", "left", "[All 5]", is_behind=True)
+        for action, key, asks in (
+            ("models.install", "i", "What to install"),
+            ("models.hub", "h", "Words to look for"),
+        ):
+            await keys.press(pilot, action, key, asks)
+            await pilot.press("escape")
+            await wait_until(pilot, lambda words=asks: words not in shown_text(app))
+        await keys.press(pilot, "models.catalogue", "c", "2 of the catalogue")

@@ -5,8 +5,10 @@ import pytest
 
 from luci_tui.errors import HostError
 from luci_tui.host.api.messages import Jobs
+from luci_tui.tui.mode_list import TABS
 from luci_tui.tui.preferences import Preferences
 from tests.support.fake_host import FakeHost, FakeLink
+from tests.support.keys import Keys, presses
 from tests.support.screen import (
     chat_app,
     modes_app,
@@ -204,3 +206,59 @@ def test_what_stands_before_the_first_frame_imports_no_mode_and_no_plots() -> No
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == ""
+
+
+# ---- keys
+
+
+@presses(*(f"mode.{tab.name}" for tab in TABS))
+async def test_keys_of_the_modes(link: FakeLink, keys: Keys) -> None:
+    app = modes_app(link)
+    async with app.run_test(size=(80, 24)) as pilot:
+        for tab in TABS:
+            action, number = f"mode.{tab.name}", str(tab.number)
+            for key in (number, f"alt+{number}"):
+                # Letters and numbers are text in the chat; in a list they are keys.
+                await pilot.press("alt+8" if tab.name == "jobs" else "alt+4")
+                await wait_until(pilot, lambda: app.current_mode in ("jobs", "logs"))
+                await wait_until(pilot, lambda: app.screen.focused is not None)
+                await keys.press(pilot, action, key, lambda name=tab.name: app.current_mode == name)
+
+
+@presses("modebar.left", "modebar.right", "modebar.go")
+async def test_keys_of_the_row_of_modes(link: FakeLink, keys: Keys) -> None:
+    app = modes_app(link)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press("shift+tab")
+        await wait_for_text(pilot, "[1 Chat]")
+        await keys.press(pilot, "modebar.right", "right", "[2 Models]")
+        await keys.press(pilot, "modebar.left", "left", "[1 Chat]")
+        await pilot.press("right", "right", "right")
+        await keys.press(pilot, "modebar.go", "enter", "No job has run yet")
+
+
+@presses("app.palette", "palette.close", "app.help", "help.close")
+async def test_keys_of_palette_and_help(link: FakeLink, keys: Keys) -> None:
+    app = modes_app(link)
+    question, end = "What do you want to do?", "Esc closes this page."
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        for key in ("escape", "ctrl+p"):
+            await keys.press(pilot, "app.palette", "ctrl+p", question)
+            await keys.press(pilot, "palette.close", key, lambda: question not in shown_text(app))
+        for key in ("escape", "f1", "q", "enter", "question_mark"):
+            await keys.press(pilot, "app.help", "f1", end)
+            await keys.press(pilot, "help.close", key, lambda: end not in shown_text(app))
+
+
+@presses("app.quit", "app.copy_or_quit")
+async def test_keys_that_quit(link: FakeLink, keys: Keys) -> None:
+    app = modes_app(link)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.press("alt+4")
+        await wait_for_text(pilot, "No job has run yet")
+        # Textual asks the screen first, which has nothing to copy.
+        said = "Nothing is selected to copy"
+        await keys.press(pilot, "app.copy_or_quit", "ctrl+c", said, is_behind=True)
+        await keys.press(pilot, "app.quit", "ctrl+q", lambda: app.return_code == 0)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from textual import events
+from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -15,8 +16,10 @@ from luci_tui.errors import HostError
 from luci_tui.host.wiring import Backend
 from luci_tui.tui.app import ChatApp
 from luci_tui.tui.chat_settings import ModelChoice
+from luci_tui.tui.widgets.parameters import ParameterPanel
 from luci_tui.tui.widgets.rows import Rows
 from tests.support.fake_settings import FakeSettings, SettledConversation
+from tests.support.keys import Keys, presses
 from tests.support.screen import (
     chat_app,
     chat_screen,
@@ -53,11 +56,15 @@ def typical() -> FakeSettings:
     )
 
 
+def rows_of(app: App[int]) -> Rows:
+    return app.screen.query_one(ParameterPanel).query_one(Rows)
+
+
 async def open_on(pilot: Pilot[int], name: str) -> None:
     await wait_for_text(pilot, "ready")
     await pilot.press("f3")
     await wait_for_text(pilot, "repeat_last_n")
-    pilot.app.screen.query_one(Rows).go_to(name)
+    rows_of(pilot.app).go_to(name)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -93,6 +100,7 @@ async def test_value_typed_for_the_chat_counts_and_says_so(size: tuple[int, int]
         await wait_for_text(pilot, "temperature for this chat: number, at least 0.")
         await pilot.press(*["backspace"] * 4, *"-1", "enter")
         await wait_for_text(pilot, 'temperature cannot be "-1". It wants: number, at least 0.')
+        await check_in_both_themes(pilot, "parameters-refused")
         assert "temperature" not in settings.chat
         await pilot.press(*["backspace"] * 2, *"0.5", "enter")
         await wait_until(pilot, lambda: settings.chat.get("temperature") == 0.5)
@@ -199,7 +207,7 @@ async def test_side_stays_while_one_types_and_the_same_key_closes_it() -> None:
         assert prompt_of(app).has_focus
         assert "repeat_last_n" in shown_text(app)
         await pilot.press("f3")
-        await wait_until(pilot, lambda: app.screen.query_one(Rows).has_focus)
+        await wait_until(pilot, lambda: rows_of(app).has_focus)
         await pilot.press("f3")
         await wait_until(pilot, lambda: "repeat_last_n" not in shown_text(app))
         assert prompt_of(app).has_focus
@@ -233,13 +241,14 @@ async def test_chat_without_a_host_has_no_parameters_and_says_so() -> None:
         await wait_for_text(pilot, "Only a chat of a host can be changed")
 
 
-async def test_other_model_goes_on_with_the_chat_and_is_loaded() -> None:
+@pytest.mark.parametrize("size", SIZES)
+async def test_other_model_goes_on_with_the_chat_and_is_loaded(size: tuple[int, int]) -> None:
     engine = ScriptedEngine([text("one"), done()], [text("two"), done()])
     settings = FakeSettings(
         choices=(ModelChoice("llama-1b", is_loaded=True), ModelChoice("qwen-3b", is_loaded=False))
     )
     app = app_with(settings, engine)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=size) as pilot:
         await pilot.press("a", "enter")
         await wait_for_text(pilot, "TTFT")
         await pilot.press("f4")
@@ -284,3 +293,73 @@ async def test_keys_that_come_all_at_once_are_taken_in_their_order() -> None:
         await wait_until(pilot, lambda: line.value == "0.5")
         await pilot.press("enter")
         await wait_until(pilot, lambda: settings.chat.get("temperature") == 0.5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_refusal_of_what_only_a_chat_has_looks_as_drawn(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(ChatApp, "NOTIFICATION_TIMEOUT", 600)
+    app = app_with(typical())
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await open_on(pilot, "max_tokens")
+        await pilot.press("m")
+        await wait_for_text(pilot, "max_tokens is kept for a chat alone.")
+        await check_in_both_themes(pilot, "parameters-chat-alone")
+
+
+# ---- keys
+
+
+@presses(
+    *("chat.parameters", "parameters.close", "parameters.leave", "parameters.model"),
+    *("parameters.reset", "parameters.presets"),
+)
+async def test_keys_of_the_parameters(keys: Keys) -> None:
+    settings = typical()
+    app = app_with(settings)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        for action, key in (("parameters.close", "f3"), ("parameters.leave", "escape")):
+            await keys.press(pilot, "chat.parameters", "f3", "repeat_last_n")
+            await keys.press(pilot, action, key, lambda: app.screen is chat_screen(app))
+        await open_on(pilot, "temperature")
+        for action, key, asks in (
+            ("parameters.model", "m", "temperature for every chat"),
+            ("parameters.presets", "p", "Which preset?"),
+        ):
+            await keys.press(pilot, action, key, asks)
+            await pilot.press("escape")
+            await wait_until(pilot, lambda words=asks: words not in shown_text(app))
+        await keys.press(
+            pilot, "parameters.reset", "delete", lambda: "temperature" not in settings.own
+        )
+
+
+@presses("write.take", "write.leave")
+async def test_keys_of_a_box_of_lines(keys: Keys) -> None:
+    settings = typical()
+    app = app_with(settings)
+    question = "system for this chat:"
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_on(pilot, "system")
+        for key in ("ctrl+s", "f8"):
+            await pilot.press("enter")
+            await wait_for_text(pilot, question)
+            await pilot.press("enter", *f"by {key}")
+            said = f"by {key}"
+            await keys.press(
+                pilot, "write.take", key, lambda words=said: words in str(settings.chat["system"])
+            )
+            await wait_until(pilot, lambda: question not in shown_text(app))
+        await pilot.press("enter")
+        await wait_for_text(pilot, question)
+        await keys.press(pilot, "write.leave", "escape", lambda: question not in shown_text(app))
+
+
+@presses("chat.model")
+async def test_key_that_changes_the_model(keys: Keys) -> None:
+    app = app_with(FakeSettings(choices=(ModelChoice("llama-1b", is_loaded=True),)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        await keys.press(pilot, "chat.model", "f4", "Which model goes on with this chat?")

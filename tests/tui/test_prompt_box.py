@@ -9,8 +9,10 @@ from luci_tui.tui.app import ChatApp
 from luci_tui.tui.commands.desk import CommandDesk
 from luci_tui.tui.commands.slash import SLASH_COMMANDS
 from luci_tui.tui.history import PromptHistory
+from luci_tui.tui.widgets import command_output
 from luci_tui.tui.widgets.prompt_box import PromptBox
 from tests.support.fake_host import FakeHost, FakeLink
+from tests.support.keys import Keys, presses
 from tests.support.projectors import png
 from tests.support.screen import (
     chat_app,
@@ -263,7 +265,7 @@ async def test_paste_of_a_megabyte_is_folded_and_sent_whole() -> None:
         await wait_for_text(pilot, "sum up: [pasted 980,000 characters]")
         await pilot.press("enter")
         await wait_for_text(pilot, "long")
-        assert "> sum up: [pasted 980,000 characters]" in shown_text(app)
+        await wait_for_text(pilot, "more characters (Space shows them)")
         sent = str(engine.requests[0].messages_json)
         assert sent.count("line of a log\\n") == 70_000
         await pilot.press("up")
@@ -375,7 +377,7 @@ async def test_text_file_is_completed_attached_and_sent_fenced(
         await check_in_both_themes(pilot, "prompt-attached")
         await pilot.press("enter")
         await wait_for_text(pilot, "done so")
-        assert "[attached notes.md 8 B]" in shown_text(app)
+        await wait_for_text(pilot, " remember")
         assert "(/detach" not in shown_text(app)
         assert "what?\\n\\nnotes.md:\\n```\\nremember\\n```" in str(
             engine.requests[0].messages_json
@@ -429,3 +431,105 @@ async def test_file_that_cannot_be_taken_is_told_and_stays_in_the_line() -> None
         await pilot.press(*"/attach gone", "escape", "enter")
         await wait_for_text(pilot, "cannot be read")
         assert prompt_of(app).text == "/attach gone"
+
+
+# ---- looks
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("name", "typed", "says"),
+    [
+        ("prompt-command", "ps", "print('Nothing is in memory.')"),
+        ("prompt-command-fails", "ps", "import sys; sys.exit('Error: The host does not answer.')"),
+        ("prompt-much-output", "ps", "for n in range(10_000): print('line', n)"),
+        ("prompt-broken-off", "ps", "import time; print('begun', flush=True); time.sleep(600)"),
+    ],
+)
+async def test_command_of_luci_looks_as_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str,
+    typed: str,
+    says: str,
+    size: tuple[int, int],
+) -> None:
+    monkeypatch.setattr(command_output, "format_duration", lambda _: "0.4 s")
+    script = tmp_path / "script.py"
+    script.write_text(says)
+    monkeypatch.setattr(sys, "executable", str(_program(tmp_path, script)))
+    app = chat_app(ScriptedEngine())
+    async with app.run_test(size=size) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press(*typed, "enter")
+        if name == "prompt-broken-off":
+            await wait_for_text(pilot, "begun")
+            await check_in_both_themes(pilot, "prompt-command-runs")
+            await pilot.press("escape")
+        await wait_for_text(pilot, " · 0.4 s")
+        await check_in_both_themes(pilot, name)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_unknown_command_looks_as_drawn(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(ChatApp, "NOTIFICATION_TIMEOUT", 600)
+    app = chat_app(ScriptedEngine())
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press(*"/attahc x", "enter")
+        await wait_for_text(pilot, "There is no command /attahc")
+        await check_in_both_themes(pilot, "prompt-unknown")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_long_paste_looks_as_drawn(size: tuple[int, int]) -> None:
+    app = chat_app(ScriptedEngine([text("A log."), done()]))
+    async with app.run_test(size=size) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press(*"sum up: ")
+        paste(app, "line of a log\r\n" * 70_000)
+        await wait_for_text(pilot, "sum up: [pasted 980,000 characters]")
+        await check_in_both_themes(pilot, "prompt-paste")
+        await pilot.press("enter")
+        await wait_for_text(pilot, "A log.")
+        await check_in_both_themes(pilot, "prompt-paste-sent")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_picture_looks_as_drawn(tmp_path: Path, size: tuple[int, int]) -> None:
+    file = tmp_path / "my cat.png"
+    file.write_bytes(png(60, 30))
+    app = chat_app(ScriptedEngine([text("a cat"), done()]))
+    async with app.run_test(size=size) as pilot:
+        await wait_for_text(pilot, "ready")
+        paste(app, f"'{file}' ")
+        await wait_for_text(pilot, "attached  my cat.png")
+        await pilot.press(*"what?", "enter")
+        await wait_for_text(pilot, "a cat")
+        await wait_for_text(pilot, "▀" * 40)
+        await check_in_both_themes(pilot, "prompt-picture")
+
+
+# ---- keys
+
+
+@presses("prompt.take_back", "prompt.editor")
+async def test_keys_that_bring_a_text_into_the_prompt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, keys: Keys
+) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nprintf "%s written" "$(cat "$1")" > "$1"\n')
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    app = chat_app(ScriptedEngine([text("one"), Gate(), done()]))
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("a", "enter")
+        await wait_for_text(pilot, "one")
+        await pilot.press(*"second", "enter")
+        await wait_for_text(pilot, "waiting 1  second")
+        prompt = prompt_of(app)
+        await keys.press(pilot, "prompt.take_back", "alt+up", lambda: prompt.text == "second")
+        monkeypatch.setattr(type(app._driver), "can_suspend", True)
+        await keys.press(pilot, "prompt.editor", "ctrl+g", lambda: prompt.text == "second written")

@@ -1,3 +1,4 @@
+import asyncio
 import os
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from luci_tui.setting_sources import PROFILE_VARIABLE
 from luci_tui.settings import load_settings
 from luci_tui.settings_schema import all_settings
 from luci_tui.tui.app import ChatApp
-from luci_tui.tui.keymap import ACTIONS
+from luci_tui.tui.key_actions import ACTIONS
 from luci_tui.tui.modes.settings import reading
 from luci_tui.tui.modes.settings.reading import check_words, read_page
+from luci_tui.tui.widgets.rows import Rows
 from tests.support.fake_host import FakeHost, FakeLink
+from tests.support.keys import Keys, presses
 from tests.support.screen import modes_app, shown_text, wait_for_text, wait_until
 from tests.support.screen_texts import check_in_both_themes
 
@@ -298,3 +301,103 @@ def test_page_has_every_setting_and_every_action() -> None:
 def test_check_of_an_unknown_key_names_the_reason() -> None:
     with pytest.raises(ConfigError, match="there is no such action"):
         check_words("keys.nothing.at_all", "f5")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_question_before_the_restart_is_drawn(size: tuple[int, int]) -> None:
+    app = app_with()
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("alt+7")
+        await wait_for_text(pilot, "h Restart")
+        await pilot.press("h")
+        await wait_for_text(pilot, "Restart the host?")
+        await check_in_both_themes(pilot, "settings-restart")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_setting_that_the_environment_overrules_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.setenv("LUCI_HOST_MAX_JOBS", "3")
+    app = app_with()
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("alt+7")
+        await wait_for_text(pilot, FIRST)
+        await go_to(pilot, "host.max_jobs")
+        await pilot.press("e")
+        await wait_for_text(pilot, "has the last word over what is set here")
+        await check_in_both_themes(pilot, "settings-stronger")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_nothing_set_is_drawn(home: Path, size: tuple[int, int]) -> None:
+    (home / "config.toml").unlink()
+    app = app_with()
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("alt+7")
+        await wait_for_text(pilot, "(not there yet) · 0 set")
+        await pilot.press("m")
+        await wait_for_text(pilot, "Nothing is set: every setting has its default.")
+        await check_in_both_themes(pilot, "settings-nothing")
+
+
+# ---- keys
+
+
+@presses(
+    *("list.up", "list.down", "list.page_up", "list.page_down", "list.first", "list.last"),
+    "list.choose",
+)
+async def test_keys_of_a_list(keys: Keys) -> None:
+    app = app_with()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("alt+7")
+        await wait_for_text(pilot, FIRST)
+        names = [entry.key for entry in (await asyncio.to_thread(read_page, None)).entries]
+        n_page = 0
+
+        def stands_on(place: int) -> bool:
+            return app.screen.query_one(Rows).key == names[place]
+
+        for action, key, place in (
+            ("list.down", "down", 1),
+            ("list.down", "j", 2),
+            ("list.up", "up", 1),
+            ("list.up", "k", 0),
+            ("list.last", "end", -1),
+            ("list.first", "home", 0),
+            ("list.last", "G", -1),
+            ("list.first", "g", 0),
+        ):
+            await keys.press(pilot, action, key, lambda at=place: stands_on(at))
+        await keys.press(pilot, "list.page_down", "pagedown", lambda: not stands_on(0))
+        n_page = names.index(app.screen.query_one(Rows).key)
+        assert n_page > 2
+        await keys.press(pilot, "list.page_up", "pageup", lambda: stands_on(0))
+        await keys.press(pilot, "list.choose", "enter", "Enter takes it")
+
+
+@presses(
+    *("settings.edit", "settings.unset", "settings.profile", "settings.changed"),
+    "settings.restart",
+)
+async def test_keys_of_the_settings(home: Path, keys: Keys) -> None:
+    app = app_with()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("alt+7")
+        await wait_for_text(pilot, "h Restart")
+        for action, key, asks in (
+            ("settings.edit", "e", "Enter takes it"),
+            ("settings.profile", "p", "a new one"),
+            ("settings.restart", "h", "Restart the host?"),
+        ):
+            await keys.press(pilot, action, key, asks)
+            await pilot.press("escape")
+            await wait_until(pilot, lambda words=asks: words not in shown_text(app))
+        await keys.press(pilot, "settings.changed", "m", 'keys."jobs.cancel"')
+        await pilot.press("m")
+        for key in ("u", "delete"):
+            (home / "config.toml").write_text(FILE)
+            await wait_for_text(pilot, "2 set")
+            await wait_for_text(pilot, "u Unset")
+            await keys.press(pilot, "settings.unset", key, "1 set")

@@ -5,6 +5,7 @@ from luci_tui.tui.app import ChatApp
 from luci_tui.tui.modes.system import screen as system
 from luci_tui.tui.modes.system.words import MachineFigures
 from tests.support.fake_host import FakeHost, FakeLink
+from tests.support.keys import Keys, presses
 from tests.support.screen import modes_app, shown_text, wait_for_text, wait_until
 from tests.support.screen_texts import check_in_both_themes
 
@@ -151,6 +152,26 @@ def test_real_machine_has_figures_that_can_be() -> None:
     assert 0 < figures.ram_available_bytes <= figures.ram_total_bytes
     assert 0 < figures.disk_free_bytes <= figures.disk_total_bytes
     assert 0 <= figures.cpu_fraction <= 1
+
+
+@presses("system.unload")
+async def test_key_that_unloads(keys: Keys) -> None:
+    app, host = app_with(status(BUILTIN))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("alt+6")
+        await wait_for_text(pilot, "u Unload")
+        await keys.press(pilot, "system.unload", "u", lambda: len(host.asked) == 1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_question_before_answers_break_off_is_drawn(size: tuple[int, int]) -> None:
+    app, _ = app_with(status(BUSY))
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("alt+6")
+        await wait_for_text(pilot, "u Unload")
+        await pilot.press("u")
+        await wait_for_text(pilot, "Somebody uses")
+        await check_in_both_themes(pilot, "system-unload")
 
 
 async def test_footer_is_drawn_anew_only_where_other_keys_work() -> None:

@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from luci_tui.tui.app import ChatApp
 from luci_tui.tui.first_look import FirstLook
 from luci_tui.tui.modes.system.words import MachineFigures
 from tests.support.fake_host import FakeHost, FakeLink
+from tests.support.keys import Keys, presses
 from tests.support.screen import modes_app, prompt_of, shown_text, wait_for_text
 from tests.support.screen_texts import check_in_both_themes
 from tests.support.scripted_engine import ScriptedEngine, done, text
@@ -137,3 +139,56 @@ async def test_suggestion_is_gone_to_and_asked_before_it_is_installed(tmp_path: 
     (asked,) = refuses.asked
     assert asked.path == "/luci/downloads/plan"
     assert getattr(asked.body, "wanted", "") == "qwen3-4b-2507"
+
+
+@presses("app.welcome", "welcome.up", "welcome.down", "welcome.install")
+async def test_keys_of_the_welcome(tmp_path: Path, keys: Keys) -> None:
+    (tmp_path / "screen.json").write_text('{"seen_at": 0}')
+    refuses = FakeHost({"/luci/downloads/plan": DownloadError("The hub is away.", code="offline")})
+    app = app_of(look(), refuses, home=tmp_path)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await wait_for_text(pilot, "ready")
+        await keys.press(pilot, "app.welcome", "f2", "gemma3-12b")
+        await pilot.press("shift+tab")
+        await wait_for_text(pilot, "> gemma3-12b")
+        await keys.press(pilot, "welcome.up", "up", "> qwen3-4b-2507")
+        await keys.press(pilot, "welcome.down", "down", "> gemma3-12b")
+        await keys.press(pilot, "welcome.install", "enter", "The hub is away.")
+
+
+# ---- looks
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("name", "found", "waits_for"),
+    [
+        ("welcome-nothing-fits", look((), n_catalogue=170), "No model of the catalogue fits"),
+        ("welcome-all-here", look((), n_catalogue=0), "Every model of the catalogue"),
+    ],
+)
+async def test_welcome_without_suggestions_looks_as_drawn(
+    tmp_path: Path, name: str, found: FirstLook, waits_for: str, size: tuple[int, int]
+) -> None:
+    app = app_of(found, home=tmp_path)
+    async with app.run_test(size=size) as pilot:
+        await wait_for_text(pilot, waits_for)
+        await check_in_both_themes(pilot, name)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_welcome_that_still_looks_around_looks_as_drawn(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    seen = asyncio.Event()
+
+    async def look_around() -> FirstLook:
+        await seen.wait()
+        return look()
+
+    app = modes_app(FakeLink(FakeHost({})), look_around=look_around, home=tmp_path)
+    async with app.run_test(size=size) as pilot:
+        await wait_for_text(pilot, "Looking at this machine")
+        await check_in_both_themes(pilot, "welcome-looking")
+        seen.set()
+        await wait_for_text(pilot, "gemma3-12b")

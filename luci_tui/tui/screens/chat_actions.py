@@ -11,7 +11,7 @@ from textual.widgets import Footer
 from luci_tui.chat.panel import N_LEAST
 from luci_tui.errors import LuciError
 from luci_tui.tui.chat_settings import Beginning
-from luci_tui.tui.screens.choose_several import Choice, ChooseSeveralScreen
+from luci_tui.tui.screens.choose import ChooseScreen, Option
 from luci_tui.tui.screens.columns import ColumnsScreen
 from luci_tui.tui.screens.palette import Command, PaletteScreen
 from luci_tui.tui.screens.parameters import SIDE_COLUMNS, ParameterDesk, ParameterPage
@@ -99,14 +99,12 @@ async def ask_models(screen: ChatScreen) -> None:
         await screen.tell(error.message, is_error=True)
         return
     choices = [
-        Choice(one.name, one_line(one.name), "in memory" if one.is_loaded else one_line(one.detail))
-        for one in found
+        Option(one.name, one.name, "in memory" if one.is_loaded else one.detail) for one in found
     ]
     marked = [one.name for one in found if one.name == present]
     question = f"Which {LEAST_MODELS} to {MOST_MODELS} models get the same prompt?"
-    chosen = await _chosen(
-        screen, ChooseSeveralScreen(question, choices, LEAST_MODELS, MOST_MODELS, marked)
-    )
+    asked = ChooseScreen(question, choices, chosen=marked, least=LEAST_MODELS, most=MOST_MODELS)
+    chosen = await _chosen(screen, asked)
     if chosen:
         voices = [(name, await _connect(screen, name)) for name in chosen]
         await _show_columns(screen, voices, None)
@@ -133,16 +131,17 @@ async def ask_panel(screen: ChatScreen) -> None:
         screen.notify(one_line(problem), severity="warning", markup=False)
     in_panels = {name for panel in found.panels.values() for name in panel.presets}
     choices = [
-        Choice(f"panel {name}", one_line(one.words), ", ".join(one.presets), one.presets)
+        Option(f"panel {name}", one.words, ", ".join(one.presets), one.presets)
         for name, one in found.panels.items()
     ]
     choices += [
-        Choice(name, one_line(one.words), one_line(one.about))
+        Option(name, one.words, one.about)
         for name, one in found.presets.items()
         if one.is_perspective or name in in_panels
     ]
     question = "Which perspectives get the same prompt? A synthesis follows."
-    chosen = await _chosen(screen, ChooseSeveralScreen(question, choices, N_LEAST, MAX_PANEL))
+    asked = ChooseScreen(question, choices, least=N_LEAST, most=MAX_PANEL)
+    chosen = await _chosen(screen, asked)
     if not chosen:
         return
     model = (await settings.read()).name
@@ -169,7 +168,7 @@ async def _show_columns(
         await screen.talk_to(lambda: kept, resumes=True)
 
 
-async def _chosen(screen: ChatScreen, asked: ChooseSeveralScreen) -> tuple[str, ...]:
+async def _chosen(screen: ChatScreen, asked: ChooseScreen) -> tuple[str, ...]:
     return await screen.app.push_screen_wait(asked)  # pyright: ignore[reportUnknownMemberType]
 
 

@@ -41,6 +41,7 @@ REFRESH_S = 10.0
 TYPING_S = 0.15
 """The host is asked when nothing was typed for so long."""
 EMPTY = "No chat is kept yet. The first prompt begins one."
+TYPE = "Type what to look for."
 NO_HIT = "No message has all of these words."
 CHAT_COLUMNS = (
     Column("last used", 11),
@@ -225,7 +226,7 @@ class ChatsScreen(LiveScreen):
         now_s = self.services.now_s()
         rows = [_hit_row(place, hit, now_s) for place, hit in enumerate(self._hits)]
         found = self.query_one("#hits", Rows)
-        found.set_rows(rows, NO_HIT if words.strip() else "Type what to look for.")
+        found.set_rows(rows, NO_HIT if words.strip() else TYPE)
         found.action_first()
         self._show()
 
@@ -234,6 +235,8 @@ class ChatsScreen(LiveScreen):
         if message.is_closed:
             self._hits = []
             self._words = ""
+            # A row of an old search would stand for a hit that is no longer there.
+            self.query_one("#hits", Rows).set_rows([], TYPE)
         self._show()
         self.list.focus()
 

@@ -92,7 +92,8 @@ class LogsScreen(LiveScreen):
 
     def _show_all(self) -> None:
         rows = [line.row() for line in self._lines if line.level >= self._level]
-        empty = "There is nothing in this log."
+        name = "" if self._reader is None else one_line(self._reader.path.name)
+        empty = f"{name} is empty."
         if self._lines:
             empty = f"No line of this log is of this level; {len(self._lines):,} are not shown."
         self.list.set_rows(rows, empty)

@@ -148,7 +148,7 @@ class ModelActions(LiveScreen):
     async def _chosen_types(self, model: LibraryModel) -> list[str]:
         options = await asyncio.to_thread(making.type_options, model.header.n_params)
         question = f"Quantize {one_line(model.name)} to which types?"
-        screen = ChooseScreen(question, options, is_many=True, start="Q4_K_M")
+        screen = ChooseScreen(question, options, most=len(options), start="Q4_K_M")
         chosen = list(await self.chosen(screen))
         if making.OTHER_TYPE in chosen:
             chosen.remove(making.OTHER_TYPE)
@@ -199,7 +199,7 @@ class ModelActions(LiveScreen):
         item = self.selected()
         start = (item.key,) if item is not None else ()
         question = "Compare which models? The largest of them is what the others are held against."
-        screen = ChooseScreen(question, options, chosen=start, is_many=True)
+        screen = ChooseScreen(question, options, chosen=start, most=len(options))
         chosen = await self.chosen(screen)
         models = [one.model for one in here if one.key in chosen and one.model]
         if not models:

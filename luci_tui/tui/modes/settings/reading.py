@@ -19,7 +19,8 @@ from luci_tui.settings_file import checked_value
 from luci_tui.settings_rows import NO_HOST, HostValues, SettingRow, setting_rows
 from luci_tui.settings_schema import Setting, all_settings, toml_words
 from luci_tui.toml_lines import has_value
-from luci_tui.tui.keymap import ACTIONS, make_keymap
+from luci_tui.tui.key_actions import ACTIONS
+from luci_tui.tui.keymap import make_keymap
 
 KEYS = "keys"
 """The section in which each action of the screen may have other keys."""
