@@ -182,6 +182,8 @@ class ChatScreen(Steady, Screen[None]):
         await self.close()
         self._conversation = None
         await self._clear()
+        # What had the focus may have been cleared away, such as a suggestion of the welcome.
+        self.query_one(PromptInput).focus()
         self.load_model()
 
     @work(exclusive=True, group="model", exit_on_error=False)
