@@ -43,7 +43,7 @@ REPO = "luci-tui/luci-shell"
 SUGGESTION = r"^ +([\w.-]+) +[\d.]+ [MG]iB +needs +[\d.]+ [MG]iB +(quick|steady|slow here)"
 REQUESTS = (
     "list the files in src",
-    "find all python files bigger than 2 megabytes",
+    "find all pdf files in Documents",
     "which process is listening on port 8080",
     "write me a poem about the sea",
 )
@@ -121,7 +121,9 @@ def say(tmux: Tmux, text: str) -> None:
 
 
 def keep(tmux: Tmux, name: str) -> None:
-    """Draw what is seen now, where pictures are wanted."""
+    """Draw what is seen now, where pictures are wanted; what pops up goes away first."""
+    if WRITES_PICTURES:
+        tmux.wait_without(r"^.{50,}▌")
     colours = tmux.shown_in_colours()
     assert "\x1b[" in colours
     picture = svg_of(colours, SIZE[0], "luci")
@@ -133,6 +135,7 @@ def keep(tmux: Tmux, name: str) -> None:
 def test_new_person_comes_to_a_measured_chat_that_is_gone_on_with(tmux: Tmux) -> None:
     say(tmux, "luci")
     see_the_welcome(tmux)
+    try_what_is_there(tmux)
     install_from_the_hub(tmux)
     validate(tmux)
     quantize(tmux)
@@ -157,6 +160,18 @@ def see_the_welcome(tmux: Tmux) -> None:
     tmux.wait_for(rf"Install {re.escape(first)} from hf:\S+\?")
     tmux.press("n")
     tmux.wait_without(r"Install \S+ from")
+
+
+def try_what_is_there(tmux: Tmux) -> None:
+    """Ask the built-in model."""
+    tmux.press("Escape")
+    tmux.wait_for("tab Messages")
+    for n_answers, request in enumerate(REQUESTS, start=1):
+        say(tmux, request)
+        tmux.wait_for(rf"(?s)(context \d+/\d+.*){{{n_answers}}}")
+        tmux.wait_for("ready")
+    assert "ls src" in tmux.shown()
+    keep(tmux, "chat")
 
 
 def install_from_the_hub(tmux: Tmux) -> None:
@@ -197,7 +212,7 @@ def quantize(tmux: Tmux) -> None:
     tmux.press("Enter")
     tmux.wait_for(r"Job \d+ runs")
     tmux.press("4")
-    tmux.wait_for(r"done .* quantize \S+")
+    tmux.wait_for(r"^>? +2 +done .* quantize ")
     keep(tmux, "jobs")
 
 
@@ -207,12 +222,9 @@ def chat(tmux: Tmux) -> None:
     tmux.wait_for("on this machine")
     tmux.press("Enter")
     tmux.wait_for("ready · luci-shell")
-    for n_answers, request in enumerate(REQUESTS, start=1):
-        say(tmux, request)
-        tmux.wait_for(rf"(?s)(TTFT.*){{{n_answers}}}")
+    say(tmux, REQUESTS[0])
     tmux.wait_for("ls src")
-    tmux.wait_for("ready")
-    keep(tmux, "chat")
+    tmux.wait_for(r"context \d+/\d+ · [\d.]+ tok/s · TTFT \d+ ms")
 
 
 def measure(tmux: Tmux) -> None:
@@ -222,6 +234,10 @@ def measure(tmux: Tmux) -> None:
     for n_runs in (1, 2):
         tmux.press("b")
         tmux.wait_for("Which model is measured")
+        while "> luci-shell-F16" not in (shown := tmux.shown()):
+            assert n_runs == 1, shown
+            tmux.press("Down")
+            tmux.wait_without(r"> builtin")
         tmux.press("Enter")
         tmux.wait_for("What is measured of")
         tmux.press("C-u")
