@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 """How long something may take on a busy machine."""
 TERM = "tmux-256color"
 _POLL_S = 0.05
