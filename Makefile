@@ -73,9 +73,9 @@ bench-tui: $(VENV)/.installed-dev ## measure the screen on a terminal; rewrites 
 validator-peers: native-test ## compare the validator with other readers; rewrites docs/validator-peers.md (needs Node.js)
 	$(BIN)/python -m tests.support.readers.compare docs/validator-peers.md build/native/native/tests/read_gguf
 
-docs: $(VENV)/.installed-dev ## write the help of every command into docs/cli.md and draw the README's picture
+docs: $(VENV)/.installed-dev ## write the help of every command into docs/cli.md and draw the pictures (needs tmux)
 	$(BIN)/python -m luci_tui.cli.docs --write
-	$(BIN)/python -m tests.support.picture docs/images/screen.svg
+	LUCI_WRITE_PICTURES=1 $(BIN)/python -m pytest -n 0 -rs tests/e2e/test_walkthrough.py
 
 wheel: $(VENV)/.installed-dev ## build a wheel into dist/
 	$(BIN)/python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .

@@ -12,7 +12,16 @@ from luci_tui.units import format_bytes, format_count
 if TYPE_CHECKING:
     from textual.app import App
 
+    from luci_tui.download.plan import Plan
     from luci_tui.tui.services import Link
+
+
+def install_question(plan: Plan) -> str:
+    """Ask whether to install: from where, and how much comes."""
+    # A name of the catalogue does not say where its files lie.
+    source = f"hf:{plan.repo}" if plan.repo else plan.source
+    files = format_count(len(plan.files), "file")
+    return f"Install {plan.name} from {source}?\n{files}, {format_bytes(plan.size_bytes)}."
 
 
 async def ask_and_install(app: App[int], link: Link, wanted: str) -> None:
@@ -40,9 +49,7 @@ async def _install(app: App[int], link: Link, wanted: str) -> str:
 
     downloads = HostDownloads(client)
     plan = await downloads.plan(wanted)
-    files = format_count(len(plan.files), "file")
-    question = f"Install {plan.name} from {plan.source}?\n{files}, {format_bytes(plan.size_bytes)}."
-    if not await app.push_screen_wait(ConfirmScreen(question, "Install")):
+    if not await app.push_screen_wait(ConfirmScreen(install_question(plan), "Install")):
         return ""
     started = await downloads.add(plan)
     if started.download is None:

@@ -1,40 +1,31 @@
-"""Draw the README's picture: `python -m tests.support.picture docs/images/screen.svg`."""
+"""Draw what a terminal shows as SVG, in colours."""
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from pathlib import Path
+import io
+import re
 
-from luci_tui.host.wiring import BUILTIN, EngineKind, connect
-from luci_tui.tui.app import ChatApp
-from luci_tui.tui.conversation import OwnConversation
-from tests.support.screen import prompt_of, shown_text, wait_until
-
-PROMPTS = (
-    "list the files in src",
-    "find all python files bigger than 2 megabytes",
-    "which process is listening on port 8080",
-    "write me a poem about the sea",
-)
-SIZE = (96, 26)
-"""Columns and lines."""
+from rich.console import Console
+from rich.text import Text
 
 
-async def draw() -> str:
-    """Ask the built-in model the prompts and return what the screen shows as SVG."""
-    app = ChatApp(lambda: OwnConversation(connect(BUILTIN, EngineKind.WORKER)))
-    async with app.run_test(size=SIZE) as pilot:
-        await wait_until(pilot, lambda: "ready" in shown_text(app))
-        for n_answered, prompt in enumerate(PROMPTS, start=1):
-            prompt_of(app).text = prompt
-            await pilot.press("enter")
-            await wait_until(pilot, lambda n=n_answered: shown_text(app).count("TTFT") >= n)
-        picture = app.export_screenshot(title="luci")
-        await app.close_engine()
-        app.exit()
-    return picture
+def svg_of(screen: str, n_columns: int, title: str) -> str:
+    """Draw it.
 
-
-if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(asyncio.run(draw()), encoding="utf-8")
+    Args:
+        screen: Lines with the escape sequences of their colours.
+        n_columns: Width of the terminal.
+        title: Stands in the frame; made the same each time, so is the rest of the file.
+    """
+    text = Text.from_ansi(screen, no_wrap=True, overflow="crop", end="")
+    console = Console(
+        width=n_columns,
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+        record=True,
+        legacy_windows=False,
+    )
+    console.print(text, crop=True)
+    name = re.sub(r"\W+", "-", title).strip("-")
+    return console.export_svg(title=title, unique_id=f"terminal-{name}")

@@ -304,3 +304,19 @@ async def test_keys_of_the_filter_and_of_a_list_that_looks_again(keys: Keys) -> 
         await keys.press(pilot, "filter.clear", "escape", "quantize llama-1b.gguf")
         n_started = link.n_started
         await keys.press(pilot, "live.reload", "ctrl+r", lambda: link.n_started > n_started)
+
+
+def test_details_of_a_result_in_a_result_then_a_value_stands_on_each_line() -> None:
+    files = [{"type": "Q4_K_M", "size_bytes": 3_500_320, "n_by_type": {"q4_K": 38}, "left": []}]
+    result = {"n_params": 5, "dry_run": False, "took_s": 0.39542, "imatrix": "", "files": files}
+    text = details_of(job(3, "quantize a.gguf", JobState.DONE, result=result), (), NOW_S)
+    assert text.splitlines()[2:-1] == [
+        "n_params: 5",
+        "dry_run: no",
+        "took_s: 0.3954",
+        "files:",
+        "  type: Q4_K_M",
+        "  size_bytes: 3.34 MiB",
+        "  n_by_type:",
+        "    q4_K: 38",
+    ]

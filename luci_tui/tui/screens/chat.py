@@ -182,6 +182,8 @@ class ChatScreen(Steady, Screen[None]):
         await self.close()
         self._conversation = None
         await self._clear()
+        # What had the focus may have been cleared away, such as a suggestion of the welcome.
+        self.query_one(PromptInput).focus()
         self.load_model()
 
     @work(exclusive=True, group="model", exit_on_error=False)
@@ -200,8 +202,8 @@ class ChatScreen(Steady, Screen[None]):
             await self.tell(f"{error.message} Ctrl-R tries again.", is_error=True)
             self.post_message(ChatOpened())
             return
-        if self._conversation.answers_with_command:
-            self.query_one(EmptyState).show_examples()
+        is_for_commands = self._conversation.answers_with_command
+        self.query_one(EmptyState).show_examples(are_wanted=is_for_commands)
         await self._be_ready(resumed)
 
     @work(exclusive=True, group="model", exit_on_error=False)

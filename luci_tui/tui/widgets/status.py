@@ -48,6 +48,6 @@ class EmptyState(Static):
     def __init__(self) -> None:
         super().__init__(EMPTY_TEXT, id="empty", markup=False)
 
-    def show_examples(self) -> None:
-        """Add what a model for commands can be asked."""
-        self.update(EMPTY_TEXT + COMMAND_EXAMPLES)
+    def show_examples(self, *, are_wanted: bool) -> None:
+        """Add what a model for commands can be asked, or take that away for another model."""
+        self.update(EMPTY_TEXT + (COMMAND_EXAMPLES if are_wanted else ""))

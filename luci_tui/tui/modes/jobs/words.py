@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from luci_tui.host.api.messages import JobRecord, JobState, Progress
 from luci_tui.tui.widgets.rows import Column, Row
 from luci_tui.tui.widgets.text import bar, clock, one_line, percent
 from luci_tui.units import format_bytes, format_duration
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 COLUMNS = (
     Column("id", 4, is_number=True),
@@ -24,6 +28,9 @@ _TONES = {
     JobState.DONE: "",
     JobState.RUNNING: "",
 }
+
+MAX_RESULT_LINES = 60
+"""Of a result; `luci jobs show` has all of it."""
 
 Step = tuple[float, str]
 """(seconds since 1970, what the job was at)"""
@@ -70,13 +77,40 @@ def details_of(job: JobRecord, steps: Sequence[Step], now_s: float) -> str:
         lines.append(f"The host left or was killed while it ran.{advice}")
     if job.error is not None:
         lines.append(f"Error: {one_line(job.error.message)}")
-    lines += [f"{name}: {one_line(str(value))}" for name, value in (job.result or {}).items()]
+    lines += _result_lines(job.result or {})[:MAX_RESULT_LINES]
     if job.ended_at is not None:
         lines.append(
             f"{clock(job.created_at, now_s)} to {clock(job.ended_at, now_s)}, "
             f"{format_duration(max(0.0, job.ended_at - job.created_at))}"
         )
     return "\n".join(lines)
+
+
+def _result_lines(result: Mapping[str, JsonValue], indent: str = "") -> list[str]:
+    """Write a result, a value a line; what is empty is left out."""
+    lines: list[str] = []
+    for name, value in result.items():
+        parts = value if isinstance(value, list) else [value]
+        tables = [one for one in parts if isinstance(one, dict)]
+        plain = [_value(name, one) for one in parts if one not in (None, "", [], {})]
+        if tables:
+            for table in tables:
+                lines += [f"{indent}{one_line(name)}:", *_result_lines(table, f"{indent}  ")]
+        elif plain:
+            lines.append(f"{indent}{one_line(name)}: {', '.join(plain)}")
+    return lines
+
+
+def _value(name: str, value: JsonValue) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int() if name.endswith("_bytes"):
+            return format_bytes(value)
+        case float():
+            return f"{value:.4g}"
+        case _:
+            return one_line(str(value))
 
 
 def _done(job: JobRecord) -> str:

@@ -11,11 +11,13 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 
+from luci_tui.download.records import ENDED
 from luci_tui.engine.memory import available_bytes
 from luci_tui.errors import LuciError
 from luci_tui.host.download_client import HostDownloads
 from luci_tui.library import own_settings
 from luci_tui.library.records import ModelKind, ModelState
+from luci_tui.tui.installing import install_question
 from luci_tui.tui.keymap import binding
 from luci_tui.tui.messages import ModelWanted
 from luci_tui.tui.modes.models import shelf, words
@@ -28,7 +30,7 @@ from luci_tui.tui.widgets.block import Block
 from luci_tui.tui.widgets.filter_line import FilterLine
 from luci_tui.tui.widgets.rows import Rows
 from luci_tui.tui.widgets.text import one_line
-from luci_tui.units import format_bytes, format_count
+from luci_tui.units import format_bytes
 
 if TYPE_CHECKING:
     from luci_tui.download.plan import Plan
@@ -100,6 +102,8 @@ class ModelsScreen(ModelActions):
         self._found: dict[str, str] = {}
         """What a check said, by key."""
         self._told: set[str] = set()
+        self._begun: set[int] = set()
+        """Downloads that were begun here and are on their way."""
 
     def compose_body(self) -> ComposeResult:
         """Lay out both ways to show the tiers, of which one is seen, and the details."""
@@ -137,7 +141,7 @@ class ModelsScreen(ModelActions):
     async def look(self, client: HostClient | None) -> None:
         """See `LiveScreen`."""
         self._free = await asyncio.to_thread(self._free_bytes)
-        if client is not None and await self.see_jobs(client):
+        if client is not None and (await self.see_jobs(client) or await self._has_come(client)):
             self._is_stale = True
         if self._is_stale:
             await self._read()
@@ -145,6 +149,19 @@ class ModelsScreen(ModelActions):
             loaded = (await client.models()).loaded
             self._in_memory = frozenset(one.name for one in loaded if one.state == "ready")
         self._show()
+
+    def on_screen_resume(self) -> None:
+        """Look through the folders again: what was fetched or made meanwhile lies there."""
+        self._is_stale = self._is_stale or self._view is not View.HUB
+
+    async def _has_come(self, client: HostClient) -> bool:
+        """Tell whether a download that was begun here has ended."""
+        if not self._begun:
+            return False
+        found = (await HostDownloads(client).list()).downloads
+        going = {one.id for one in found if one.state not in ENDED} & self._begun
+        has_come, self._begun = going != self._begun, going
+        return has_come
 
     async def _read(self) -> None:
         self._is_stale = False
@@ -343,19 +360,17 @@ class ModelsScreen(ModelActions):
         try:
             downloads = HostDownloads(await self.client())
             plan = await downloads.plan(wanted)
-            if await self.confirmed(self._question(plan), "Install"):
+            if await self.confirmed(install_question(plan), "Install"):
                 self._tell_begun(plan, await downloads.add(plan))
         except LuciError as error:
             self.tell_failure(error)
-
-    def _question(self, plan: Plan) -> str:
-        files = format_count(len(plan.files), "file")
-        return f"Install {plan.name} from {plan.source}?\n{files}, {format_bytes(plan.size_bytes)}."
 
     def _tell_begun(self, plan: Plan, started: InstallStarted) -> None:
         text = f"{plan.name} is on its way; Downloads (3) shows how far it is."
         if started.download is None:
             text = f"{plan.name} is installed already."
+        else:
+            self._begun.add(started.download.id)
         self.notify(one_line(text), markup=False)
 
     @work(group="act", exit_on_error=False)
