@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from luci_tui import paths
-from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import ConfigError, GgufError, ModelLoadError
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from luci_tui.download.options import MoveOptions
     from luci_tui.download.sources import Source
     from luci_tui.engine.client import EngineClient
-    from luci_tui.engine.frames import LoadSpec
+    from luci_tui.engine.load_spec import LoadSpec
     from luci_tui.host.api.chats import Chats
     from luci_tui.host.downloads import Downloads
     from luci_tui.host.engines import ModelSource
@@ -153,7 +152,7 @@ def _load_of(path: Path, n_ctx: int | None, load_options: Mapping[str, object]) 
     """Say how a file is loaded that nothing is known of."""
     from pydantic import ValidationError
 
-    from luci_tui.engine.frames import LoadSpec
+    from luci_tui.engine.load_spec import LoadSpec
 
     chosen_n_ctx = _default_n_ctx(path) if n_ctx is None else n_ctx
     try:
@@ -185,7 +184,7 @@ def _spec_of(entry: ModelEntry, n_ctx: int | None, load_options: Mapping[str, ob
     from pydantic import ValidationError
 
     from luci_tui.chat.model import ModelSpec
-    from luci_tui.engine.frames import LoadSpec
+    from luci_tui.engine.load_spec import LoadSpec
 
     if entry.is_remote:
         msg = f"{entry.name} is on a server, so this command cannot load it. Use `luci ask -m`."
