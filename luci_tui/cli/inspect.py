@@ -115,8 +115,8 @@ def _repacking() -> Repacking:
 
 def _exact_rows(header: GgufHeader, n_ctx: int, repacking: Repacking) -> tuple[MemoryRow, ...]:
     """Ask llama.cpp; it answers as if weights were read, what a mapped file changes is added."""
-    from luci_tui.engine.frames import LoadSpec
     from luci_tui.engine.job_frames import MemoryPlanned, PlanMemorySpec
+    from luci_tui.engine.load_spec import LoadSpec
 
     load = LoadSpec(model_path=str(header.path), n_ctx=n_ctx, force=True)
     planned = _job(PlanMemorySpec(load=load), MemoryPlanned)

@@ -17,7 +17,6 @@ from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 
 from luci_tui import paths
 from luci_tui.config import terminal_facts
-from luci_tui.host import wiring
 from luci_tui.tui.app import ChatApp
 from luci_tui.tui.history import FILE_NAME
 from luci_tui.tui.preferences import read_preferences
@@ -110,6 +109,7 @@ def _lenient_decoder(encoding: str) -> Callable[[], codecs.IncrementalDecoder]:
 
 
 def _launcher(engine: str) -> Launcher:
+    from luci_tui.host import wiring
     from luci_tui.host.lifecycle import Launcher
 
     return Launcher(arguments=() if engine == wiring.EngineKind.WORKER else ("--engine", engine))
@@ -118,6 +118,7 @@ def _launcher(engine: str) -> Launcher:
 def _converse(model: str, engine: str, resume: str | None) -> Conversation:
     """Join the screen to the host; it imports much, so it runs when the first frame is drawn."""
     from luci_tui.errors import ConfigError
+    from luci_tui.host import wiring
     from luci_tui.host.lifecycle import ensure_host
     from luci_tui.host.rates import load_rates
     from luci_tui.settings import read_settings

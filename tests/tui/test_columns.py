@@ -9,7 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from luci_tui.chat.model import ModelSpec
-from luci_tui.engine.frames import LoadSpec
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import RequestError
 from luci_tui.host.wiring import Backend
 from luci_tui.tui.app import ChatApp

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from luci_tui.chat.model import ModelSpec
-from luci_tui.engine.frames import LoadSpec
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.errors import HostError
 from luci_tui.host.wiring import Backend
 from luci_tui.tui.app import ChatApp
