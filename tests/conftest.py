@@ -16,7 +16,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     processors.
     """
     is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    is_quick = config.option.markexpr == config.getini("quick")
+    is_quick = config.option.markexpr in (config.getini("quick"), "captures")
     return min((os.cpu_count() or 1) + 1, MAX_WORKERS) if is_whole and is_quick else 0
 
 

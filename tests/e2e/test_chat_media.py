@@ -96,4 +96,4 @@ async def test_model_without_a_projector_says_so_and_a_file_that_is_none_is_refu
         assert events[-1].code == "media_not_supported"
         note = Attachment("a.txt", "a.txt 1 B", content=b"x")
         with pytest.raises(ChatError, match="is none of image/png"):
-            _ = [event async for event in conversation.answer("what?", (note,))]
+            _ = [event async for event in conversation.answer("what?", media=(note,))]

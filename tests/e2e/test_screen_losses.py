@@ -21,6 +21,8 @@ from tests.support.paced_host import HOLD
 from tests.support.terminal import TerminalProgram
 from tests.support.tiny_vocab import CHATML_TEMPLATE
 
+pytestmark = pytest.mark.terminal
+
 PACED = Launcher(
     command=(sys.executable, "-m", "tests.support.paced_host"), arguments=("--idle-exit-s", "60")
 )
@@ -167,8 +169,15 @@ def lose_worker_and_host(env: dict[str, str], home: Path) -> None:
         screen.wait_for("ready")
         host = pid_of(home)
         (worker,) = children_of(host)
-        lose_in_an_answer(screen, worker.pid)
-        lose_in_an_answer(screen, host)
+        lose_in_an_answer(screen, worker.pid, "the answer broke off here")
+        screen.wait_until(lambda: "no model ·" in screen.text_since(0))
+        n_before = len(screen.output)
+        screen.send(RELOAD)
+        screen.wait_until(lambda: "ready ·" in screen.text_since(n_before))
+        n_before = len(screen.output)
+        # It is looked for, and another one is started.
+        lose_in_an_answer(screen, host, "the host ended while this was said")
+        screen.wait_until(lambda: "ready ·" in screen.text_since(n_before))
         assert pid_of(home) != host
         begin_an_answer(screen)
         screen.send(ESCAPE)
@@ -184,13 +193,9 @@ def begin_an_answer(screen: TerminalProgram) -> None:
     screen.wait_until(lambda: "answering ·" in screen.text_since(n_before))
 
 
-def lose_in_an_answer(screen: TerminalProgram, pid: int) -> None:
-    """Kill a process in an answer, and see what came of it before one key mends it."""
+def lose_in_an_answer(screen: TerminalProgram, pid: int, mark: str) -> None:
+    """Kill a process in an answer, and see that what came of it stays."""
     begin_an_answer(screen)
     n_before = len(screen.output)
     os.kill(pid, signal.SIGKILL)
-    screen.wait_until(lambda: "the answer broke off here" in screen.text_since(n_before))
-    screen.wait_until(lambda: "no model ·" in screen.text_since(n_before))
-    n_before = len(screen.output)
-    screen.send(RELOAD)
-    screen.wait_until(lambda: "ready ·" in screen.text_since(n_before))
+    screen.wait_until(lambda: mark in screen.text_since(n_before))

@@ -1,5 +1,6 @@
 import time
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -23,3 +24,11 @@ def keys(request: pytest.FixtureRequest) -> Generator[Keys]:
     yield made
     missing = made.missing(declared_by(request.function))
     assert not missing, f"not pressed: {missing}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs once for each size: it compares a screen with its picture."""
+    for item in items:
+        is_here = item.path.is_relative_to(Path(__file__).parent)
+        if is_here and "size" in getattr(getattr(item, "callspec", None), "params", ()):
+            item.add_marker("captures")
