@@ -8,7 +8,7 @@ SANITIZED := build/sanitize
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-screens test-convert lint format build native-test sanitize soak bench bench-host bench-peers bench-downloads bench-tui validator-peers docs wheel clean
+.PHONY: help run test test-screens test-terminal test-convert lint format build native-test sanitize soak bench bench-host bench-peers bench-downloads bench-tui validator-peers docs wheel clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -19,8 +19,10 @@ run: $(VENV)/.installed ## set everything up and open the app on the built-in mo
 test: $(VENV)/.installed-dev ## set everything up and run the tests
 	$(BIN)/python -m pytest
 
-test-screens: $(VENV)/.installed-dev ## compare every screen with its picture, and take terminal, worker and host away from it
+test-screens: $(VENV)/.installed-dev ## compare every screen and state with its picture, at two sizes, dark and light
 	$(BIN)/python -m pytest -m captures
+
+test-terminal: $(VENV)/.installed-dev ## take terminal, worker and host away from the screen on a pseudo-terminal
 	$(BIN)/python -m pytest -m terminal
 
 test-convert: $(VENV)/.installed-convert ## install torch and transformers, and test `luci convert` from weights to answer
