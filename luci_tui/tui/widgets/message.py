@@ -6,6 +6,8 @@ from it: "[red]" stays "[red]", and "<b>" stays "<b>".
 
 from __future__ import annotations
 
+import asyncio
+
 from markdown_it import MarkdownIt
 from textual import events
 from textual.app import ComposeResult
@@ -13,7 +15,6 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Markdown, Static
-from textual.widgets.markdown import MarkdownStream
 
 from luci_tui.chat.sanitize import Sanitizer, sanitize
 from luci_tui.tui.chat.shown import Shown
@@ -148,7 +149,7 @@ class Reply(Vertical):
         self._has_new_thoughts = False
         self.is_thinking_open: bool | None = None
         """Whether the thinking is shown; None = as is best while the answer grows."""
-        self._stream: MarkdownStream | None = None
+        self._drawing = asyncio.Lock()
         self._blocks = ShortBlocks()
         self._timer: Timer | None = None
         self._thinking = Fold(classes="thinking")
@@ -216,10 +217,8 @@ class Reply(Vertical):
         if self._timer is not None:
             self._timer.stop()
         await self._redraw()
-        if self._stream is not None:
-            await self._stream.stop()
-            if self._blocks.has_split and len(self.text) <= MAX_MARKDOWN:
-                await self._body_update(self.text)
+        if self._blocks.has_split and len(self.text) <= MAX_MARKDOWN:
+            await self._body_update(self.text)
 
     def show_facts(self, truth: str, marks: list[str], facts: str = "") -> None:
         """Show other lines below the answer."""
@@ -257,25 +256,32 @@ class Reply(Vertical):
         self._thinking.say(title, thoughts, is_open=is_open)
 
     async def _redraw(self) -> None:
-        if self._has_new_thoughts:
-            self._has_new_thoughts = False
-            self._show_thinking()
-        if not self._pending:
-            return
-        text = "".join(self._pending)
-        self._pending.clear()
-        if isinstance(self._body, Markdown):
-            if self._stream is None:
-                self._stream = Markdown.get_stream(self._body)
-            await self._stream.write(self._blocks.feed(text))
-        else:
-            self._body.update(self.text)
+        """Draw what came since the last time; what is being drawn is waited for."""
+        # An answer that is stopped ends the task that waits here; what is drawn is drawn wholly.
+        await asyncio.shield(self._draw_pending())
+
+    async def _draw_pending(self) -> None:
+        # The timer and the end of the answer may both want to draw. Textual's MarkdownStream is
+        # for this, but what it was given last is lost if it is stopped before its task began.
+        async with self._drawing:
+            if self._has_new_thoughts:
+                self._has_new_thoughts = False
+                self._show_thinking()
+            if not self._pending:
+                return
+            text = "".join(self._pending)
+            self._pending.clear()
+            if isinstance(self._body, Markdown):
+                await self._body.append(self._blocks.feed(text))
+            else:
+                self._body.update(self.text)
 
     async def _body_update(self, text: str) -> None:
-        if isinstance(self._body, Markdown):
-            await self._body.update(text)
-        else:
-            self._body.update(text)
+        async with self._drawing:
+            if isinstance(self._body, Markdown):
+                await self._body.update(text)
+            else:
+                self._body.update(text)
 
 
 def _say(line: Static, text: str) -> None:
