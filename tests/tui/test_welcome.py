@@ -2,6 +2,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from textual.app import App
 
 from luci_tui.catalog.entries import CatalogEntry
 from luci_tui.errors import DownloadError
@@ -10,6 +11,7 @@ from luci_tui.library.suggest import Pace, Suggestion
 from luci_tui.tui.app import ChatApp
 from luci_tui.tui.first_look import FirstLook
 from luci_tui.tui.modes.system.words import MachineFigures
+from luci_tui.tui.widgets.welcome import Welcome
 from tests.support.fake_host import FakeHost, FakeLink
 from tests.support.keys import Keys, presses
 from tests.support.screen import modes_app, prompt_of, shown_text, wait_for_text
@@ -192,3 +194,20 @@ async def test_welcome_that_still_looks_around_looks_as_drawn(
         await check_in_both_themes(pilot, "welcome-looking")
         seen.set()
         await wait_for_text(pilot, "gemma3-12b")
+
+
+async def test_welcome_taken_away_while_it_is_laid_out_then_it_looks_at_nothing() -> None:
+    n_looks = 0
+
+    async def look_around() -> FirstLook:
+        nonlocal n_looks
+        n_looks += 1
+        return look()
+
+    app: App[None] = App()
+    async with app.run_test() as pilot:
+        welcome = Welcome(look_around)
+        app.mount(welcome)
+        await welcome.remove()
+        await pilot.pause()
+    assert n_looks == 0

@@ -95,7 +95,8 @@ class Welcome(Vertical):
 
     def on_mount(self) -> None:
         """Begin to look."""
-        # Held and not asked for by name: a screen that closes meanwhile lays nothing out any more.
+        if not self._list.is_attached:
+            return  # the first answer began meanwhile and takes the welcome away
         self._machine.say(LOOKING)
         self._look()
 
