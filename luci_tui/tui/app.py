@@ -243,7 +243,7 @@ class ChatApp(App[int]):
         from luci_tui.tui.widgets.welcome import Welcome
 
         await self.action_mode("chat")
-        await self._chat.query(Welcome).remove()
+        await self._chat.transcript.drop("Welcome")
         self._chat.query("#empty").set(display=False)
         await self._chat.show_notes(Welcome(self.services.look_around))
 
@@ -289,13 +289,15 @@ class ChatApp(App[int]):
         self._presence.chat_opened()
         if self._presence.is_first:
             self._presence.is_first = False
-            self.action_welcome()
+            if not self._chat.is_answering:
+                self.action_welcome()
 
     async def on_answer_began(self, message: AnswerBegan) -> None:
         """Say so in the title; the welcome has done its work."""
         message.stop()
         self._presence.answer_began()
-        await self._chat.query("Welcome").remove()
+        self.workers.cancel_group(self, "welcome")  # it may be on its way yet
+        await self._chat.transcript.drop("Welcome")
 
     def on_answer_ended(self, message: AnswerEnded) -> None:
         """Call the person, if it took long and nobody looks."""

@@ -10,11 +10,12 @@ from luci_tui.host.api.messages import Jobs
 from luci_tui.library.suggest import Pace, Suggestion
 from luci_tui.tui.app import ChatApp
 from luci_tui.tui.first_look import FirstLook
+from luci_tui.tui.messages import AnswerBegan
 from luci_tui.tui.modes.system.words import MachineFigures
 from luci_tui.tui.widgets.welcome import Welcome
 from tests.support.fake_host import FakeHost, FakeLink
 from tests.support.keys import Keys, presses
-from tests.support.screen import modes_app, prompt_of, shown_text, wait_for_text
+from tests.support.screen import chat_screen, modes_app, prompt_of, shown_text, wait_for_text
 from tests.support.screen_texts import check_in_both_themes
 from tests.support.scripted_engine import ScriptedEngine, done, text
 
@@ -107,6 +108,20 @@ async def test_first_prompt_then_the_welcome_makes_room(tmp_path: Path) -> None:
         await pilot.press(*"hello", "enter")
         await wait_for_text(pilot, "TTFT")
         assert "gemma3-12b" not in shown_text(app)
+        assert chat_screen(app).transcript.max_scroll_y == 0, "its rows are gone too"
+
+
+async def test_answer_that_begins_while_the_welcome_is_on_its_way_then_it_does_not_come(
+    tmp_path: Path,
+) -> None:
+    app = app_of(look(), home=tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "gemma3-12b")
+        app.action_welcome()
+        await app.on_answer_began(AnswerBegan())
+        await pilot.pause()
+        assert "welcome" not in {worker.group for worker in app.workers}
+        assert not app.screen.query(Welcome)
 
 
 @pytest.mark.parametrize(

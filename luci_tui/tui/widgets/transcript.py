@@ -117,6 +117,15 @@ class Transcript(VerticalScroll, can_focus=False):
             entry.place = -1
         await self.remove_children(old)
 
+    async def drop(self, selector: str) -> None:
+        """Take away widgets that somebody else made, and the room they have."""
+        gone = list(self.query_children(selector))
+        for widget in gone:
+            if (entry := self._drawn.get(widget)) is not None:
+                self._forget(entry)
+                self._column.measure(entry.place, 0)
+        await self.remove_children(gone)
+
     def _take(self, items: Iterable[Entry | Widget]) -> list[Entry]:
         entries = [one if isinstance(one, Entry) else WidgetEntry(one) for one in items]
         for place, entry in enumerate(entries, start=len(self._entries)):
