@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from luci_tui.download.records import ItemState
 from luci_tui.host.client import HostClient
 from luci_tui.host.download_client import HostDownloads
 from luci_tui.host.lifecycle import Launcher
+from luci_tui.library.own_settings import set_sampling
 from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.hosts import children_of, pid_of, running_host
 from tests.support.hub import running_hub
@@ -158,13 +160,16 @@ async def test_worker_and_then_host_killed_in_an_answer_then_one_key_goes_on(
     write_arch_model(
         TinyArch.LLAMA, model, chat_template=CHATML_TEMPLATE, n_layers=48, n_ctx_train=8192
     )
+    # The weights are random: left alone, the model may say nothing that is seen, or end at once.
+    letters: dict[str, JsonValue] = {"grammar": "root ::= [a-z]*", "ignore_eos": True}
+    set_sampling("talks", letters, home / "library.toml")
     async with running_host(home, Launcher(arguments=("--idle-exit-s", "60"))):
         await asyncio.to_thread(lose_worker_and_host, luci_env, home)
 
 
 def lose_worker_and_host(env: dict[str, str], home: Path) -> None:
-    # The model has random weights and talks until its context is full; with so many layers that
-    # takes longer than a test needs for a kill.
+    # The model talks until its context is full; with so many layers that takes longer than a test
+    # needs for a kill.
     with TerminalProgram("-m", "luci_tui", "--model", "talks", env=env) as screen:
         screen.wait_for("ready")
         host = pid_of(home)
