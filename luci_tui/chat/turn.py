@@ -30,11 +30,10 @@ from luci_tui.chat.turn_events import (
     TurnPrompt,
     TurnStarted,
 )
+from luci_tui.chat.turn_queue import TurnQueue
 from luci_tui.engine import frames
 from luci_tui.errors import ChatError, EngineError, LuciError
 
-MAX_WAITING = 64
-"""Events that wait for a slow reader; then the engine waits, too."""
 MAX_PLANS = 5
 """Prompts that are tried when the engine counts more tokens than were foreseen."""
 
@@ -68,7 +67,7 @@ class TurnRun:
         self._user = user
         self._reply = reply
         self._options = options
-        self._events: asyncio.Queue[TurnEvent | None] = asyncio.Queue(MAX_WAITING)
+        self._events = TurnQueue()
         self._recorder = Recorder(means.store, session.id, reply)
         self._started_s = time.monotonic()
         self._task: asyncio.Task[None] | None = None

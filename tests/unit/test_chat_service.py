@@ -58,7 +58,10 @@ async def test_send_streams_stores_and_reports(store: StoreThread) -> None:
     started, prompt, *deltas, end = events
     assert isinstance(started, TurnStarted)
     assert prompt == TurnPrompt(n_done=1, n_total=2)
-    assert deltas == [TurnDelta(reasoning="hm"), TurnDelta(text="Hello"), TurnDelta(text=" you")]
+    said = [event for event in deltas if isinstance(event, TurnDelta)]
+    assert said == deltas
+    assert "".join(one.reasoning for one in said) == "hm"
+    assert "".join(one.text for one in said) == "Hello you"
     assert isinstance(end, TurnDone)
     assert (end.reply_id, end.seed, end.model, end.not_stored) == (
         started.reply_id,
