@@ -20,35 +20,25 @@ logger = logging.getLogger(__name__)
 
 
 class Response:
-    """The way out: knows what was sent, and does not wait for ever for a client to read.
+    """The way out: knows what was sent. How long a client may leave it unread, `protocol.py` says.
 
     Args:
         send: The server's.
-        timeout_s: How long the client may leave what it was sent unread.
     """
 
-    def __init__(self, send: Send, timeout_s: float) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
         self.headers: list[tuple[bytes, bytes]] = []
         """Added to every response."""
-        self._timeout_s = timeout_s
         self.status = 0
         """0 = nothing was sent."""
 
     async def send(self, message: Message) -> None:
-        """Send one ASGI message.
-
-        Raises:
-            ClientGoneError: the client does not read.
-        """
+        """Send one ASGI message."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message = {**message, "headers": [*message.get("headers", []), *self.headers]}
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._send(message)
-        except TimeoutError as error:
-            raise ClientGoneError from error
+        await self._send(message)
 
 
 async def run_watched(
