@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from luci_tui.engine import frames
+from luci_tui.host.openai import watch
 from luci_tui.host.openai.errors import ApiError, openai_body
 
 DONE = b"data: [DONE]\n\n"
@@ -76,13 +77,22 @@ class EventStream(Response):
 
     async def __call__(
         self,
-        scope: Scope,  # noqa: ARG002
+        scope: Scope,
         receive: Receive,  # noqa: ARG002
         send: Send,
     ) -> None:
-        """Send everything; an error on the way becomes the last event."""
+        """Send the head, and have the events sent when the app has returned."""
+        response: watch.Response = scope[watch.RESPONSE]
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        except BaseException:
+            await self._rest.aclose()
+            raise
+        response.rest = self._send_events
+
+    async def _send_events(self, send: Send) -> None:
+        """Send everything; an error on the way becomes the last event."""
+        try:
             await _send(send, self._first)
             try:
                 async for chunk in self._rest:

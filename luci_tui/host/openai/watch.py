@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from luci_tui.host.openai.body import ClientGoneError
 from luci_tui.host.openai.errors import ApiError
+
+RESPONSE = "luci.response"
+"""Where a request's scope has its Response."""
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +36,9 @@ class Response:
         """Added to every response."""
         self.status = 0
         """0 = nothing was sent."""
+        self.rest: Callable[[Send], Awaitable[None]] | None = None
+        """Sends what is left when the app has returned: each event of a stream would have to pass
+        all layers of the app twice."""
 
     async def send(self, message: Message) -> None:
         """Send one ASGI message."""
@@ -59,6 +66,7 @@ async def run_watched(
         await gone.wait()
         return {"type": "http.disconnect"}
 
+    scope[RESPONSE] = response
     work = asyncio.create_task(_call(app, scope, receive_again, response))
     watcher = asyncio.create_task(_wait_until_gone(receive))
     try:
@@ -78,6 +86,8 @@ async def run_watched(
 async def _call(app: ASGIApp, scope: Scope, receive: Receive, response: Response) -> None:
     try:
         await app(scope, receive, response.send)
+        if response.rest is not None:
+            await response.rest(response.send)
     except (ApiError, ClientGoneError):
         raise
     except Exception as error:
