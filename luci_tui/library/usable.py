@@ -66,6 +66,13 @@ class UsableModels:
         with self._lock:
             self._look_if_changed()
 
+    def is_current(self) -> bool:
+        """Tell, with a few calls of stat, whether `get` would have nothing to look for."""
+        stamps = self._stamps
+        return stamps is not None and all(
+            _mtime_ns(path) == stamp for path, stamp in stamps.items()
+        )
+
     def disabled(self) -> Mapping[str, str]:
         """Give the names of all disabled models, those of other programs included: slow."""
         with self._lock, HeaderCache(self._here().cache_file) as cache:
@@ -87,8 +94,7 @@ class UsableModels:
         return self._places
 
     def _look_if_changed(self) -> None:
-        stamps = self._stamps
-        if stamps is None or any(_mtime_ns(path) != stamp for path, stamp in stamps.items()):
+        if not self.is_current():
             self._look()
             self._has_looked = True
 

@@ -64,7 +64,9 @@ class Registry:
 
     async def refresh(self) -> None:
         """Look through changed folders in a thread, so that what is asked next need not."""
-        await asyncio.to_thread(self._library.refresh)
+        # Most often nothing has changed, and a thread takes longer than looking at that.
+        if not self._library.is_current():
+            await asyncio.to_thread(self._library.refresh)
 
     def names(self) -> tuple[ModelEntry, ...]:
         """List every model that has a name: built-in, of models.toml, of the library if enabled."""

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from luci_tui.engine import native
+from luci_tui.engine import frames, native
 from luci_tui.engine.load_spec import LoadSpec, LoraSpec
 from luci_tui.errors import EngineError, ModelLoadError
 
@@ -80,3 +82,22 @@ def test_core_given_a_cancelled_load_then_says_cancelled() -> None:
     with pytest.raises(ModelLoadError, match=r"file\.gguf was cancelled") as caught:
         native.Core(spec, monitor)
     assert caught.value.code == "cancelled"
+
+
+@pytest.mark.parametrize("text", ["", 'a "quote" and a \\', "two\nlines\x00", "ein Bär \u2028 🐻"])
+@pytest.mark.parametrize("reasoning", ["", "hm"])
+def test_event_payload_given_a_delta_then_a_frame_that_says_the_same(
+    text: str, reasoning: str
+) -> None:
+    event = SimpleNamespace(
+        kind="delta",
+        text=text,
+        reasoning=reasoning,
+        tokens=[3, 4711],
+        tool_calls=[],
+        logprobs=[],
+        prompt_logprobs=[],
+    )
+    core = object.__new__(native.Core)  # it needs no model to write an event
+    found = frames.event_adapter.validate_json(core.event_payload(cast("Any", event), 7))
+    assert found == frames.Delta(request_id=7, text=text, reasoning=reasoning, tokens=(3, 4711))

@@ -127,6 +127,7 @@ async def _stream(services: Services, asked: ChatRequest, prompt: Prompt) -> Asy
         top = head("chat.completion.chunk", _PREFIX, session.answering.name)
         if has_usage:
             top["usage"] = None
+        chunks = [_Chunks(top, index, asked) for index in range(asked.n)]
         async with aclosing(choices.stream(session, commands)) as events:
             async for index, event in events:
                 if isinstance(event, frames.PromptProgress):
@@ -134,32 +135,77 @@ async def _stream(services: Services, asked: ChatRequest, prompt: Prompt) -> Asy
                     continue
                 if index not in started:
                     started.add(index)
-                    yield _chunk(top, index, {"role": "assistant", "content": "", "refusal": None})
+                    yield chunks[index].start()
                 if isinstance(event, frames.Done):
                     ended.append(event)
-                    yield _chunk(top, index, {}, finish_reason=event.finish_reason.value)
+                    yield chunks[index].end(event)
                 else:
-                    yield _delta_chunk(top, index, event, asked)
+                    yield chunks[index].delta(event)
     if has_usage:
         yield sse.data({**top, "choices": [], "usage": usage(ended, asked.n)})
     yield sse.DONE
 
 
-def _delta_chunk(
-    top: dict[str, object], index: int, event: frames.Delta, asked: ChatRequest
-) -> bytes:
-    delta: dict[str, object] = {}
-    if event.text or not (event.reasoning or event.tool_calls):
-        delta["content"] = event.text
-    if event.reasoning:
-        delta["reasoning_content"] = event.reasoning
-    if event.tool_calls:
-        delta["tool_calls"] = [_call_delta(call) for call in event.tool_calls]
-    logprobs: dict[str, object] | None = None
-    if asked.logprobs:
-        items = [logprob_item(one, asked.top_logprobs or 0) for one in event.logprobs]
-        logprobs = {"content": items, "refusal": None}
-    return _chunk(top, index, delta, logprobs=logprobs)
+class _Chunks:
+    """The chunks of one answer.
+
+    Args:
+        top: What each of them begins with.
+        index: The answer's number.
+        asked: The request.
+    """
+
+    def __init__(self, top: dict[str, object], index: int, asked: ChatRequest) -> None:
+        self._top = top
+        self._index = index
+        self._asked = asked
+        self._content = sse.TextEvents(lambda text: self._choice({"content": text}))
+        self._reasoning = sse.TextEvents(lambda text: self._choice({"reasoning_content": text}))
+
+    def start(self) -> bytes:
+        """Return the chunk that comes first."""
+        return sse.data(self._choice({"role": "assistant", "content": "", "refusal": None}))
+
+    def end(self, event: frames.Done) -> bytes:
+        """Return the chunk that comes last."""
+        return sse.data(self._choice({}, finish_reason=event.finish_reason.value))
+
+    def delta(self, event: frames.Delta) -> bytes:
+        """Return what one event adds."""
+        if event.tool_calls or self._asked.logprobs or (event.text and event.reasoning):
+            return self._mixed(event)
+        if event.reasoning:
+            return self._reasoning.event(event.reasoning)
+        return self._content.event(event.text)
+
+    def _mixed(self, event: frames.Delta) -> bytes:
+        delta: dict[str, object] = {}
+        if event.text or not (event.reasoning or event.tool_calls):
+            delta["content"] = event.text
+        if event.reasoning:
+            delta["reasoning_content"] = event.reasoning
+        if event.tool_calls:
+            delta["tool_calls"] = [_call_delta(call) for call in event.tool_calls]
+        logprobs: dict[str, object] | None = None
+        if self._asked.logprobs:
+            items = [logprob_item(one, self._asked.top_logprobs or 0) for one in event.logprobs]
+            logprobs = {"content": items, "refusal": None}
+        return sse.data(self._choice(delta, logprobs=logprobs))
+
+    def _choice(
+        self,
+        delta: dict[str, object],
+        *,
+        finish_reason: str | None = None,
+        logprobs: dict[str, object] | None = None,
+    ) -> dict[str, object]:
+        choice = {
+            "index": self._index,
+            "delta": delta,
+            "logprobs": logprobs,
+            "finish_reason": finish_reason,
+        }
+        return {**self._top, "choices": [choice]}
 
 
 def _call_delta(call: frames.ToolCallDelta) -> dict[str, object]:
@@ -170,20 +216,3 @@ def _call_delta(call: frames.ToolCallDelta) -> dict[str, object]:
     if call.id:
         made |= {"id": call.id, "type": "function"}
     return made
-
-
-def _chunk(
-    top: dict[str, object],
-    index: int,
-    delta: dict[str, object],
-    *,
-    finish_reason: str | None = None,
-    logprobs: dict[str, object] | None = None,
-) -> bytes:
-    choice = {
-        "index": index,
-        "delta": delta,
-        "logprobs": logprobs,
-        "finish_reason": finish_reason,
-    }
-    return sse.data({**top, "choices": [choice]})

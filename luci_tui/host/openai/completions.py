@@ -216,14 +216,16 @@ async def _complete(services: Services, asked: CompletionRequest, client: str) -
     }
 
 
-def _piece(
-    asked: CompletionRequest, index: int, text: _Text, event: frames.Delta
-) -> dict[str, object]:
-    """Return what one event adds to an answer."""
+def _piece(n_top: int, index: int, text: _Text, event: frames.Delta) -> dict[str, object]:
+    """Return what one event adds to an answer that has logprobs."""
     first = len(text.tokens)
-    text.add(event, asked.logprobs or 0)
-    logprobs = None if asked.logprobs is None else text.logprobs(first)
-    return _choice(index, event.text, logprobs=logprobs)
+    text.add(event, n_top)
+    return _choice(index, event.text, logprobs=text.logprobs(first))
+
+
+def _text_events(top: dict[str, object], index: int) -> sse.TextEvents:
+    """Return the events of an answer that are nothing but text."""
+    return sse.TextEvents(lambda text: {**top, "choices": [_choice(index, text)]})
 
 
 def _n_answers(asked: CompletionRequest) -> int:
@@ -279,6 +281,7 @@ async def _stream(
         top = head("text_completion", _PREFIX, session.answering.name)
         if has_usage:
             top["usage"] = None
+        plain = [_text_events(top, index) for index in range(len(texts))]
         async with aclosing(choices.stream(session, _commands(asked, session))) as events:
             async for index, event in events:
                 if isinstance(event, frames.PromptProgress):
@@ -290,10 +293,13 @@ async def _stream(
                         yield sse.data({**top, "choices": [_choice(index, texts[index].text)]})
                 if isinstance(event, frames.Done):
                     ended[index] = event
-                    choice = _choice(index, "", finish_reason=event.finish_reason.value)
+                    end = _choice(index, "", finish_reason=event.finish_reason.value)
+                    yield sse.data({**top, "choices": [end]})
+                elif asked.logprobs is None:
+                    yield plain[index].event(event.text)
                 else:
-                    choice = _piece(asked, index, texts[index], event)
-                yield sse.data({**top, "choices": [choice]})
+                    piece = _piece(asked.logprobs, index, texts[index], event)
+                    yield sse.data({**top, "choices": [piece]})
     if has_usage:
         done = [ended[index] for index in sorted(ended)]
         yield sse.data({**top, "choices": [], "usage": usage(done, asked.n)})

@@ -1,7 +1,8 @@
 """One connection: uvicorn's HTTP/1.1 protocol with limits on what it lacks limits for.
 
-Those are the time and the size of a request's headers, the number of connections, and targets
-that name another host. Refusals have the same shape as everywhere else.
+Those are the time and the size of a request's headers, the time that a client leaves an answer
+unread, the number of connections, and targets that name another host. Refusals have the same shape
+as everywhere else.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._header_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
+        """Runs while the client takes in nothing of what waits for it."""
         self._refusal: ApiError | None = None
         self._is_in_headers = True
         self._is_in_body = False
@@ -94,6 +97,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all clocks."""
         self._stop_header_timer()
+        self._stop_unread_timer()
         if self._linger_timer is not None:
             self._linger_timer.cancel()
         self._unset_keepalive_if_required()
@@ -161,6 +165,17 @@ class GuardedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             self._is_deaf = True
 
+    def pause_writing(self) -> None:
+        """Start the clock for a client that does not read; at its end the connection is cut."""
+        super().pause_writing()
+        timeout_s = self.settings.write_timeout_s
+        self._unread_timer = self.loop.call_later(timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stop that clock."""
+        self._stop_unread_timer()
+        super().resume_writing()
+
     def eof_received(self) -> None:
         """End a connection that was kept open only to be read."""
         if self._is_deaf:
@@ -198,6 +213,11 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
+
+    def _stop_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _on_header_timeout(self) -> None:
         self._header_timer = None

@@ -87,7 +87,7 @@ class Guard:
             raise RuntimeError(f"the API server speaks no {scope['type']}")
         headers = Headers(scope)
         started = time.perf_counter()
-        response = watch.Response(send, self._settings.write_timeout_s)
+        response = watch.Response(send)
         try:
             await self._handle(scope, headers, receive, response)
         except ApiError as error:

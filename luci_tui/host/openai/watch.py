@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,39 +17,35 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from luci_tui.host.openai.body import ClientGoneError
 from luci_tui.host.openai.errors import ApiError
 
+RESPONSE = "luci.response"
+"""Where a request's scope has its Response."""
+
 logger = logging.getLogger(__name__)
 
 
 class Response:
-    """The way out: knows what was sent, and does not wait for ever for a client to read.
+    """The way out: knows what was sent. How long a client may leave it unread, `protocol.py` says.
 
     Args:
         send: The server's.
-        timeout_s: How long the client may leave what it was sent unread.
     """
 
-    def __init__(self, send: Send, timeout_s: float) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
         self.headers: list[tuple[bytes, bytes]] = []
         """Added to every response."""
-        self._timeout_s = timeout_s
         self.status = 0
         """0 = nothing was sent."""
+        self.rest: Callable[[Send], Awaitable[None]] | None = None
+        """Sends what is left when the app has returned: each event of a stream would have to pass
+        all layers of the app twice."""
 
     async def send(self, message: Message) -> None:
-        """Send one ASGI message.
-
-        Raises:
-            ClientGoneError: the client does not read.
-        """
+        """Send one ASGI message."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message = {**message, "headers": [*message.get("headers", []), *self.headers]}
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._send(message)
-        except TimeoutError as error:
-            raise ClientGoneError from error
+        await self._send(message)
 
 
 async def run_watched(
@@ -69,6 +66,7 @@ async def run_watched(
         await gone.wait()
         return {"type": "http.disconnect"}
 
+    scope[RESPONSE] = response
     work = asyncio.create_task(_call(app, scope, receive_again, response))
     watcher = asyncio.create_task(_wait_until_gone(receive))
     try:
@@ -88,6 +86,8 @@ async def run_watched(
 async def _call(app: ASGIApp, scope: Scope, receive: Receive, response: Response) -> None:
     try:
         await app(scope, receive, response.send)
+        if response.rest is not None:
+            await response.rest(response.send)
     except (ApiError, ClientGoneError):
         raise
     except Exception as error:
