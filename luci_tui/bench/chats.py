@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from luci_tui.bench.report import Spread, percentile
+from luci_tui.chat.naming import new_id
 from luci_tui.chat.records import ChatSession, Message, Role
 from luci_tui.chat.search import SearchOrder
-from luci_tui.chat.store import ChatStore, new_id
+from luci_tui.chat.store import ChatStore
 from luci_tui.engine import frames
 
 N_LONG = 5_000

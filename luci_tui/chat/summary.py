@@ -8,9 +8,9 @@ from contextlib import aclosing
 
 from luci_tui.chat.context import prompt_text
 from luci_tui.chat.counting import TokenCounter
+from luci_tui.chat.naming import new_id, now_ms
 from luci_tui.chat.records import Message, MessageKind, MessageState, Role
 from luci_tui.chat.seams import Lease
-from luci_tui.chat.store import new_id, now_ms
 from luci_tui.engine import frames
 from luci_tui.errors import RequestError
 

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from pydantic_core import from_json
 
 from luci_tui.chat.media import StoredMedium
+from luci_tui.chat.naming import automatic_title, clean, new_id, now_ms
 from luci_tui.chat.records import (
     ChatSession,
     Identifier,
@@ -26,7 +27,6 @@ from luci_tui.chat.records import (
     Role,
     ToolCall,
 )
-from luci_tui.chat.store import automatic_title, clean, new_id, now_ms
 from luci_tui.errors import ChatError
 from luci_tui.units import format_bytes, format_count
 

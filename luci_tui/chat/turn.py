@@ -15,11 +15,12 @@ from luci_tui.chat.decline import is_decline
 from luci_tui.chat.doubt import doubtful_arguments
 from luci_tui.chat.journal import Journal
 from luci_tui.chat.media import LoadedMedium
+from luci_tui.chat.naming import now_ms
 from luci_tui.chat.plan import Plan, Planner
 from luci_tui.chat.recorder import Recorder
 from luci_tui.chat.records import ChatSession, Message, MessageState
 from luci_tui.chat.seams import Lease, Models, TurnOptions, loading_event
-from luci_tui.chat.store import ChatStore, now_ms
+from luci_tui.chat.store import ChatStore
 from luci_tui.chat.store_thread import StoreThread
 from luci_tui.chat.turn_events import (
     TurnDelta,

@@ -12,14 +12,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
+from luci_tui.download.arrivals import Arrivals, Unit, parts_on_disk
 from luci_tui.download.fetching import Fetcher
-from luci_tui.download.part import part_paths
 from luci_tui.download.plan import Plan, PlannedFile
+from luci_tui.download.queue_errors import has_ended, has_not_ended, is_installing, mistake
 from luci_tui.download.queue_file import load_queue, save_queue
 from luci_tui.download.records import (
     ENDED,
@@ -29,7 +30,6 @@ from luci_tui.download.records import (
     ItemState,
     QueueData,
     QueueItem,
-    Step,
 )
 from luci_tui.download.space import need_of, require_space
 from luci_tui.download.threads import in_thread
@@ -42,8 +42,6 @@ MAX_UNFINISHED = 1000
 logger = logging.getLogger(__name__)
 
 Place = Literal["front", "up", "down", "last"]
-Unit = tuple[int, str]
-"""(item, name of its file)."""
 
 
 class Installing(Protocol):
@@ -111,7 +109,7 @@ class DownloadQueue:
         self._discarding: dict[int, asyncio.Task[None]] = {}
         self._cancelling: set[int] = set()
         """Items whose last step is being ended, and which shall not begin it again."""
-        self._status: dict[Unit, FileStatus] = {}
+        self._arrivals = Arrivals()
         self._saving = asyncio.Lock()
         self._adding = asyncio.Lock()
         self._check_turn = asyncio.Semaphore(1)
@@ -129,7 +127,8 @@ class DownloadQueue:
             is_running = item.state is ItemState.RUNNING
             state = ItemState.QUEUED if is_running else item.state
             self._items[item.id] = item.model_copy(update={"state": state})
-        self._status = await in_thread(_parts_on_disk, list(self._items.values()), self._installing)
+        noted = await in_thread(parts_on_disk, list(self._items.values()), self._installing.folder)
+        self._arrivals = Arrivals(noted)
         self._apply_limit()
         return problem
 
@@ -179,20 +178,16 @@ class DownloadQueue:
 
     def status(self, item: QueueItem) -> tuple[FileStatus, ...]:
         """Say how far each file of an item is."""
-        return tuple(self._file_status(item, file) for file in item.plan.files)
-
-    def _file_status(self, item: QueueItem, file: PlannedFile) -> FileStatus:
-        arrived = next((one for one in item.fetched if one.name == file.name), None)
-        if arrived is not None:
-            is_checking = item.state in GOING and item.id in self._finishing
-            step = Step.CHECKING if is_checking else Step.FETCHED
-            return FileStatus(file.name, step, arrived.size_bytes, arrived.size_bytes)
-        noted = self._status.get((item.id, file.name))
-        status = noted or FileStatus(file.name, Step.WAITING_TURN, size_bytes=file.size_bytes)
-        if (item.id, file.name) in self._active:
-            is_known = status.step is not Step.WAITING_TURN
-            return status if is_known else replace(status, step=Step.STARTING)
-        return replace(status, step=Step.WAITING_TURN, rate_bytes_per_s=0.0, note="")
+        is_finishing = item.id in self._finishing
+        return tuple(
+            self._arrivals.status(
+                item,
+                file,
+                is_active=(item.id, file.name) in self._active,
+                is_finishing=is_finishing,
+            )
+            for file in item.plan.files
+        )
 
     # What can be done with it.
 
@@ -245,7 +240,7 @@ class DownloadQueue:
         """
         item = self.get(item_id)
         if item.state in ENDED:
-            raise _has_ended(item)
+            raise has_ended(item)
         if item.state not in GOING:
             await self._require_space(item.plan, GOING | {ItemState.PAUSED}, but=item_id)
             self._change(
@@ -266,7 +261,7 @@ class DownloadQueue:
         if item.state is ItemState.CANCELLED:
             return item
         if item.state in ENDED:
-            raise _has_ended(item)
+            raise has_ended(item)
         self._change(item, state=ItemState.CANCELLED, ended_at=time.time())
         tasks = self._stop(item_id)
         self._discarding[item_id] = asyncio.create_task(
@@ -296,7 +291,7 @@ class DownloadQueue:
         """
         item = self.get(item_id)
         if item.state in ENDED:
-            raise _has_ended(item)
+            raise has_ended(item)
         order = [one.id for one in self.items if one.state not in ENDED]
         at = order.index(item_id)
         order.pop(at)
@@ -322,7 +317,7 @@ class DownloadQueue:
             wanted = [self.get(item_id) for item_id in dict.fromkeys(item_ids)]
         for item in wanted:
             if item.state not in ENDED:
-                raise _has_not_ended(item)
+                raise has_not_ended(item)
         removing = [self._discarding[one.id] for one in wanted if one.id in self._discarding]
         if removing:
             await asyncio.wait(removing)
@@ -382,7 +377,7 @@ class DownloadQueue:
         try:
             await self._require_space(item.plan, {ItemState.RUNNING}, but=item.id)
             folder = self._installing.folder(item.plan)
-            fetched = await self._fetcher.fetch(file, folder, partial(self._note, unit))
+            fetched = await self._fetcher.fetch(file, folder, partial(self._arrivals.note, unit))
             item = self._items[item.id]
             self._change(item, fetched=(*item.fetched, fetched))
         except LuciError as error:
@@ -390,7 +385,7 @@ class DownloadQueue:
         except Exception as error:
             # One download that meets a mistake of ours must not end the host and the others.
             logger.exception("download %d met a mistake in luci", item.id)
-            self._fail(item.id, _mistake(error))
+            self._fail(item.id, mistake(error))
         await self._save_quietly()
 
     def _fetch_ended(self, unit: Unit, task: asyncio.Task[None]) -> None:
@@ -411,22 +406,19 @@ class DownloadQueue:
                 error="",
                 error_code="",
             )
-            self._forget(item)
+            self._arrivals.forget(item)
         except LuciError as error:
             self._fail(item.id, error, look_again=True)
         except Exception as error:
             # See _fetch.
             logger.exception("install %d met a mistake in luci", item.id)
-            self._fail(item.id, _mistake(error), look_again=True)
+            self._fail(item.id, mistake(error), look_again=True)
         await self._save_quietly()
 
     def _finish_ended(self, item_id: int, task: asyncio.Task[None]) -> None:
         del task
         del self._finishing[item_id]
         self._pump()
-
-    def _note(self, unit: Unit, status: FileStatus) -> None:
-        self._status[unit] = status
 
     def _fail(self, item_id: int, error: LuciError, *, look_again: bool = False) -> None:
         """Let an item wait for somebody to resume it.
@@ -467,7 +459,7 @@ class DownloadQueue:
             if tasks:
                 await asyncio.wait(tasks)
             await in_thread(self._installing.discard, item.plan)
-            self._forget(item)
+            self._arrivals.forget(item)
         except OSError as error:
             logger.warning("what arrived of %s cannot be removed: %s", item.plan.name, error)
         finally:
@@ -486,12 +478,7 @@ class DownloadQueue:
     async def _attach(self, found: QueueItem, plan: Plan) -> QueueItem:
         if found.plan.version == plan.version:
             return await self.resume(found.id)
-        raise DownloadError(
-            f"{plan.name} is being installed already with other files (download {found.id}, from "
-            f"{found.plan.source}). Cancel that one with `luci downloads cancel {found.id}`, or "
-            "give this one another name with --name.",
-            code="busy",
-        )
+        raise is_installing(found, plan)
 
     def unfinished(self, name: str) -> QueueItem | None:
         """Return the item that installs a model of this name and has not ended; None = none."""
@@ -532,10 +519,6 @@ class DownloadQueue:
             if item.id not in self._discarding:
                 del self._items[item.id]
 
-    def _forget(self, item: QueueItem) -> None:
-        for file in item.plan.files:
-            self._status.pop((item.id, file.name), None)
-
     async def _save(self, *added: QueueItem) -> None:
         async with self._saving:
             data = QueueData(
@@ -558,39 +541,3 @@ class DownloadQueue:
             await self._save()
         except DownloadError as error:
             logger.warning("%s", error.message)
-
-
-def _parts_on_disk(items: list[QueueItem], installing: Installing) -> dict[Unit, FileStatus]:
-    """See how far an earlier host has come."""
-    found: dict[Unit, FileStatus] = {}
-    for item in items:
-        for file in item.plan.files if item.state not in ENDED else ():
-            part, _ = part_paths(installing.folder(item.plan) / file.name)
-            size_bytes = part.stat().st_size if part.is_file() else 0
-            found[item.id, file.name] = FileStatus(
-                file.name, Step.WAITING_TURN, size_bytes, file.size_bytes
-            )
-    return found
-
-
-def _has_ended(item: QueueItem) -> DownloadError:
-    hint = "Install it again if it is wanted."
-    if item.state is ItemState.DONE:
-        hint = f"`luci uninstall {item.plan.name}` removes it."
-    return DownloadError(
-        f"Download {item.id} ({item.plan.name}) is {item.state.value} already. {hint}",
-        code="has_ended",
-    )
-
-
-def _has_not_ended(item: QueueItem) -> DownloadError:
-    return DownloadError(
-        f"Download {item.id} ({item.plan.name}) is {item.state.value}, so it is still needed. "
-        f"End it with `luci downloads cancel {item.id}` first.",
-        code="not_ended",
-    )
-
-
-def _mistake(error: Exception) -> DownloadError:
-    msg = f"The download met a mistake in luci: {error!r}. Report it with the host's log."
-    return DownloadError(msg, code="internal")

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+THEME = [f"theme/{part}.tcss" for part in ("frame", "dialogs", "chat", "modes", "nocolour")]
+"""Of rules of equal weight the later one counts, so the order is part of the looks."""
 CLOSE_S = 3.0
 """How long the engine may take to leave before the app goes without it."""
 BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-low"), (10, "-high")]
@@ -62,7 +64,7 @@ class ChatApp(App[int]):
     """
 
     TITLE = "luci"
-    CSS_PATH = "theme.tcss"
+    CSS_PATH = THEME
     ENABLE_COMMAND_PALETTE = False
     DEFAULT_MODE = "chat"
     VERTICAL_BREAKPOINTS = BREAKPOINTS

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from luci_tui.bench.peers.models import SMALL, write_f16
+from luci_tui.chat.naming import new_id
 from luci_tui.chat.records import ChatSession, Message, Role
-from luci_tui.chat.store import ChatStore, new_id
+from luci_tui.chat.store import ChatStore
 from luci_tui.paths import environment_for
 from tests.support.libraries import MODEL, install
 

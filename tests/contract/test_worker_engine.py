@@ -170,7 +170,7 @@ async def test_load_given_a_closed_iterator_then_no_worker_is_left(
     make_engine: MakeEngine, model_path: str
 ) -> None:
     engine = make_engine("slow_load")
-    spec = LoadSpec(model_path=model_path, n_ctx=256)
+    spec = LoadSpec(model_path=model_path, n_ctx=256, n_threads=1)
     async with aclosing(engine.load(spec)) as events:
         assert isinstance(await anext(events), frames.LoadProgress)
     assert not [child for child in psutil.Process().children() if is_worker(child)]
@@ -182,7 +182,7 @@ async def test_load_given_close_from_elsewhere_then_it_fails(
     make_engine: MakeEngine, model_path: str
 ) -> None:
     engine = make_engine("slow_load")
-    events = engine.load(LoadSpec(model_path=model_path, n_ctx=256))
+    events = engine.load(LoadSpec(model_path=model_path, n_ctx=256, n_threads=1))
     assert isinstance(await anext(events), frames.LoadProgress)
     with pytest.raises(RuntimeError, match="another load"):
         await engines.load(engine, model_path)

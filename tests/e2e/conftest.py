@@ -1,14 +1,23 @@
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
 
 from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.hosts import end_host
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+    from luci_tui.host.openai.server import ApiServer
+    from tests.support.api_server import Shelf
 
 Luci = Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -50,3 +59,33 @@ def luci(luci_env: dict[str, str]) -> Luci:
         )
 
     return run
+
+
+# What few modules need and takes long to import is imported where it is used.
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shelf(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Shelf]:
+    """Give a tiny model for each thing that the HTTP API can be asked for, loaded."""
+    from tests.support.api_models import tiny_shelf
+
+    async with tiny_shelf(tmp_path_factory.mktemp("openai")) as models:
+        yield models
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(shelf: Shelf) -> AsyncGenerator[ApiServer]:
+    """Serve those models."""
+    from tests.support.api_server import serving
+
+    async with serving(shelf) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(server: ApiServer) -> AsyncGenerator[AsyncOpenAI]:
+    """Ask the module's server through the `openai` client."""
+    from tests.support.openai_use import sdk
+
+    async with sdk(server.url) as made:
+        yield made

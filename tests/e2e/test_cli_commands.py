@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from luci_tui.__main__ import open_screen
 from luci_tui.cli import docs
-from luci_tui.cli.main import COMMANDS
+from luci_tui.cli.main import COMMANDS, run_command_line
 from luci_tui.version import VERSION
 
 Luci = Callable[..., subprocess.CompletedProcess[bytes]]
@@ -30,10 +31,20 @@ def test_version_is_printed(luci: Luci) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command_has_help_with_examples(luci: Luci, command: str) -> None:
+def test_command_has_help_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    # In this process: other tests start each command in one of its own.
+    assert run_command_line([command, "--help"], open_screen) == 0
+    assert f"luci {command}" in capsys.readouterr().out.partition("Examples:")[2]
+
+
+@pytest.mark.parametrize("command", ["jobs", "convert", "compare"])
+def test_help_is_that_of_the_program(
+    luci: Luci, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = luci(command, "--help")
     assert run.returncode == 0
-    assert f"luci {command}" in run.stdout.decode().partition("Examples:")[2]
+    run_command_line([command, "--help"], open_screen)
+    assert run.stdout.decode() == capsys.readouterr().out
 
 
 def test_documentation_is_that_of_the_program() -> None:

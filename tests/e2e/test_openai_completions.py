@@ -13,7 +13,7 @@ import pytest_asyncio
 from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.engine.process import WorkerEngine
 from luci_tui.host.openai.server import ApiServer
-from tests.support.api_server import KEY, Shelf, serving
+from tests.support.api_server import Shelf, serving
 from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.tiny_vocab import TINY_SPM
 
@@ -49,12 +49,6 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiS
     finally:
         for lease in shelf.leases.values():
             await lease.engine.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def client(server: ApiServer) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=server.url, api_key=KEY, max_retries=0) as made:
-        yield made
 
 
 async def post(client: openai.AsyncOpenAI, path: str, **body: object) -> Any:

@@ -3,44 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
 import pytest
-import pytest_asyncio
-from openai.types.chat import ChatCompletionChunk
 
-from luci_tui.host.openai.server import ApiServer
-from tests.support.api_models import CALL, TOOL, tiny_shelf
-from tests.support.api_server import KEY, Shelf, serving
+from tests.support.api_models import CALL, TOOL
+from tests.support.openai_use import GREEDY, HI, chunks
 
 pytestmark = [pytest.mark.native, pytest.mark.asyncio(loop_scope="module")]
-
-HI: Any = [{"role": "user", "content": "the letters"}]
-GREEDY: Any = {"temperature": 0, "max_tokens": 8, "extra_body": {"ignore_eos": True}}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shelf(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shelf]:
-    async with tiny_shelf(tmp_path_factory.mktemp("openai")) as models:
-        yield models
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(shelf: Shelf) -> AsyncIterator[ApiServer]:
-    async with serving(shelf) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def client(server: ApiServer) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=server.url, api_key=KEY, max_retries=0) as made:
-        yield made
-
-
-async def chunks(stream: Any) -> list[ChatCompletionChunk]:
-    return [chunk async for chunk in stream]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -15,6 +15,8 @@ from tests.support.tiny_vocab import CHATML_TEMPLATE
 pytestmark = pytest.mark.native
 
 Luci = Callable[..., subprocess.CompletedProcess[bytes]]
+ONE = ("--threads", "1")
+"""More of them wait for each other by spinning; on a busy machine they do little else."""
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def worker_of(screen: TerminalProgram) -> psutil.Process:
 
 
 def test_run_with_a_seed_gives_the_same_answer_twice(luci: Luci, model: str) -> None:
-    arguments = ("run", model, "hello", "--seed", "3", "--max-tokens", "16", "--threads", "1")
+    arguments = ("run", model, "hello", "--seed", "3", "--max-tokens", "16", *ONE)
     first, second = luci(*arguments), luci(*arguments)
     assert first.returncode == 0
     assert first.stdout == second.stdout
@@ -37,7 +39,9 @@ def test_run_with_a_seed_gives_the_same_answer_twice(luci: Luci, model: str) -> 
 
 
 def test_grammar_rules_the_answer(luci: Luci, model: str) -> None:
-    run = luci("run", model, "hello", "--grammar", 'root ::= "a" "b"+ "c"', "--max-tokens", "40")
+    run = luci(
+        "run", model, "hello", "--grammar", 'root ::= "a" "b"+ "c"', "--max-tokens", "40", *ONE
+    )
     assert run.stdout.startswith(b"ab")
 
 
@@ -69,7 +73,7 @@ def test_context_beyond_training_is_refused(luci: Luci, model: str) -> None:
 
 
 def test_embed_gives_a_vector_of_the_models_width(luci: Luci, model: str) -> None:
-    result = json.loads(luci("embed", model, "the", "--json").stdout)
+    result = json.loads(luci("embed", model, "the", "--json", *ONE).stdout)
     assert result["n_embd"] == 64
     assert sum(value**2 for value in result["vectors"][0]) == pytest.approx(1.0, abs=1e-4)
 
@@ -108,7 +112,7 @@ def test_devices_lists_the_cpu(luci: Luci) -> None:
 
 
 def test_ctrl_c_leaves_no_worker_behind(luci_env: dict[str, str], model: str) -> None:
-    arguments = ("-m", "luci_tui", "run", model, "hello", "--grammar", "root ::= [a-z]+")
+    arguments = ("-m", "luci_tui", "run", model, "hello", "--grammar", "root ::= [a-z]+", *ONE)
     with TerminalProgram(*arguments, env=luci_env) as program:
         program.wait_until(lambda: bool(psutil.Process(program.pid).children()))
         worker = worker_of(program)

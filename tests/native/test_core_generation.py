@@ -23,6 +23,12 @@ def test_max_tokens_then_the_answer_ends_with_length(engine: _native.Engine) -> 
     assert outcome.done.completion_tokens == len(outcome.tokens) == 7
 
 
+def test_answer_given_two_threads_then_it_is_that_of_one(llama: Path) -> None:
+    made = core.request("show the large files", max_tokens=8)
+    one, two = (core.answer(core.load(llama, n_threads=n), made) for n in (1, 2))
+    assert two.tokens == one.tokens
+
+
 def test_usage_and_timings_then_they_add_up(engine: _native.Engine) -> None:
     prompt = "show the large files"
     outcome = core.answer(engine, core.request(prompt, cache_prompt=False))

@@ -28,6 +28,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def score(model: Path, text: Path = DEFAULT_TEXT, **options: object) -> TextScored:
     fields: dict[str, object] = {"n_ctx": N_CTX, "n_chunks": 3, "n_prompt": 0, "n_gen": 0}
+    fields["n_threads"] = 1
     spec = TextScoreSpec.model_validate(
         {"model": str(model), "text": str(text), **fields, **options}
     )
@@ -37,6 +38,7 @@ def score(model: Path, text: Path = DEFAULT_TEXT, **options: object) -> TextScor
 def load_params(model: Path) -> _native.LoadParams:
     params = _native.LoadParams()
     params.model_path = str(model)
+    params.n_threads = 1
     return params
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from luci_tui.chat.naming import new_id
 from luci_tui.chat.records import ChatSession, Message, MessageState, Role
-from luci_tui.chat.store import ChatStore, new_id
+from luci_tui.chat.store import ChatStore
 from luci_tui.engine import frames
 from luci_tui.engine.client import EngineClient
 from luci_tui.errors import CatalogError, LuciError

@@ -51,10 +51,14 @@ class Outcome:
 
 
 def load(path: Path, **options: object) -> _native.Engine:
-    """Load a model with 1,024 tokens of context, one slot and the given LoadParams."""
+    """Load a model with 1,024 tokens of context, one slot, one thread and the given LoadParams.
+
+    More threads wait for each other by spinning, and tests beside this one take their processors.
+    """
     params = _native.LoadParams()
     params.model_path = str(path)
     params.n_ctx = 1024
+    params.n_threads = 1
     for name, value in options.items():
         setattr(params, name, value)
     return _native.Engine(params, _native.LoadProgress())

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from luci_tui.chat.naming import new_id
 from luci_tui.chat.records import Message, MessageState, Role, ToolCall
-from luci_tui.chat.store import ChatStore, new_id
+from luci_tui.chat.store import ChatStore
 from luci_tui.errors import ChatError, WorkerLostError
 from luci_tui.host.lifecycle import Launcher, ensure_host
 from luci_tui.tui.app import ChatApp

@@ -1,6 +1,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from textual.app import App, ComposeResult
@@ -20,7 +21,7 @@ OPEN_S = 1.0
 
 
 class TranscriptApp(App[None]):
-    CSS_PATH = Path(tui_app.__file__).with_name("theme.tcss")
+    CSS_PATH: ClassVar = [Path(tui_app.__file__).parent / part for part in tui_app.THEME]
     ENABLE_COMMAND_PALETTE = False
 
     def compose(self) -> ComposeResult:

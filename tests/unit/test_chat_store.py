@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from luci_tui.chat import schema
+from luci_tui.chat.naming import automatic_title, new_id
 from luci_tui.chat.records import (
     ChatPolicy,
     ContextReport,
@@ -21,7 +22,7 @@ from luci_tui.chat.records import (
     Role,
     ToolCall,
 )
-from luci_tui.chat.store import ChatStore, automatic_title, new_id
+from luci_tui.chat.store import ChatStore
 from luci_tui.engine import frames
 from luci_tui.errors import ChatError
 from tests.support.chats import finished, integrity, told

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from luci_tui.chat import transfer
 from luci_tui.chat.markdown import export_markdown
+from luci_tui.chat.naming import new_id
 from luci_tui.chat.records import (
     ChatSession,
     ContextReport,
@@ -20,7 +21,7 @@ from luci_tui.chat.records import (
     Role,
     ToolCall,
 )
-from luci_tui.chat.store import ChatStore, new_id
+from luci_tui.chat.store import ChatStore
 from luci_tui.chat.transfer import MAX_BYTES, export_json, read_import
 from luci_tui.engine import frames
 from luci_tui.errors import ChatError

@@ -16,7 +16,7 @@ from textual.widgets import Static
 from luci_tui.tui.screens.steady import Steady
 
 BOX_WIDTH = 78
-"""As in theme.tcss."""
+"""As in theme/dialogs.tcss."""
 _FRAME_WIDTH = 6
 """Border, padding and scroll bar."""
 
