@@ -99,6 +99,10 @@ class Keeper(Protocol):
         """Give the chat as a file; `form` as in host.chat_backend.ExportFormat."""
         ...
 
+    async def medium(self, message_id: str, place: int) -> bytes:
+        """Give what a picture or sound of a message holds; `place` as in PictureShown."""
+        ...
+
 
 class Conversation(Protocol):
     """One chat with one model."""

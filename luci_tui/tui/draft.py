@@ -23,6 +23,9 @@ class Attachment:
     """What a text file holds; None = it is a picture or a sound."""
     content: bytes = b""
     """Of a picture or a sound: the whole file."""
+    width: int = 0
+    """Pixels of a picture; 0 = it is none."""
+    height: int = 0
 
     @property
     def fenced(self) -> str:

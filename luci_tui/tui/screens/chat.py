@@ -23,7 +23,13 @@ from textual.worker import Worker, WorkerState
 from luci_tui.errors import HostError, LuciError, WorkerLostError
 from luci_tui.tui.chat.asking import Ask
 from luci_tui.tui.chat.desk import MessageDesk
-from luci_tui.tui.chat.entries import MessageEntry, NoticeEntry, ReplyEntry, UserEntry
+from luci_tui.tui.chat.entries import (
+    MessageEntry,
+    NoticeEntry,
+    ReplyEntry,
+    UserEntry,
+    pictures_of,
+)
 from luci_tui.tui.chat.finding import find_again, is_lost
 from luci_tui.tui.chat.messages import ChatTranscript
 from luci_tui.tui.chat.shown import Resumed, Shown
@@ -52,9 +58,6 @@ log = logging.getLogger(__name__)
 
 MAX_QUEUED = 8
 """Prompts that wait for their turn."""
-
-IN_TRANSCRIPT = "UserMessage, Reply, Notice, CommandOutput, PictureView"
-"""What a new chat takes away."""
 
 
 class State(Enum):
@@ -315,7 +318,7 @@ class ChatScreen(Steady, Screen[None]):
         self.query_one(EmptyState).display = False
         reply = self._new_reply()
         answering = Answering(self.transcript, conversation, asked, reply)
-        answering.shows_pictures = not self._services.is_slow
+        answering.shows_pictures = self._shows_pictures
         outcome = State.READY
         try:
             async with aclosing(await answering.begin()) as events:
@@ -344,9 +347,19 @@ class ChatScreen(Steady, Screen[None]):
         redraw_s = REDRAW_SLOW_S if self._services.is_slow else REDRAW_S
         return ReplyEntry(shown, is_plain=is_plain, redraw_s=redraw_s)
 
-    def entry_of(self, shown: Shown) -> Entry:
-        """Make what a message is in the transcript."""
-        return UserEntry(shown) if shown.is_user else self._new_reply(shown)
+    def entries_of(self, shown: Shown) -> list[Entry]:
+        """Make what a message, with its pictures, is in the transcript."""
+        entries: list[Entry] = [UserEntry(shown) if shown.is_user else self._new_reply(shown)]
+        if self._shows_pictures and self._conversation is not None:
+            entries += pictures_of(shown, self._conversation.keeper)
+        return entries
+
+    @property
+    def _shows_pictures(self) -> bool:
+        """Tell whether pictures are drawn: in colours, and where a byte costs little."""
+        # Textual leaves the app's result type open.
+        has_colours = not self.app.no_color  # pyright: ignore[reportUnknownMemberType]
+        return has_colours and not self._services.is_slow
 
     async def _tell_failure(self, error: LuciError) -> State:
         if is_lost(error):
