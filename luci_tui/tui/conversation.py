@@ -184,6 +184,10 @@ class Conversation(Protocol):
         """Return the tokens of context of the loaded model; 0 = not known."""
         ...
 
+    def cannot_take(self, attachment: Attachment) -> str:
+        """Say what the loaded model cannot be given of a file, in a word; empty = it may."""
+        ...
+
     def begin_with(self, start: Beginning) -> None:
         """Say what the chat begins with that the next prompt begins."""
         ...
@@ -320,6 +324,12 @@ class OwnConversation:
     def n_ctx(self) -> int:
         """Return the tokens of context of the loaded model; 0 = not known."""
         return 0 if self.info is None else self.info.n_ctx
+
+    def cannot_take(self, attachment: Attachment) -> str:
+        """Say what the loaded model cannot be given of a file, in a word; empty = it may."""
+        if self.info is None:
+            return ""
+        return attachment.beyond(images=self.info.takes_images, audio=self.info.takes_audio)
 
     def begin_with(self, start: Beginning) -> None:
         """Say how the model is asked from here on."""

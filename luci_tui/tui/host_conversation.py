@@ -258,6 +258,13 @@ class HostConversation:
         """Return the tokens of context of the loaded model; 0 = not known."""
         return 0 if self.loaded is None else self.loaded.n_ctx
 
+    def cannot_take(self, attachment: Attachment) -> str:
+        """Say what the loaded model cannot be given of a file, in a word; empty = it may."""
+        loaded = self.loaded
+        if loaded is None:
+            return ""
+        return attachment.beyond(images=loaded.takes_images, audio=loaded.takes_audio)
+
     def begin_with(self, start: Beginning) -> None:
         """Say what the chat begins with that the next prompt begins."""
         self.start = start

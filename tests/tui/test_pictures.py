@@ -17,9 +17,16 @@ from luci_tui.tui.services import Services
 from tests.support.chats import finished, told
 from tests.support.kept_chats import MODEL, KeptChats, kept_chats
 from tests.support.projectors import png
-from tests.support.screen import chat_screen, shown_text, wait_for_text, wait_until
+from tests.support.screen import (
+    chat_app,
+    chat_screen,
+    prompt_of,
+    shown_text,
+    wait_for_text,
+    wait_until,
+)
 from tests.support.screen_texts import check_in_both_themes
-from tests.support.scripted_engine import MODEL_INFO, ScriptedEngine, Step, done, text
+from tests.support.scripted_engine import MODEL_INFO, Gate, ScriptedEngine, Step, done, text
 from tests.tui.test_messages import stand
 from tests.tui.test_prompt_box import paste
 
@@ -129,3 +136,52 @@ async def test_edited_prompt_with_pictures_then_both_versions_show_theirs(tmp_pa
         await pilot.press(">")
         await wait_for_text(pilot, "A dog.")
         await wait_until(pilot, lambda: len(pictures(app)) == 3)
+
+
+# ---- before they are sent
+
+
+@pytest.mark.parametrize("size", [SIZE, (120, 40)])
+async def test_picture_for_a_model_that_takes_none_then_it_is_said_and_the_line_goes_on(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    (tmp_path / "cat.png").write_bytes(png(60, 30))
+    app = chat_app(ScriptedEngine())
+    async with app.run_test(size=size) as pilot:
+        await wait_for_text(pilot, "ready")
+        paste(app, f"{tmp_path}/cat.png")
+        await wait_for_text(pilot, "This model takes no pictures")
+        await pilot.press(*"what?")
+        assert prompt_of(app).text == "what?"
+        await check_in_both_themes(pilot, "prompt-not-taken")
+        await pilot.press(*("backspace",) * 5, *"/detach", "escape", "enter")
+        await wait_until(pilot, lambda: "takes no" not in shown_text(app))
+
+
+@pytest.mark.parametrize(
+    ("images", "audio", "said"),
+    [
+        (True, True, ""),
+        (True, False, "This model takes no sounds, and refuses such a prompt."),
+        (False, False, "This model takes no pictures and no sounds, and refuses"),
+    ],
+)
+async def test_files_attached_while_a_model_is_loaded_then_what_it_takes_is_said_once_it_is_there(
+    tmp_path: Path, images: bool, audio: bool, said: str
+) -> None:
+    (tmp_path / "cat.png").write_bytes(png(60, 30))
+    (tmp_path / "purr.wav").write_bytes(WAV)
+    (tmp_path / "notes.txt").write_text("remember")
+    gate = Gate()
+    engine = ScriptedEngine(load=[gate])
+    engine.info = MODEL_INFO.model_copy(update={"takes_images": images, "takes_audio": audio})
+    app = chat_app(engine)
+    async with app.run_test(size=SIZE) as pilot:
+        await wait_for_text(pilot, "loading")
+        paste(app, " ".join(f"{tmp_path}/{name}" for name in ("cat.png", "purr.wav", "notes.txt")))
+        await wait_for_text(pilot, "notes.txt 8 B")
+        assert "takes no" not in shown_text(app)
+        gate.opened.set()
+        await wait_for_text(pilot, "ready")
+        await wait_for_text(pilot, said)
+        assert ("takes no" in shown_text(app)) == bool(said)

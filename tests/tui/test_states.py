@@ -30,6 +30,7 @@ CAPTURES: dict[str, tuple[str, ...]] = {
     "The prompt/broken off": ("prompt-broken-off", "prompt-command-runs"),
     "The prompt/long paste": ("prompt-paste", "prompt-paste-sent"),
     "The prompt/attached": ("prompt-attached",),
+    "The prompt/not for this model": ("prompt-not-taken",),
     "The prompt/picture": ("prompt-picture", "chat-picture"),
     "All chats/empty": ("chats-empty", "chats"),
     "All chats/no hit": ("chats-no-hit",),

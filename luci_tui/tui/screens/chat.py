@@ -235,6 +235,9 @@ class ChatScreen(Steady, Screen[None]):
 
     async def _be_ready(self, resumed: Resumed | None, said: str = "") -> None:
         """Show a chat that is there, say something below it, and go on with its answer."""
+        if self._conversation is not None:
+            self._box.beyond = self._conversation.cannot_take
+        self._box.show_attached()
         self._show_state(State.READY, "ready")
         if resumed is not None:
             await self.desk.show_branch(resumed.messages)
