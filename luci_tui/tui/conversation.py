@@ -192,6 +192,10 @@ class Conversation(Protocol):
         """Say what the chat begins with that the next prompt begins."""
         ...
 
+    def from_here(self) -> Beginning:
+        """Give what another chat begins with that shall go on from where this one is."""
+        ...
+
     async def put_away(self) -> None:
         """Take the chat out of the list of chats; it is kept."""
         ...
@@ -338,6 +342,10 @@ class OwnConversation:
         sampling = model.sampling.with_changes(changes if isinstance(changes, dict) else {})
         model = replace(model, system=start.system, sampling=sampling)
         self.backend = replace(self.backend, model=model)
+
+    def from_here(self) -> Beginning:
+        """Give nothing: nobody else has what was said."""
+        return Beginning()
 
     async def put_away(self) -> None:
         """Do nothing: the chat is in no list."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import work
@@ -54,6 +55,8 @@ class ColumnsScreen(Steady, Screen["Conversation | None"]):
         services: What the app hands to its screens.
         keys: Which keys do what.
         draft: What stands in the prompt at first.
+        before: What each chat begins with.
+        n_before: Messages of those.
     """
 
     NAME: ClassVar = "columns"
@@ -80,15 +83,22 @@ class ColumnsScreen(Steady, Screen["Conversation | None"]):
         services: Services,
         keys: KeyMap,
         draft: str = "",
+        before: Beginning | None = None,
+        n_before: int = 0,
     ) -> None:
         super().__init__()
         self._services = services
         self._keys = keys
         self._draft = draft
+        self._before = before or Beginning()
         redraw_s = REDRAW_SLOW_S if services.is_slow else REDRAW_S
         all_of_them = [*voices, *([synthesis] if synthesis else [])]
         self._voices = [
-            Voice(title, conversation, VoiceColumn(title, redraw_s))
+            Voice(
+                title,
+                conversation,
+                VoiceColumn(title, redraw_s, _note(conversation, n_before)),
+            )
             for title, conversation in all_of_them
         ]
         self._synthesis = self._voices[-1] if synthesis else None
@@ -219,7 +229,9 @@ class ColumnsScreen(Steady, Screen["Conversation | None"]):
         await maker.conversation.put_away()
         maker.conversation.forget()
         sampling: dict[str, JsonValue] = {"temperature": SYNTHESIS_TEMPERATURE}
-        maker.conversation.begin_with(Beginning(made.system, {"sampling_changes": sampling}))
+        maker.conversation.begin_with(
+            replace(self._before, system=made.system, parameters={"sampling_changes": sampling})
+        )
         marks: tuple[str, ...] = ()
         if made.n_read:
             marks = (f"each answer was read up to its first {made.n_read:,} characters",)
@@ -320,6 +332,15 @@ class ColumnsScreen(Steady, Screen["Conversation | None"]):
             severity="error",
             markup=False,
         )
+
+
+def _note(conversation: Conversation, n_before: int) -> str:
+    """Say what a column knows of the chat; empty = there is nothing to know."""
+    if not n_before:
+        return ""
+    if conversation.answers_with_command:
+        return "It answers each request alone."
+    return f"It has read the {format_count(n_before, 'message')} of this chat."
 
 
 def _packed(labels: Sequence[str], width: int) -> str:
