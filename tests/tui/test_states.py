@@ -53,6 +53,7 @@ CAPTURES: dict[str, tuple[str, ...]] = {
     "2 Models/quantize": ("models-quantize",),
     "2 Models/convert": ("models-convert",),
     "2 Models/compare": ("models-compare", "models-compared"),
+    "2 Models/updates": ("models-updates",),
     "2 Models/measure": ("bench-running",),
     "2 Models/tier, names, note": ("models-tier", "models-names", "models-note"),
     "3 Downloads/empty": ("downloads-empty", "downloads"),
