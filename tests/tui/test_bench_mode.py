@@ -267,7 +267,7 @@ async def test_run_that_failed_is_told_once(runs: list[BenchRun]) -> None:
         await open_bench(pilot, "1 running")
         body = ErrorBody(code="model_load", message="llama-1b.gguf ends in the middle.")
         fail(host, body)
-        await wait_for_text(pilot, "failed, llama-1b.gguf ends")
+        await wait_for_text(pilot, "llama-1b: failed,")
         await wait_until(pilot, lambda: "1 running" not in shown_text(app))
         assert shown_text(app).count("failed, ") == 1
 
@@ -469,7 +469,7 @@ async def test_failed_run_is_drawn(
     async with app.run_test(size=size, notifications=True) as pilot:
         await open_bench(pilot, "1 running")
         fail(host, ErrorBody(code="model_load", message="llama-1b.gguf ends in the middle."))
-        await wait_for_text(pilot, "failed, llama-1b.gguf ends")
+        await wait_for_text(pilot, "llama-1b: failed,")
         await wait_until(pilot, lambda: "1 running" not in shown_text(app))
         await check_in_both_themes(pilot, "bench-failed")
 
