@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import work
 from textual.app import ComposeResult
@@ -17,7 +17,7 @@ from luci_tui.errors import LuciError
 from luci_tui.host.download_client import HostDownloads
 from luci_tui.library import own_settings
 from luci_tui.library.records import ModelKind, ModelState
-from luci_tui.tui.installing import install_question
+from luci_tui.tui.installing import ask_and_install
 from luci_tui.tui.keymap import binding
 from luci_tui.tui.messages import ModelWanted
 from luci_tui.tui.modes.models import shelf, words
@@ -34,8 +34,8 @@ from luci_tui.tui.widgets.text import one_line
 from luci_tui.units import format_bytes
 
 if TYPE_CHECKING:
-    from luci_tui.download.plan import Plan
-    from luci_tui.host.api.download_messages import InstallStarted
+    from textual.app import App
+
     from luci_tui.host.client import HostClient
     from luci_tui.library.catalog_check import Checked
     from luci_tui.tui.services import Services
@@ -375,21 +375,11 @@ class ModelsScreen(CatalogueUpdates):
 
     @work(group="act", exit_on_error=False)
     async def _install(self, wanted: str) -> None:
-        try:
-            downloads = HostDownloads(await self.client())
-            plan = await downloads.plan(wanted)
-            if await self.confirmed(install_question(plan), "Install"):
-                self._tell_begun(plan, await downloads.add(plan))
-        except LuciError as error:
-            self.tell_failure(error)
-
-    def _tell_begun(self, plan: Plan, started: InstallStarted) -> None:
-        text = f"{plan.name} is on its way; Downloads (3) shows how far it is."
-        if started.download is None:
-            text = f"{plan.name} is installed already."
-        else:
-            self._begun.add(started.download.id)
-        self.notify(one_line(text), markup=False)
+        # Textual leaves the app's result type open.
+        app = cast("App[int]", self.app)  # pyright: ignore[reportUnknownMemberType]
+        begun = await ask_and_install(app, self.services.link, wanted)
+        if begun is not None:
+            self._begun.add(begun)
 
     @work(group="act", exit_on_error=False)
     async def action_delete(self) -> None:
