@@ -17,7 +17,6 @@ from textual.binding import BindingType
 from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer
 from textual.worker import Worker, WorkerState
 
 from luci_tui.errors import HostError, LuciError, WorkerLostError
@@ -42,6 +41,7 @@ from luci_tui.tui.mode_list import TABS
 from luci_tui.tui.screens.parameters import ParameterDesk
 from luci_tui.tui.screens.steady import Steady
 from luci_tui.tui.services import Services
+from luci_tui.tui.widgets.key_footer import KeyFooter
 from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S
 from luci_tui.tui.widgets.modebar import ModeBar
 from luci_tui.tui.widgets.prompt import PromptInput
@@ -158,7 +158,7 @@ class ChatScreen(Steady, Screen[None]):
         yield StatusLine()
         yield ChatTranscript(EmptyState(), id="transcript")
         yield PromptBox(self._keys, PromptHistory(self._services.history_file))
-        yield Footer(show_command_palette=False)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Load the model when the first frame is drawn."""

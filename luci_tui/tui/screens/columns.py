@@ -14,7 +14,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
-from textual.widgets import Footer
 from textual.worker import Worker, WorkerState
 
 from luci_tui.chat.panel import N_LEAST, SYNTHESIS_TEMPERATURE, View, synthesis
@@ -23,6 +22,7 @@ from luci_tui.tui.columns import Voice, VoiceState
 from luci_tui.tui.keymap import KeyMap, binding
 from luci_tui.tui.screens.steady import Steady
 from luci_tui.tui.widgets.block import Block
+from luci_tui.tui.widgets.key_footer import KeyFooter
 from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S
 from luci_tui.tui.widgets.prompt import PromptInput
 from luci_tui.tui.widgets.status import StatusLine
@@ -120,7 +120,7 @@ class ColumnsScreen(Steady, Screen["Conversation | None"]):
         with Horizontal(id="columns"):
             yield from self._columns
         yield PromptInput(self._keys)
-        yield Footer(show_command_palette=False)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Type at once."""
