@@ -11,7 +11,10 @@ SYNTHESIS_TEMPERATURE: Final = 0.3
 N_LEAST: Final = 2
 """Fewer views need no synthesis."""
 CONTEXT_SHARE: Final = 0.5
-"""Part of the context that the views may take; the rest is for the request and the answer."""
+"""Part of the context that the views may take with what is said about them; the rest is for the
+request and the answer."""
+LEAST_VIEW_BYTES: Final = 48
+"""What is read of each view, however small the context is."""
 BYTES_PER_TOKEN: Final = 3
 """Few texts have more tokens than this gives them."""
 UNKNOWN_N_CTX: Final = 4096
@@ -23,6 +26,11 @@ _TASK: Final = (
     "stays open. Write in the language of the request, and ascribe nothing to a perspective that "
     "it has not said."
 )
+_SHORT_TASK: Final = (
+    "Below are answers of several perspectives to the request of the user. Say what they agree on, "
+    "where they differ, and give one answer."
+)
+"""For a context that the other one would fill."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,10 @@ def synthesis(views: Sequence[View], n_ctx: int) -> Synthesis:
         n_ctx: Context of the model that reads them; 0 = not known.
     """
     room_bytes = int((n_ctx or UNKNOWN_N_CTX) * CONTEXT_SHARE * BYTES_PER_TOKEN)
-    share_bytes = room_bytes // max(1, len(views))
-    parts = [_TASK]
+    task = _TASK if 2 * len(_TASK) <= room_bytes else _SHORT_TASK
+    room_bytes -= len(task) + sum(len(f"## {one.title}".encode()) for one in views)
+    share_bytes = max(LEAST_VIEW_BYTES, room_bytes // max(1, len(views)))
+    parts = [task]
     n_read = 0
     for view in views:
         text = view.text.strip()

@@ -31,6 +31,9 @@ EMBEDDED_CHARACTERS: Final = 400
 """Length of the pieces of the text that an embedding model is asked about."""
 MAX_EMBEDDED: Final = 64
 
+_POOLING_RANK: Final = 4
+"""Source: llama.cpp, include/llama.h, LLAMA_POOLING_TYPE_RANK."""
+
 Report = Callable[[JobProgress], None]
 Floats = npt.NDArray[np.float32]
 
@@ -43,6 +46,7 @@ def score_text(spec: TextScoreSpec, report: Report) -> TextScored:
     """
     require_native()
     header = check_source(Path(spec.model))
+    _require_comparable(Path(spec.model).name, header)
     text = read_text(Path(spec.text))
     begin_s = time.monotonic()
     try:
@@ -75,6 +79,22 @@ def score_text(spec: TextScoreSpec, report: Report) -> TextScored:
             **measured,
         }
     )
+
+
+def _require_comparable(name: str, header: GgufHeader) -> None:
+    """Refuse what neither writes text nor makes embeddings; llama.cpp would say it in its words.
+
+    Raises:
+        EngineError: why it cannot be compared; code "not_comparable".
+    """
+    what = ""
+    if all(tensor.name != "token_embd.weight" for tensor in header.tensors):
+        what = "it reads no text (an adapter, a projector or a vocabulary alone)"
+    elif header.values.get(f"{header.architecture}.pooling_type") == _POOLING_RANK:
+        what = "a reranker neither writes text nor makes embeddings"
+    if what:
+        msg = f"{name} cannot be compared: {what}. Leave it out."
+        raise EngineError(msg, code="not_comparable")
 
 
 def _perplexity(spec: TextScoreSpec, text: bytes, report: Report) -> dict[str, object]:

@@ -137,6 +137,8 @@ def _status(one: ResidentStatus) -> ModelStatus:
         pids=one.pids,
         description=one.description,
         n_ctx=one.n_ctx,
+        takes_images=one.takes_images,
+        takes_audio=one.takes_audio,
         n_workers=one.n_workers,
         n_restarts=one.n_restarts,
     )

@@ -91,7 +91,10 @@ def read_source(path: Path, lora_base: Path | None, known: Collection[str]) -> S
     if lora_base is not None:
         return _adapter(path, lora_base, known)
     if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
-        msg = f"{path} is a LoRA adapter. Name the folder of its base model with --lora BASE."
+        msg = (
+            f"{path} is a LoRA adapter. Convert it with `luci convert --lora BASE`, where BASE is "
+            "the folder of its base model."
+        )
         raise _refusal(msg, "needs_base")
     architecture = _architecture(path, known)
     _require_tokenizer(path)

@@ -47,6 +47,9 @@ class ResidentStatus(BaseModel):
     """llama.cpp's short description, e.g. "llama 1B Q4_K - Medium"; "" = nothing is loaded."""
     n_ctx: int
     """Tokens of context per slot; 0 = nothing is loaded."""
+    takes_images: bool | None = None
+    """None = nothing is loaded, or a server elsewhere has it and does not say."""
+    takes_audio: bool | None = None
     last_error: str
     """Why a worker was lost or a load failed last; "" = never."""
     retry_in_s: float
@@ -71,6 +74,7 @@ def status_of(
         ttl_left_s = max(0.0, ttl_s - idle_s)
     state = _state(residents)
     info = next((one.info for one in residents if one.info is not None), None)
+    takes = info if info is not None and not entry.is_remote else None
     loading = [one.fraction for one in residents if one.state is ResidentState.LOADING]
     return ResidentStatus(
         name=entry.name,
@@ -88,6 +92,8 @@ def status_of(
         pinned=entry.pinned,
         description="" if info is None else info.description,
         n_ctx=0 if info is None else info.n_ctx,
+        takes_images=None if takes is None else takes.takes_images,
+        takes_audio=None if takes is None else takes.takes_audio,
         last_error="" if health.last_error is None else health.last_error.message,
         retry_in_s=health.retry_in_s(now_s),
     )

@@ -144,4 +144,6 @@ def _medium(name: str, content: bytes) -> Attachment | None:
     except LuciError as error:
         msg = f"{name} cannot be sent: {error.message}"
         raise ChatError(msg, code="attachment") from error
-    return None if medium is None else Attachment(name, medium.words, content=content)
+    if medium is None:
+        return None
+    return Attachment(name, medium.words, content=content, width=medium.width, height=medium.height)

@@ -47,8 +47,17 @@ def of_job(job: JobRecord) -> Ended | None:
     if job.kind == "load" and not is_bad:
         return None
     reason = f", {_reason(job.error.message)}" if job.error is not None else ""
-    words = f"job {job.id}, {one_line(job.title)}: {job.state.value}{reason}"
+    words = f"job {job.id}, {one_line(job.title)}: {job.state.value}{reason}{_doubt(job)}"
     return Ended("job", words, job.ended_at, max(0.0, job.ended_at - job.created_at), is_bad)
+
+
+def _doubt(job: JobRecord) -> str:
+    """Say what is not as it should be about a job that is done; empty = nothing."""
+    check = (job.result or {}).get("check") if job.kind == "convert" else None
+    if not isinstance(check, dict) or not check.get("n_different"):
+        return ""
+    n_different, n_strings = check["n_different"], check.get("n_strings", "?")
+    return f", but {n_different} of {n_strings} texts give other tokens than its source"
 
 
 def of_download(one: DownloadRecord) -> Ended | None:

@@ -30,6 +30,9 @@ class Beginning:
     """System prompt; empty = that of the model."""
     parameters: Mapping[str, JsonValue] = field(default_factory=dict[str, "JsonValue"])
     """Fields of chat/records.py's Parameters, as JSON."""
+    after_chat: str = ""
+    """A chat of the host whose messages it begins with a copy of; its system prompt and parameters
+    count where none are given here. Empty = it begins with nothing."""
 
 
 @dataclass(frozen=True)

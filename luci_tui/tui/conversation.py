@@ -99,6 +99,10 @@ class Keeper(Protocol):
         """Give the chat as a file; `form` as in host.chat_backend.ExportFormat."""
         ...
 
+    async def medium(self, message_id: str, place: int) -> bytes:
+        """Give what a picture or sound of a message holds; `place` as in PictureShown."""
+        ...
+
 
 class Conversation(Protocol):
     """One chat with one model."""
@@ -180,8 +184,16 @@ class Conversation(Protocol):
         """Return the tokens of context of the loaded model; 0 = not known."""
         ...
 
+    def cannot_take(self, attachment: Attachment) -> str:
+        """Say what the loaded model cannot be given of a file, in a word; empty = it may."""
+        ...
+
     def begin_with(self, start: Beginning) -> None:
         """Say what the chat begins with that the next prompt begins."""
+        ...
+
+    def from_here(self) -> Beginning:
+        """Give what another chat begins with that shall go on from where this one is."""
         ...
 
     async def put_away(self) -> None:
@@ -317,6 +329,12 @@ class OwnConversation:
         """Return the tokens of context of the loaded model; 0 = not known."""
         return 0 if self.info is None else self.info.n_ctx
 
+    def cannot_take(self, attachment: Attachment) -> str:
+        """Say what the loaded model cannot be given of a file, in a word; empty = it may."""
+        if self.info is None:
+            return ""
+        return attachment.beyond(images=self.info.takes_images, audio=self.info.takes_audio)
+
     def begin_with(self, start: Beginning) -> None:
         """Say how the model is asked from here on."""
         changes = start.parameters.get("sampling_changes")
@@ -324,6 +342,10 @@ class OwnConversation:
         sampling = model.sampling.with_changes(changes if isinstance(changes, dict) else {})
         model = replace(model, system=start.system, sampling=sampling)
         self.backend = replace(self.backend, model=model)
+
+    def from_here(self) -> Beginning:
+        """Give nothing: nobody else has what was said."""
+        return Beginning()
 
     async def put_away(self) -> None:
         """Do nothing: the chat is in no list."""

@@ -23,6 +23,22 @@ class Attachment:
     """What a text file holds; None = it is a picture or a sound."""
     content: bytes = b""
     """Of a picture or a sound: the whole file."""
+    width: int = 0
+    """Pixels of a picture; 0 = it is none."""
+    height: int = 0
+
+    def beyond(self, *, images: bool | None, audio: bool | None) -> str:
+        """Say what this is that a model does not take: "pictures", "sounds"; empty = it does.
+
+        Args:
+            images: Whether it takes images; None = nobody knows.
+            audio: Whether it takes sound.
+        """
+        if self.text is not None:
+            return ""
+        if self.width:
+            return "pictures" if images is False else ""
+        return "sounds" if audio is False else ""
 
     @property
     def fenced(self) -> str:

@@ -153,8 +153,7 @@ class HostConversation:
     ) -> AsyncGenerator[AnswerEvent]:
         """Send a prompt and stream the answer; closing the stream leaves the answer to the host."""
         if not self.chat_id:
-            client = await self._reach()
-            self.chat_id = (await HostChats(client).create(self._beginning())).id
+            self.chat_id = await self._begin()
         turn = messages.StartTurn(
             text=prompt,
             parent_id=after,
@@ -258,9 +257,20 @@ class HostConversation:
         """Return the tokens of context of the loaded model; 0 = not known."""
         return 0 if self.loaded is None else self.loaded.n_ctx
 
+    def cannot_take(self, attachment: Attachment) -> str:
+        """Say what the loaded model cannot be given of a file, in a word; empty = it may."""
+        loaded = self.loaded
+        if loaded is None:
+            return ""
+        return attachment.beyond(images=loaded.takes_images, audio=loaded.takes_audio)
+
     def begin_with(self, start: Beginning) -> None:
         """Say what the chat begins with that the next prompt begins."""
         self.start = start
+
+    def from_here(self) -> Beginning:
+        """Give what another chat begins with that shall go on from where this one is."""
+        return Beginning(after_chat=self.chat_id) if self.chat_id else self.start
 
     async def put_away(self) -> None:
         """Take the chat out of the list of chats; it is kept."""
@@ -275,9 +285,18 @@ class HostConversation:
         )
         return self.loaded is not None and self.loaded.state == "ready" and not self.loaded.is_own
 
-    def _beginning(self) -> dict[str, object]:
-        start = self.start
-        return {"model": self.model, "system": start.system, "parameters": dict(start.parameters)}
+    async def _begin(self) -> str:
+        """Make the chat in the host, and give its id."""
+        chats, start = HostChats(await self._reach()), self.start
+        fields: dict[str, object] = {"model": self.model}
+        if start.system or start.parameters or not start.after_chat:
+            fields |= {"system": start.system, "parameters": dict(start.parameters)}
+        if not start.after_chat:
+            return (await chats.create(fields)).id
+        whole, _ = await chats.export(start.after_chat, "json")
+        (copied,) = await chats.import_chats(whole)
+        await chats.update(copied.session.id, fields)
+        return copied.session.id
 
     async def reach(self) -> HostClient:
         """Give a client of a host that answers, starting one where the last is gone."""

@@ -24,34 +24,33 @@ def install_question(plan: Plan) -> str:
     return f"Install {plan.name} from {source}?\n{files}, {format_bytes(plan.size_bytes)}."
 
 
-async def ask_and_install(app: App[int], link: Link, wanted: str) -> None:
+async def ask_and_install(app: App[int], link: Link | None, wanted: str) -> int | None:
     """Install a model when the person says yes; for a worker.
 
     Args:
         app: Shows the question and how it went.
-        link: The way to the host, which is started where none runs.
+        link: The way to the host, which is started where none runs; None = there is none.
         wanted: What `luci install` would be given.
+
+    Returns:
+        The download that was begun; None = none was.
     """
     try:
-        told = await _install(app, link, wanted)
+        client = None if link is None else await link.client(start=True)
+        if client is None:
+            return None
+        from luci_tui.host.download_client import HostDownloads
+
+        downloads = HostDownloads(client)
+        plan = await downloads.plan(wanted)
+        if not await app.push_screen_wait(ConfirmScreen(install_question(plan), "Install")):
+            return None
+        begun = (await downloads.add(plan)).download
     except LuciError as error:
         app.notify(one_line(f"Error: {error.message}"), severity="error", markup=False)
-        return
-    if told:
-        app.notify(one_line(told), markup=False)
-
-
-async def _install(app: App[int], link: Link, wanted: str) -> str:
-    client = await link.client(start=True)
-    if client is None:
-        return ""
-    from luci_tui.host.download_client import HostDownloads
-
-    downloads = HostDownloads(client)
-    plan = await downloads.plan(wanted)
-    if not await app.push_screen_wait(ConfirmScreen(install_question(plan), "Install")):
-        return ""
-    started = await downloads.add(plan)
-    if started.download is None:
-        return f"{plan.name} is installed already."
-    return f"{plan.name} is on its way; Downloads (3) shows how far it is."
+        return None
+    told = "is on its way; Downloads (3) shows how far it is"
+    if begun is None:
+        told = "is installed already"
+    app.notify(one_line(f"{plan.name} {told}."), markup=False)
+    return None if begun is None else begun.id

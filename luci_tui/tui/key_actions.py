@@ -261,6 +261,12 @@ ACTIONS = (
     KeyAction("models.tier", "t", "Tier", "Say of which tier it is for you.", is_shown=False),
     KeyAction("models.aliases", "a", "Names", "Give it other names.", is_shown=False),
     KeyAction("models.note", "n", "Note", "Write down some words about it.", is_shown=False),
+    KeyAction(
+        "models.updates",
+        "u",
+        "Updates",
+        "Compare the catalogue with the hub: what was renamed, changed, gated or removed.",
+    ),
     KeyAction("models.next_tier", "right", "Next tier", "Go to the next tier.", is_shown=False),
     KeyAction(
         "models.tier_before", "left", "Tier before", "Go to the tier before.", is_shown=False

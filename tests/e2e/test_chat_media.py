@@ -60,6 +60,8 @@ async def test_picture_in_a_chat_is_seen_kept_and_exported(
             opened = await chats.get(chat.id)
             answers.append(opened.messages[1].text)
         assert answers[0] != answers[1]
+        (loaded,) = (await client.models()).loaded
+        assert (loaded.takes_images, loaded.takes_audio) == (True, False)
         user = opened.messages[0]
         assert [medium.kind for medium in user.media] == ["image/png"]
         assert await chats.medium(chat.id, user.id, 0) == png(seed=2)
@@ -94,6 +96,9 @@ async def test_model_without_a_projector_says_so_and_a_file_that_is_none_is_refu
         events = [event async for event in turn]
         assert isinstance(events[-1], TurnFailed)
         assert events[-1].code == "media_not_supported"
+        assert [event async for event in conversation.load()] == []  # it is in memory
+        picture = Attachment("cat.png", "cat.png 1 B", content=b"x", width=1, height=1)
+        assert conversation.cannot_take(picture) == "pictures"
         note = Attachment("a.txt", "a.txt 1 B", content=b"x")
         with pytest.raises(ChatError, match="is none of image/png"):
             _ = [event async for event in conversation.answer("what?", media=(note,))]

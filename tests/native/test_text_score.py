@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from luci_tui.engine.job_frames import JobProgress, TextScored, TextScoreSpec
 from luci_tui.engine.native_text_score import score_text, text_pieces
 from luci_tui.errors import EngineError
 from luci_tui.library.compare import DEFAULT_TEXT
+from tests.support import raw_gguf
 from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.jobs import quantize_here
+from tests.support.lora import write_lora
 from tests.support.tiny_vocab import byte_pair_vocab
 from tests.support.wide_models import write_wide_model
 
@@ -164,3 +167,22 @@ def test_logits_of_no_or_too_many_or_unknown_tokens_are_refused(model: Path) -> 
     for tokens in ([], [0] * 513, [10**6], [-1]):
         with pytest.raises(_native.RequestError):
             _native.all_logits(params, tokens)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda path: write_arch_model(TinyArch.RERANKER, path), "a reranker neither writes"),
+        (lambda path: path.write_bytes(raw_gguf.good_vocabulary().build()), "it reads no text"),
+        (write_lora, "it reads no text"),
+    ],
+)
+def test_file_that_cannot_be_compared_is_refused_in_one_plain_sentence(
+    tmp_path: Path, make: Callable[[Path], object], why: str
+) -> None:
+    path = tmp_path / "odd.gguf"
+    make(path)
+    with pytest.raises(EngineError, match=why) as refused:
+        score(path)
+    assert refused.value.message.startswith("odd.gguf cannot be compared: ")
+    assert "llama_" not in refused.value.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,17 @@ class FakeHost(HostClient):
         self.asked: list[Asked] = []
         self.streams: dict[str, list[BaseModel]] = {}
         """What a stream brings before it stays quiet; one that is not here cannot be reached."""
+        self._has_more = asyncio.Event()
+        self._n_asked: Counter[str] = Counter()
+
+    def n_asked(self, path: str) -> int:
+        """Return how often something was asked for."""
+        return self._n_asked[path]
+
+    def tell(self, path: str, event: BaseModel) -> None:
+        """Let a stream that is followed bring something more."""
+        self.streams.setdefault(path, []).append(event)
+        self._has_more.set()
 
     async def request(
         self,
@@ -45,6 +57,7 @@ class FakeHost(HostClient):
         answer_s: float = ANSWER_S,
     ) -> Answer:
         del answer_s
+        self._n_asked[path] += 1
         if method != "GET":
             self.asked.append(Asked(method, path, body))
         said = self.says.get(f"{method} {path}", self.says.get(path))
@@ -59,10 +72,14 @@ class FakeHost(HostClient):
         if path not in self.streams:
             msg = f"The test has no stream for {path}."
             raise HostError(msg, code="unreachable")
-        for number, event in enumerate(self.streams[path], start=after + 1):
-            kind = str(getattr(event, "kind", ""))
-            yield ServerEvent(kind, event.model_dump_json().encode(), number)
-        await asyncio.Event().wait()
+        n_given = 0
+        while True:
+            self._has_more.clear()
+            for event in self.streams[path][n_given:]:
+                n_given += 1
+                kind = str(getattr(event, "kind", ""))
+                yield ServerEvent(kind, event.model_dump_json().encode(), after + n_given)
+            await self._has_more.wait()
 
 
 @dataclass

@@ -12,6 +12,7 @@ from luci_tui.chat.journal import Journal
 from luci_tui.chat.records import Message, OpenedChat
 from luci_tui.chat.store import ChatStore
 from luci_tui.chat.turn_events import TurnEvent
+from luci_tui.engine import frames
 from luci_tui.engine.echo import EchoEngine
 from luci_tui.errors import LuciError
 from luci_tui.host.api.chats import Chats
@@ -55,6 +56,8 @@ class KeptChats:
 
     files: RunFiles
     engine: ScriptedEngine
+    info: frames.ModelInfo = MODEL_INFO
+    """The model whose answers are scripted."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
 
     @property
@@ -64,7 +67,7 @@ class KeptChats:
 
     async def start(self) -> None:
         """Listen."""
-        models = FakeModels(self.engine, MODEL_INFO)
+        models = FakeModels(self.engine, self.info)
         journal = Journal(self.files.home)
         self.chats = chats = RefusingChats(self.store_path, models, journal, lambda _: None)
         state = await build_host(
@@ -123,11 +126,13 @@ def prepare(home: Path, *pairs: tuple[str, str]) -> str:
 
 
 @asynccontextmanager
-async def kept_chats(home: Path, engine: ScriptedEngine) -> AsyncGenerator[KeptChats]:
+async def kept_chats(
+    home: Path, engine: ScriptedEngine, info: frames.ModelInfo = MODEL_INFO
+) -> AsyncGenerator[KeptChats]:
     """Run the host for the time of the context."""
     files = run_files(home)
     prepare_folders(files)
-    made = KeptChats(files, engine)
+    made = KeptChats(files, engine, info)
     await made.start()
     try:
         yield made

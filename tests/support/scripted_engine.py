@@ -68,6 +68,7 @@ class ScriptedEngine:
     def __init__(self, *scripts: list[Step], load: list[Gate | LuciError] | None = None) -> None:
         self.scripts = list(scripts)
         self.load_steps = load or []
+        self.info = MODEL_INFO
         self.requests: list[frames.Generate] = []
         self.n_loads = 0
         self.n_cancelled = 0
@@ -82,7 +83,7 @@ class ScriptedEngine:
                 raise step
             await step.opened.wait()
         yield frames.Loaded(
-            request_id=0, info=MODEL_INFO.model_copy(update={"model_path": spec.model_path})
+            request_id=0, info=self.info.model_copy(update={"model_path": spec.model_path})
         )
 
     async def generate(self, request: frames.Generate) -> AsyncGenerator[frames.GenerateEvent]:

@@ -17,7 +17,7 @@ from luci_tui.host.api.messages import (
     JobState,
 )
 from luci_tui.tui.app import ChatApp
-from luci_tui.tui.away import MAX_LINES, away_text, look_back
+from luci_tui.tui.away import MAX_LINES, away_text, look_back, of_job
 from luci_tui.tui.watch import what_goes_on
 from tests.support.fake_host import FakeHost, FakeLink
 from tests.support.screen import NOW_S, modes_app, shown_text, wait_for_text, wait_until
@@ -139,6 +139,17 @@ async def test_look_back_with_a_load_that_failed_then_it_is_told() -> None:
     assert [one.words for one in await look_back(host(failed), SINCE_S)] == [
         "job 1, load m1: failed"
     ]
+
+
+def test_conversion_whose_texts_differ_then_its_end_says_so() -> None:
+    check: dict[str, object] = {"n_strings": 1005, "n_different": 22}
+    ended = of_job(job(3, JobState.DONE, NOW_S, kind="convert", result={"check": check}))
+    assert ended is not None
+    assert ended.words.endswith("done, but 22 of 1005 texts give other tokens than its source")
+    check["n_different"] = 0
+    ended = of_job(job(3, JobState.DONE, NOW_S, kind="convert", result={"check": check}))
+    assert ended is not None
+    assert ended.words.endswith("done")
 
 
 async def test_look_back_at_a_chat_that_was_deleted_meanwhile_then_the_rest_is_told() -> None:

@@ -9,8 +9,10 @@ from luci_tui.bench.history import BenchRun, add_run, read_history, run_of
 from luci_tui.bench.peers import results
 from luci_tui.bench.report import BenchReport, Measured, Spread, Via
 from luci_tui.errors import HostError
+from luci_tui.host.api.download_messages import DownloadList
 from luci_tui.host.api.messages import (
     ErrorBody,
+    JobChanged,
     JobRecord,
     Jobs,
     JobState,
@@ -22,6 +24,7 @@ from luci_tui.host.api.messages import (
 from luci_tui.host.lifecycle import Launcher
 from luci_tui.tui.app import ChatApp
 from luci_tui.tui.services import HostLink
+from luci_tui.tui.widgets.rows import Rows
 from tests.support.fake_host import FakeHost, FakeLink
 from tests.support.hosts import running_host
 from tests.support.keys import Keys, presses
@@ -258,13 +261,15 @@ async def test_x_asks_and_cancels_what_is_measured(runs: list[BenchRun]) -> None
 
 async def test_run_that_failed_is_told_once(runs: list[BenchRun]) -> None:
     del runs
-    host = host_with(job(progress=PROGRESS))
+    host = followed(host_with(job(progress=PROGRESS)))
     app = modes_app(FakeLink(host))
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await open_bench(pilot, "1 running")
         body = ErrorBody(code="model_load", message="llama-1b.gguf ends in the middle.")
-        host.says["/luci/jobs"] = Jobs(jobs=(job(JobState.FAILED, error=body),))
-        await wait_for_text(pilot, "Error: bench of llama-1b")
+        fail(host, body)
+        await wait_for_text(pilot, "llama-1b: failed,")
+        await wait_until(pilot, lambda: "1 running" not in shown_text(app))
+        assert shown_text(app).count("failed, ") == 1
 
 
 async def test_run_that_is_done_gets_the_cursor(runs: list[BenchRun], home: Path) -> None:
@@ -277,8 +282,9 @@ async def test_run_that_is_done_gets_the_cursor(runs: list[BenchRun], home: Path
         add_run(home / HISTORY, made)
         done = job(JobState.DONE, result=made.model_dump(mode="json"))
         host.says["/luci/jobs"] = Jobs(jobs=(done,))
-        await wait_for_text(pilot, "bench of llama-1b is done.")
         await wait_for_text(pilot, "9 runs kept")
+        rows = app.screen.query_one("#runs", Rows)
+        await wait_until(pilot, lambda: rows.key == made.id)
 
 
 async def test_export_asks_which_runs_and_never_replaces_a_file_by_itself(
@@ -438,19 +444,32 @@ async def test_missing_results_of_peers_are_drawn(
         await check_in_both_themes(pilot, "bench-no-peers")
 
 
+def followed(host: FakeHost) -> FakeHost:
+    """Let the app follow what ends in the host."""
+    host.says["/luci/downloads"] = DownloadList(downloads=(), limit_bytes_per_s=0, seq=0)
+    host.streams = {"/luci/events": [], "/luci/downloads/events": []}
+    return host
+
+
+def fail(host: FakeHost, body: ErrorBody) -> None:
+    """Let the run that is being measured fail."""
+    failed = job(JobState.FAILED, error=body, ended_at=NOW_S + 5)
+    host.says["/luci/jobs"] = Jobs(jobs=(failed,))
+    host.tell("/luci/events", JobChanged(job=failed))
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_failed_run_is_drawn(
     runs: list[BenchRun], monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
     del runs
     monkeypatch.setattr(ChatApp, "NOTIFICATION_TIMEOUT", 600)
-    host = host_with(job(progress=PROGRESS))
+    host = followed(host_with(job(progress=PROGRESS)))
     app = modes_app(FakeLink(host))
     async with app.run_test(size=size, notifications=True) as pilot:
         await open_bench(pilot, "1 running")
-        body = ErrorBody(code="model_load", message="llama-1b.gguf ends in the middle.")
-        host.says["/luci/jobs"] = Jobs(jobs=(job(JobState.FAILED, error=body),))
-        await wait_for_text(pilot, "Error: bench of llama-1b")
+        fail(host, ErrorBody(code="model_load", message="llama-1b.gguf ends in the middle."))
+        await wait_for_text(pilot, "llama-1b: failed,")
         await wait_until(pilot, lambda: "1 running" not in shown_text(app))
         await check_in_both_themes(pilot, "bench-failed")
 

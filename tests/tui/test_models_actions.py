@@ -8,7 +8,15 @@ from textual.pilot import Pilot
 
 from luci_tui.bench.history import add_run, run_of
 from luci_tui.bench.report import BenchReport, Measured, Spread, Via
-from luci_tui.host.api.messages import ErrorBody, JobRecord, Jobs, JobState, Models
+from luci_tui.host.api.download_messages import DownloadList
+from luci_tui.host.api.messages import (
+    ErrorBody,
+    JobChanged,
+    JobRecord,
+    Jobs,
+    JobState,
+    Models,
+)
 from luci_tui.host.lifecycle import Launcher
 from luci_tui.library.store import Library
 from luci_tui.tui.modes.models.making import comparison_lines
@@ -145,9 +153,11 @@ async def test_quantize_asks_before_it_replaces_a_file(home: Path) -> None:
         assert (await spec_sent(pilot, host))["force"] is True
 
 
-async def test_job_that_failed_is_told_here(home: Path) -> None:
+async def test_job_that_failed_is_told_once(home: Path) -> None:
     del home
     host = host_for("quantize")
+    host.says["/luci/downloads"] = DownloadList(downloads=(), limit_bytes_per_s=0, seq=0)
+    host.streams = {"/luci/events": [], "/luci/downloads/events": []}
     app = modes_app(FakeLink(host))
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await open_models(pilot)
@@ -156,8 +166,13 @@ async def test_job_that_failed_is_told_here(home: Path) -> None:
         await pilot.press("enter")
         await wait_for_text(pilot, "Job 7 runs")
         body = ErrorBody(code="disk_full", message="The disk is full.")
-        host.says["/luci/jobs"] = Jobs(jobs=(job("quantize", JobState.FAILED, error=body),))
-        await wait_for_text(pilot, "Error: quantize something")
+        failed = job("quantize", JobState.FAILED, error=body, ended_at=NOW_S + 5)
+        host.says["/luci/jobs"] = Jobs(jobs=(failed,))
+        host.tell("/luci/events", JobChanged(job=failed))
+        await wait_for_text(pilot, "quantize something: failed")
+        n_looks = host.n_asked("/luci/models")
+        await wait_until(pilot, lambda: host.n_asked("/luci/models") > n_looks + 2)
+        assert shown_text(app).count("something: failed") == 1
 
 
 async def test_convert_asks_for_source_type_and_file(home: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from luci_tui.errors import HostError
 from luci_tui.host.api.messages import Jobs
 from luci_tui.tui.mode_list import TABS
 from luci_tui.tui.preferences import Preferences
+from luci_tui.tui.screens.palette import Command, PaletteScreen
 from tests.support.fake_host import FakeHost, FakeLink
 from tests.support.keys import Keys, presses
 from tests.support.screen import (
@@ -91,6 +92,23 @@ async def test_palette_finds_an_action_by_its_name_and_does_it(
         await check_in_both_themes(pilot, "palette")
         await pilot.press(*"go jobs", "enter")
         await wait_for_text(pilot, "No job has run yet")
+
+
+async def test_palette_puts_names_before_what_is_said_about_them(link: FakeLink) -> None:
+    app = modes_app(link)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        chosen: list[str | None] = []
+        commands = [
+            Command("one", "builtin", "", "/models/luci-shell.gguf"),
+            Command("two", "my-shell", "", "mine"),
+        ]
+        app.push_screen(PaletteScreen(commands), chosen.append)
+        await wait_for_text(pilot, "> builtin")
+        await pilot.press(*"shell")
+        await wait_for_text(pilot, "> my-shell")
+        await pilot.press("enter")
+        await wait_until(pilot, lambda: chosen == ["two"])
 
 
 async def test_palette_is_left_with_escape_and_with_its_key(link: FakeLink) -> None:

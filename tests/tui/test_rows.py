@@ -1,22 +1,26 @@
 import time
 
+import pytest
+from rich.cells import cell_len
 from textual.app import App, ComposeResult
 
 from luci_tui.tui.widgets.rows import Column, Row, Rows
-from luci_tui.tui.widgets.text import bar, one_line
+from luci_tui.tui.widgets.text import LEAST_PATH, bar, one_line, short_path
+
+COLUMNS = (Column("name"), Column("size", 8, is_number=True), Column("when", 10, rank=1))
 
 
 class RowsApp(App[None]):
     CSS_PATH = None
 
-    def __init__(self, rows: list[Row]) -> None:
+    def __init__(self, rows: list[Row], columns: tuple[Column, ...] = COLUMNS) -> None:
         super().__init__()
+        self.columns = columns
         self.rows = rows
         self.chosen: list[str] = []
 
     def compose(self) -> ComposeResult:
-        columns = (Column("name"), Column("size", 8, is_number=True), Column("when", 10, rank=1))
-        yield Rows(columns)
+        yield Rows(self.columns)
 
     def on_mount(self) -> None:
         self.query_one(Rows).set_rows(self.rows, "Nothing is here.")
@@ -140,3 +144,29 @@ def test_bar_is_full_only_when_all_is_done() -> None:
     assert bar(0.999) == "[###################-]  99%"
     assert bar(1.0) == "[####################] 100%"
     assert bar(-1) == "[--------------------]   0%"
+
+
+@pytest.mark.parametrize(
+    ("path", "width", "shown"),
+    [
+        ("/home/me/.luciferai", 19, "/home/me/.luciferai"),
+        ("/home/me/.luciferai", 18, "/home…e/.luciferai"),
+        ("/a/very/long/way/to/the/home/of/luci", 20, "/a/ver…/home/of/luci"),
+        ("/home/me/.luciferai", 3, "/ho…uciferai"),
+        ("/日本語/日本語/日本語", 14, "/日…語/日本語"),
+    ],
+)
+def test_short_path_keeps_both_ends(path: str, width: int, shown: str) -> None:
+    assert short_path(path, width) == shown
+    assert cell_len(shown) <= max(width, LEAST_PATH)
+
+
+async def test_column_that_takes_what_is_left_takes_no_more_than_its_most() -> None:
+    columns = (
+        Column("name", 6),
+        Column("value", least=4, most=10, is_number=True),
+        Column("by", 3),
+    )
+    app = RowsApp([Row("a", ("a", "1", "me"))], columns)
+    async with app.run_test(size=(60, 5)):
+        assert lines_of(app.query_one(Rows))[1] == "> a                1  me"

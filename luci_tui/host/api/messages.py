@@ -113,6 +113,9 @@ class ModelStatus(Message):
     """llama.cpp's short description of what is loaded."""
     n_ctx: int = 0
     """Tokens of context per slot; 0 = nothing is loaded."""
+    takes_images: bool | None = None
+    """None = nothing is loaded, or a server elsewhere has it and does not say."""
+    takes_audio: bool | None = None
     n_workers: int = 0
     n_restarts: int = 0
     """Workers that were lost since the host started."""

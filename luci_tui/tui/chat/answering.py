@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
 from luci_tui.tui.chat.asking import Ask
-from luci_tui.tui.chat.entries import MessageEntry, ReplyEntry, UserEntry
-from luci_tui.tui.chat.shown import Shown
+from luci_tui.tui.chat.entries import (
+    MessageEntry,
+    PictureEntry,
+    ReplyEntry,
+    UserEntry,
+    pictures_of,
+)
+from luci_tui.tui.chat.shown import PictureShown, Shown
 from luci_tui.tui.conversation import (
     AnswerBegun,
     AnswerDone,
@@ -52,30 +58,23 @@ class Answering:
             await self._make_room(_reply_to(self.transcript, asked.again))
         else:
             draft = asked.draft or Draft("")
-            attached = tuple(one.words for one in draft.media)
-            self.prompt = UserEntry(Shown(is_user=True, text=draft.text, attached=attached))
+            self.prompt = UserEntry(_shown(draft, asked.instead_of))
             after, media_of = None, ""
             if (old := asked.instead_of) is not None:
                 after, media_of = _id_before(self.transcript, old), old.shown.id
-                self.prompt.change(
-                    replace(
-                        self.prompt.shown,
-                        siblings=_versions(old),
-                        attached=old.shown.attached + attached,
-                    )
-                )
                 await self.transcript.cut(old.place)
             events = self.conversation.answer(draft.text, after, draft.media, media_of)
-            await self.transcript.add(self.prompt, *self._pictures(draft))
+            await self.transcript.add(self.prompt, *self._pictures(draft, old))
         await self.transcript.add(self.reply)
         self.transcript.follow()
         return events
 
-    def _pictures(self, draft: Draft) -> list[PictureView]:
-        """Make what shows the pictures of a prompt."""
+    def _pictures(self, draft: Draft, old: UserEntry | None) -> list[PictureEntry | PictureView]:
+        """Make what shows the pictures of a prompt, those of the version before it first."""
         if not self.shows_pictures:
             return []
-        return [PictureView(one.content) for one in draft.media]
+        kept = [] if old is None else pictures_of(old.shown, self.conversation.keeper)
+        return [*kept, *(PictureView(one.content) for one in draft.media if one.width)]
 
     @property
     def is_branch(self) -> bool:
@@ -119,7 +118,9 @@ class Answering:
 
 
 async def show_branch(
-    transcript: Transcript, messages: Sequence[Shown], entry_of: Callable[[Shown], Entry]
+    transcript: Transcript,
+    messages: Sequence[Shown],
+    entries_of: Callable[[Shown], Iterable[Entry]],
 ) -> None:
     """Make the transcript show these messages; those that it shows already stay."""
     entries = [one for one in transcript.entries if isinstance(one, MessageEntry)]
@@ -130,8 +131,29 @@ async def show_branch(
         entry.change(shown)
         n_same += 1
     is_longer = n_same < len(entries)
+    new: list[Entry] = []
     await transcript.cut(entries[n_same].place if is_longer else len(transcript.entries))
-    transcript.extend(entry_of(shown) for shown in messages[n_same:])
+    for shown in messages[n_same:]:
+        new += entries_of(shown)
+    transcript.extend(new)
+
+
+def _shown(draft: Draft, old: MessageEntry | None) -> Shown:
+    """Show a prompt; another version of one has what was attached to that, too."""
+    before = Shown(is_user=True, text="") if old is None else old.shown
+    first = len(before.attached)
+    pictures = (
+        PictureShown(place, one.width, one.height)
+        for place, one in enumerate(draft.media, start=first)
+        if one.width
+    )
+    return Shown(
+        is_user=True,
+        text=draft.text,
+        siblings=() if old is None else _versions(old),
+        attached=(*before.attached, *(one.words for one in draft.media)),
+        pictures=(*before.pictures, *pictures),
+    )
 
 
 def _versions(old: MessageEntry) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ class MessageDesk:
 
         if messages:
             self._screen.query_one(EmptyState).display = False
-        await show_branch(self.transcript, messages, self._screen.entry_of)
+        await show_branch(self.transcript, messages, self._screen.entries_of)
 
     async def show_kept(self) -> None:
         """Show the branch as it is kept, where a change of it failed."""

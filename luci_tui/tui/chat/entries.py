@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
-from luci_tui.tui.chat.shown import About, Shown
+from luci_tui.tui.chat.shown import About, PictureShown, Shown
 from luci_tui.tui.widgets.message import (
     REDRAW_S,
     Notice,
@@ -14,8 +16,12 @@ from luci_tui.tui.widgets.message import (
     UserMessage,
     cut_text,
 )
+from luci_tui.tui.widgets.picture import PictureView, guess_rows
 from luci_tui.tui.widgets.text import one_line
 from luci_tui.tui.widgets.transcript import Entry
+
+if TYPE_CHECKING:
+    from luci_tui.tui.conversation import Keeper
 
 
 def text_rows(text: str, width: int) -> int:
@@ -38,6 +44,38 @@ class NoticeEntry(Entry):
     def guess_rows(self, width: int) -> int:
         """Guess how tall it is."""
         return 1 + text_rows(self._text, width)
+
+
+class PictureEntry(Entry):
+    """A picture of the message above it, which is read whenever it comes near the view.
+
+    Args:
+        picture: Which one.
+        read: Gives the file.
+    """
+
+    def __init__(self, picture: PictureShown, read: Callable[[], Awaitable[bytes]]) -> None:
+        super().__init__()
+        self._picture = picture
+        self._read = read
+
+    def make(self) -> PictureView:
+        """Make the widget."""
+        return PictureView(self._read)
+
+    def guess_rows(self, width: int) -> int:
+        """Guess how tall it is."""
+        del width
+        return guess_rows(self._picture.width, self._picture.height)
+
+
+def pictures_of(shown: Shown, keeper: Keeper | None) -> list[PictureEntry]:
+    """Make what shows the pictures of a message that is kept."""
+    if keeper is None:
+        return []
+    return [
+        PictureEntry(one, partial(keeper.medium, shown.id, one.place)) for one in shown.pictures
+    ]
 
 
 def facts_of(shown: Shown) -> str:

@@ -41,6 +41,10 @@ class HostKeeper:
         data, _ = await (await self._chats()).export(self.chat_id, form)
         return data
 
+    async def medium(self, message_id: str, place: int) -> bytes:
+        """Give what a picture or sound of a message holds."""
+        return await (await self._chats()).medium(self.chat_id, message_id, place)
+
     async def _update(self, fields: Mapping[str, object]) -> None:
         await (await self._chats()).update(self.chat_id, fields)
 

@@ -20,7 +20,7 @@ from luci_tui.chat.records import (
 )
 from luci_tui.chat.turn_events import TurnDone
 from luci_tui.engine import frames
-from luci_tui.tui.chat.shown import About, CallShown, LeftOutShown, Shown
+from luci_tui.tui.chat.shown import About, CallShown, LeftOutShown, PictureShown, Shown
 from luci_tui.tui.conversation import AnswerDone
 from luci_tui.units import format_count, format_duration, format_rate
 
@@ -119,6 +119,11 @@ class Showing:
             rating_note=message.rating_note,
             about=partial(self._about, message) if has_more else None,
             attached=tuple(one.words for one in message.media),
+            pictures=tuple(
+                PictureShown(place, one.width, one.height)
+                for place, one in enumerate(message.media)
+                if not one.is_audio
+            ),
         )
 
     def _about(self, facts: Facts | Message) -> About:

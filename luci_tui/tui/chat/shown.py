@@ -36,6 +36,17 @@ class About:
 
 
 @dataclass(frozen=True)
+class PictureShown:
+    """A picture that goes with a message."""
+
+    place: int
+    """Among all pictures and sounds of the message, from 0."""
+    width: int
+    height: int
+    """Pixels."""
+
+
+@dataclass(frozen=True)
 class Shown:
     """One message."""
 
@@ -60,6 +71,8 @@ class Shown:
     """Gives more about it; None = nothing more is known."""
     attached: tuple[str, ...] = ()
     """Of each picture and sound that goes with it: name, size, pixels."""
+    pictures: tuple[PictureShown, ...] = ()
+    """Those of them that can be drawn."""
 
     @property
     def version(self) -> int:

@@ -17,13 +17,18 @@ from textual.binding import BindingType
 from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer
 from textual.worker import Worker, WorkerState
 
 from luci_tui.errors import HostError, LuciError, WorkerLostError
 from luci_tui.tui.chat.asking import Ask
 from luci_tui.tui.chat.desk import MessageDesk
-from luci_tui.tui.chat.entries import MessageEntry, NoticeEntry, ReplyEntry, UserEntry
+from luci_tui.tui.chat.entries import (
+    MessageEntry,
+    NoticeEntry,
+    ReplyEntry,
+    UserEntry,
+    pictures_of,
+)
 from luci_tui.tui.chat.finding import find_again, is_lost
 from luci_tui.tui.chat.messages import ChatTranscript
 from luci_tui.tui.chat.shown import Resumed, Shown
@@ -36,6 +41,7 @@ from luci_tui.tui.mode_list import TABS
 from luci_tui.tui.screens.parameters import ParameterDesk
 from luci_tui.tui.screens.steady import Steady
 from luci_tui.tui.services import Services
+from luci_tui.tui.widgets.key_footer import KeyFooter
 from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S
 from luci_tui.tui.widgets.modebar import ModeBar
 from luci_tui.tui.widgets.prompt import PromptInput
@@ -52,9 +58,6 @@ log = logging.getLogger(__name__)
 
 MAX_QUEUED = 8
 """Prompts that wait for their turn."""
-
-IN_TRANSCRIPT = "UserMessage, Reply, Notice, CommandOutput, PictureView"
-"""What a new chat takes away."""
 
 
 class State(Enum):
@@ -155,7 +158,7 @@ class ChatScreen(Steady, Screen[None]):
         yield StatusLine()
         yield ChatTranscript(EmptyState(), id="transcript")
         yield PromptBox(self._keys, PromptHistory(self._services.history_file))
-        yield Footer(show_command_palette=False)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Load the model when the first frame is drawn."""
@@ -232,6 +235,9 @@ class ChatScreen(Steady, Screen[None]):
 
     async def _be_ready(self, resumed: Resumed | None, said: str = "") -> None:
         """Show a chat that is there, say something below it, and go on with its answer."""
+        if self._conversation is not None:
+            self._box.beyond = self._conversation.cannot_take
+        self._box.show_attached()
         self._show_state(State.READY, "ready")
         if resumed is not None:
             await self.desk.show_branch(resumed.messages)
@@ -315,7 +321,7 @@ class ChatScreen(Steady, Screen[None]):
         self.query_one(EmptyState).display = False
         reply = self._new_reply()
         answering = Answering(self.transcript, conversation, asked, reply)
-        answering.shows_pictures = not self._services.is_slow
+        answering.shows_pictures = self._shows_pictures
         outcome = State.READY
         try:
             async with aclosing(await answering.begin()) as events:
@@ -344,9 +350,19 @@ class ChatScreen(Steady, Screen[None]):
         redraw_s = REDRAW_SLOW_S if self._services.is_slow else REDRAW_S
         return ReplyEntry(shown, is_plain=is_plain, redraw_s=redraw_s)
 
-    def entry_of(self, shown: Shown) -> Entry:
-        """Make what a message is in the transcript."""
-        return UserEntry(shown) if shown.is_user else self._new_reply(shown)
+    def entries_of(self, shown: Shown) -> list[Entry]:
+        """Make what a message, with its pictures, is in the transcript."""
+        entries: list[Entry] = [UserEntry(shown) if shown.is_user else self._new_reply(shown)]
+        if self._shows_pictures and self._conversation is not None:
+            entries += pictures_of(shown, self._conversation.keeper)
+        return entries
+
+    @property
+    def _shows_pictures(self) -> bool:
+        """Tell whether pictures are drawn: in colours, and where a byte costs little."""
+        # Textual leaves the app's result type open.
+        has_colours = not self.app.no_color  # pyright: ignore[reportUnknownMemberType]
+        return has_colours and not self._services.is_slow
 
     async def _tell_failure(self, error: LuciError) -> State:
         if is_lost(error):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual.css.query import NoMatches
@@ -20,6 +21,8 @@ from luci_tui.tui.widgets.prompt import PromptInput
 from luci_tui.tui.widgets.text import one_line
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from luci_tui.tui.chat_settings import ChatSettings
     from luci_tui.tui.conversation import Conversation
     from luci_tui.tui.screens.chat import ChatScreen
@@ -89,8 +92,10 @@ async def switch_model(screen: ChatScreen) -> None:
 
 async def ask_models(screen: ChatScreen) -> None:
     """Let the person choose models, and ask them the same."""
-    settings = _settings_of(screen)
-    if settings is None or screen.connect_to is None or _is_answering(screen):
+    settings, conversation = _settings_of(screen), screen.conversation
+    if settings is None or conversation is None or screen.connect_to is None:
+        return
+    if _is_answering(screen):
         return
     try:
         found = await settings.models()
@@ -106,8 +111,9 @@ async def ask_models(screen: ChatScreen) -> None:
     asked = ChooseScreen(question, choices, chosen=marked, least=LEAST_MODELS, most=MOST_MODELS)
     chosen = await _chosen(screen, asked)
     if chosen:
-        voices = [(name, await _connect(screen, name)) for name in chosen]
-        await _show_columns(screen, voices, None)
+        before = conversation.from_here()
+        voices = [(name, await _connect(screen, name, before)) for name in chosen]
+        await _show_columns(screen, voices, None, before)
 
 
 async def ask_panel(screen: ChatScreen) -> None:
@@ -145,22 +151,29 @@ async def ask_panel(screen: ChatScreen) -> None:
     if not chosen:
         return
     model = (await settings.read()).name
+    before = conversation.from_here()
     voices: list[tuple[str, Conversation]] = []
     for name in chosen:
         preset = found.presets[name]
-        voice = await _connect(screen, model)
-        voice.begin_with(Beginning(preset.system, {"sampling_changes": preset.sampling}))
-        voices.append((preset.words, voice))
-    await _show_columns(screen, voices, (SYNTHESIS_TITLE, await _connect(screen, model)))
+        sampling: dict[str, JsonValue] = {"sampling_changes": preset.sampling}
+        asked_so = replace(before, system=preset.system, parameters=sampling)
+        voices.append((preset.words, await _connect(screen, model, asked_so)))
+    maker = (SYNTHESIS_TITLE, await _connect(screen, model, before))
+    await _show_columns(screen, voices, maker, before)
 
 
 async def _show_columns(
     screen: ChatScreen,
     voices: list[tuple[str, Conversation]],
     synthesis: tuple[str, Conversation] | None,
+    before: Beginning,
 ) -> None:
     prompt = screen.query_one(PromptInput)
-    columns = ColumnsScreen(voices, synthesis, screen.services, screen.keys, prompt.text)
+    said = screen.transcript.entries if before.after_chat else ()
+    n_before = sum(one.is_message for one in said)
+    columns = ColumnsScreen(
+        voices, synthesis, screen.services, screen.keys, prompt.text, before, n_before
+    )
     prompt.clear()
     # Textual leaves the app's result type open.
     kept = await screen.app.push_screen_wait(columns)  # pyright: ignore[reportUnknownMemberType]
@@ -172,11 +185,14 @@ async def _chosen(screen: ChatScreen, asked: ChooseScreen) -> tuple[str, ...]:
     return await screen.app.push_screen_wait(asked)  # pyright: ignore[reportUnknownMemberType]
 
 
-async def _connect(screen: ChatScreen, name: str) -> Conversation:
+async def _connect(screen: ChatScreen, name: str, start: Beginning) -> Conversation:
     """Make a chat with a model; it begins with the first prompt."""
     connect_to = screen.connect_to
     assert connect_to is not None
-    return await asyncio.to_thread(connect_to, name)
+    conversation = await asyncio.to_thread(connect_to, name)
+    if start != Beginning():
+        conversation.begin_with(start)
+    return conversation
 
 
 def _settings_of(screen: ChatScreen) -> ChatSettings | None:

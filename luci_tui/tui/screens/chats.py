@@ -12,7 +12,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 
 from luci_tui.errors import ChatError, LuciError
 from luci_tui.tui.keymap import binding
@@ -22,6 +22,7 @@ from luci_tui.tui.screens.ask import AskScreen
 from luci_tui.tui.screens.live import NO_HOST, LiveScreen
 from luci_tui.tui.widgets.block import Block
 from luci_tui.tui.widgets.filter_line import FilterLine
+from luci_tui.tui.widgets.key_footer import KeyFooter
 from luci_tui.tui.widgets.modebar import ModeBar
 from luci_tui.tui.widgets.rows import Column, Row, Rows
 from luci_tui.tui.widgets.search_line import SearchLine
@@ -98,7 +99,7 @@ class ChatsScreen(LiveScreen):
             yield Block(id="chat-details", classes="details")
         yield SearchLine()
         yield FilterLine()
-        yield Footer(show_command_palette=False)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Show the chats, or look for the words that were given."""

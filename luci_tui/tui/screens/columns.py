@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import work
@@ -13,7 +14,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
-from textual.widgets import Footer
 from textual.worker import Worker, WorkerState
 
 from luci_tui.chat.panel import N_LEAST, SYNTHESIS_TEMPERATURE, View, synthesis
@@ -22,6 +22,7 @@ from luci_tui.tui.columns import Voice, VoiceState
 from luci_tui.tui.keymap import KeyMap, binding
 from luci_tui.tui.screens.steady import Steady
 from luci_tui.tui.widgets.block import Block
+from luci_tui.tui.widgets.key_footer import KeyFooter
 from luci_tui.tui.widgets.message import REDRAW_S, REDRAW_SLOW_S
 from luci_tui.tui.widgets.prompt import PromptInput
 from luci_tui.tui.widgets.status import StatusLine
@@ -54,6 +55,8 @@ class ColumnsScreen(Steady, Screen["Conversation | None"]):
         services: What the app hands to its screens.
         keys: Which keys do what.
         draft: What stands in the prompt at first.
+        before: What each chat begins with.
+        n_before: Messages of those.
     """
 
     NAME: ClassVar = "columns"
@@ -80,15 +83,22 @@ class ColumnsScreen(Steady, Screen["Conversation | None"]):
         services: Services,
         keys: KeyMap,
         draft: str = "",
+        before: Beginning | None = None,
+        n_before: int = 0,
     ) -> None:
         super().__init__()
         self._services = services
         self._keys = keys
         self._draft = draft
+        self._before = before or Beginning()
         redraw_s = REDRAW_SLOW_S if services.is_slow else REDRAW_S
         all_of_them = [*voices, *([synthesis] if synthesis else [])]
         self._voices = [
-            Voice(title, conversation, VoiceColumn(title, redraw_s))
+            Voice(
+                title,
+                conversation,
+                VoiceColumn(title, redraw_s, _note(conversation, n_before)),
+            )
             for title, conversation in all_of_them
         ]
         self._synthesis = self._voices[-1] if synthesis else None
@@ -110,7 +120,7 @@ class ColumnsScreen(Steady, Screen["Conversation | None"]):
         with Horizontal(id="columns"):
             yield from self._columns
         yield PromptInput(self._keys)
-        yield Footer(show_command_palette=False)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Type at once."""
@@ -219,7 +229,9 @@ class ColumnsScreen(Steady, Screen["Conversation | None"]):
         await maker.conversation.put_away()
         maker.conversation.forget()
         sampling: dict[str, JsonValue] = {"temperature": SYNTHESIS_TEMPERATURE}
-        maker.conversation.begin_with(Beginning(made.system, {"sampling_changes": sampling}))
+        maker.conversation.begin_with(
+            replace(self._before, system=made.system, parameters={"sampling_changes": sampling})
+        )
         marks: tuple[str, ...] = ()
         if made.n_read:
             marks = (f"each answer was read up to its first {made.n_read:,} characters",)
@@ -320,6 +332,15 @@ class ColumnsScreen(Steady, Screen["Conversation | None"]):
             severity="error",
             markup=False,
         )
+
+
+def _note(conversation: Conversation, n_before: int) -> str:
+    """Say what a column knows of the chat; empty = there is nothing to know."""
+    if not n_before:
+        return ""
+    if conversation.answers_with_command:
+        return "It answers each request alone."
+    return f"It has read the {format_count(n_before, 'message')} of this chat."
 
 
 def _packed(labels: Sequence[str], width: int) -> str:

@@ -32,6 +32,8 @@ class Spot:
     go: Callable[[], object]
     label: str = ""
     """Empty = it gets a letter."""
+    text: str = ""
+    """What is drawn there; empty = the label in brackets."""
 
 
 @runtime_checkable
@@ -101,7 +103,7 @@ class JumpScreen(Steady, ModalScreen["Spot | None"]):
     def compose(self) -> ComposeResult:
         """Put a label on each spot, and say what to do."""
         for label, spot in self._spots.items():
-            mark = Static(f"[{label}]", markup=False, classes="jump-label", name=label)
+            mark = Static(spot.text or f"[{label}]", markup=False, classes="jump-label", name=label)
             mark.styles.offset = (spot.at.x, spot.at.y)
             yield mark
         text = "Type a label. Esc goes back." if self._spots else "There is nothing to go to here."

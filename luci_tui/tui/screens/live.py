@@ -11,7 +11,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
 from textual.screen import Screen
-from textual.widgets import Footer
 from textual.worker import Worker, WorkerState
 
 from luci_tui.errors import HostError, LuciError
@@ -22,6 +21,7 @@ from luci_tui.tui.screens.choose import ChooseScreen
 from luci_tui.tui.screens.confirm import ConfirmScreen
 from luci_tui.tui.screens.steady import Steady
 from luci_tui.tui.widgets.filter_line import FilterLine
+from luci_tui.tui.widgets.key_footer import KeyFooter
 from luci_tui.tui.widgets.modebar import ModeBar
 from luci_tui.tui.widgets.rows import Rows
 from luci_tui.tui.widgets.status import StatusLine
@@ -149,7 +149,7 @@ class LiveScreen(Steady, Screen[None]):
         with Container(id="body"):
             yield from self.compose_body()
         yield FilterLine()
-        yield Footer(show_command_palette=False)
+        yield KeyFooter()
 
     def on_screen_resume(self) -> None:
         """Begin to look."""

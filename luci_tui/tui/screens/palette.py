@@ -64,6 +64,9 @@ class PaletteScreen(Steady, ModalScreen[str]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Show what holds the words."""
         rows = self.query_one(Rows)
+        words = event.value.strip().casefold()
+        # What is called so comes before what only says so of itself.
+        rows.set_rows(sorted(self._rows, key=lambda row: words not in row.cells[0].casefold()))
         rows.set_filter(event.value)
         rows.action_first()
 

@@ -13,7 +13,6 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer
 from textual.worker import Worker, WorkerState
 
 from luci_tui.errors import LuciError
@@ -23,6 +22,7 @@ from luci_tui.tui.screens.ask import AskScreen
 from luci_tui.tui.screens.palette import Command, PaletteScreen
 from luci_tui.tui.screens.steady import Steady
 from luci_tui.tui.screens.write import WriteScreen
+from luci_tui.tui.widgets.key_footer import KeyFooter
 from luci_tui.tui.widgets.parameters import ParameterPanel
 from luci_tui.tui.widgets.text import one_line
 
@@ -203,7 +203,7 @@ class ParameterPage(Steady, Screen[list[str]]):
     def compose(self) -> ComposeResult:
         """Lay out desk and footer."""
         yield self._desk
-        yield Footer(show_command_palette=False)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Put the focus on the list."""

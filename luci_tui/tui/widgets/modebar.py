@@ -90,7 +90,10 @@ class ModeBar(Widget, can_focus=True):
         at = 0
         for tab, label in zip(self._tabs, self.labels(), strict=True):
             go = partial(self.post_message, self.Asked(tab.name))
-            spots.append(Spot(self.region.offset + Offset(at, 0), go, str(tab.number)))
+            title = label[1:-1].partition(" ")[2] if label.startswith("[") else ""
+            # The bracket behind the title of the one that is marked is drawn over.
+            text = f"[{tab.number}]{title} " if title else ""
+            spots.append(Spot(self.region.offset + Offset(at, 0), go, str(tab.number), text))
             at += len(label)
         return spots
 

@@ -23,7 +23,7 @@ MAX_SHOWN = 60
 READING = "asking the host …"
 _COLUMNS = (
     Column("parameter", 18),
-    Column("value", least=6, is_number=True),
+    Column("value", least=6, most=24, is_number=True),
     Column("from", 11),
 )
 

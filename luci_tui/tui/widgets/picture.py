@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import io
 import warnings
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from rich.color import Color
 from rich.segment import Segment
@@ -17,6 +19,8 @@ from textual import work
 from textual.geometry import Size
 from textual.strip import Strip
 from textual.widget import Widget
+
+from luci_tui.errors import LuciError
 
 MAX_COLUMNS = 40
 MAX_ROWS = 12
@@ -28,28 +32,32 @@ class PictureView(Widget):
     """A small view of a picture file; nothing where it cannot be drawn.
 
     Args:
-        content: The file.
+        content: The file, or what reads it; a LuciError of that leaves nothing to be drawn.
     """
 
     ALLOW_SELECT = False
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes | Callable[[], Awaitable[bytes]]) -> None:
         super().__init__()
         self._content = content
         self._strips: list[Strip] = []
-        self.display = False
+        self.is_settled = False
+        """It is as tall as it stays; the transcript asks."""
 
     def on_mount(self) -> None:
         """Read the picture, unless colours are unwanted: it is made of nothing else."""
         # Textual leaves the app's result type open.
-        if not self.app.no_color:  # pyright: ignore[reportUnknownMemberType]
+        self.is_settled = self.app.no_color  # pyright: ignore[reportUnknownMemberType]
+        if not self.is_settled:
             self._draw()
 
     @work(exit_on_error=False)
     async def _draw(self) -> None:
-        self._strips = await asyncio.to_thread(half_blocks, self._content)
-        self._content = b""
-        self.display = bool(self._strips)
+        content, self._content = self._content, b""
+        with suppress(LuciError):  # the words about it stand there in any case
+            file = content if isinstance(content, bytes) else await content()
+            self._strips = await asyncio.to_thread(half_blocks, file)
+        self.is_settled = True
         self.refresh(layout=True)
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
@@ -67,6 +75,14 @@ class PictureView(Widget):
         if y >= len(self._strips):
             return Strip.blank(self.size.width, self.rich_style)
         return self._strips[y].adjust_cell_length(self.size.width)
+
+
+def guess_rows(width: int, height: int) -> int:
+    """Say how many lines a picture of so many pixels takes."""
+    if not width or not height:
+        return 0
+    shrink = min(1.0, MAX_COLUMNS / width, 2 * MAX_ROWS / height)
+    return -(-max(1, round(height * shrink)) // 2)
 
 
 def half_blocks(content: bytes) -> list[Strip]:

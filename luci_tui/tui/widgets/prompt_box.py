@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -65,6 +65,9 @@ class PromptBox(Vertical):
     ) -> None:
         super().__init__(id="prompt-box")
         keys = keys or make_keymap({})
+        self.beyond: Callable[[Attachment], str] = lambda _: ""
+        """What a file is that the model does not take, such as "pictures"; empty = it does."""
+        self._model_key = words_of(keys.of("chat.model")[0])
         self._take_back_key = words_of(keys.of("prompt.take_back")[0])
         self.history = history or PromptHistory()
         self.names = names or KnownNames()
@@ -72,6 +75,7 @@ class PromptBox(Vertical):
         self._completer = Completer(self.names.installed, self._themes)
         self._waiting = Block(id="waiting")
         self._attached = Block(id="attached")
+        self._not_taken = Block(id="not-taken")
         self._choices = ChoiceList()
         self.input = PromptInput(keys, self.history)
         self.input.choices = self._choices
@@ -81,12 +85,14 @@ class PromptBox(Vertical):
         """Lay out what waits, what is attached, the choices and the line."""
         yield self._waiting
         yield self._attached
+        yield self._not_taken
         yield self._choices
         yield self.input
 
     def on_mount(self) -> None:
         """Show nothing where there is nothing, and read the history once the frame stands."""
-        self._waiting.display = self._attached.display = False
+        for one in (self._waiting, self._attached, self._not_taken):
+            one.display = False
         self.call_after_refresh(self._load_history)
 
     # ---- for the screen
@@ -113,9 +119,19 @@ class PromptBox(Vertical):
     def attach(self, attachments: Sequence[Attachment]) -> None:
         """Let these files go with the next prompt, in place of those before."""
         self.attachments = tuple(attachments)
-        names = " · ".join(one.words for one in attachments)
-        self._attached.display = bool(attachments)
+        self.show_attached()
+
+    def show_attached(self) -> None:
+        """Show what goes with the next prompt, and what of it the model does not take."""
+        names = " · ".join(one.words for one in self.attachments)
+        self._attached.display = bool(self.attachments)
         self._attached.say(f"attached  {names}  (/detach takes them away)")
+        beyond = sorted({word for one in self.attachments if (word := self.beyond(one))})
+        self._not_taken.display = bool(beyond)
+        self._not_taken.say(
+            f"This model takes no {' and no '.join(beyond)}, and refuses such a prompt. "
+            f"{self._model_key} chooses another."
+        )
 
     async def attach_file(self, path: str | Path) -> None:
         """Read a file and let it go with the next prompt.

@@ -42,6 +42,8 @@ class Column:
     """Cells; 0 = what the others leave."""
     least: int = 12
     """Of a column that takes what the others leave: below it, others go."""
+    most: int = 0
+    """Of such a column: what it would take beyond stays empty at the right; 0 = nothing does."""
     is_number: bool = False
     """Numbers stand at the right."""
     rank: int = 0
@@ -335,7 +337,8 @@ class Rows(ScrollView, can_focus=True):
         left = width - self._total(widths)
         for n_after, index in enumerate(reversed(flexible), start=1):
             share = left // (len(flexible) - n_after + 1)
-            widths[index] = max(1, widths[index] + share)
+            column = self._columns[index]
+            widths[index] = max(1, min(widths[index] + share, column.most or width))
             left -= share
         self._layout = (width, widths)
         return widths

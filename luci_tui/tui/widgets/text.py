@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 
+from rich.cells import cell_len
+
 from luci_tui.chat.sanitize import sanitize
 
 BAR_WIDTH = 20
+LEAST_PATH = 12
+"""Cells that a path gets, however little room there is."""
 _FULL, _EMPTY = "#", "-"
 
 
@@ -15,6 +19,18 @@ def one_line(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return " ".join(sanitize(text).split())
+
+
+def short_path(path: str, width: int) -> str:
+    """Write a path in so many cells; what lies in the middle of a longer one is left out."""
+    whole = one_line(path)
+    n_kept = len(whole) - 1
+    shown = whole
+    while cell_len(shown) > max(width, LEAST_PATH) and n_kept > 1:
+        n_end = n_kept - n_kept // 3  # the end says more than the beginning
+        shown = f"{whole[: n_kept // 3]}…{whole[-n_end:]}"
+        n_kept -= 1
+    return shown
 
 
 def bar(fraction: float, width: int = BAR_WIDTH) -> str:

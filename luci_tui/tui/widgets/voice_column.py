@@ -16,14 +16,16 @@ class VoiceColumn(Vertical):
     Args:
         title: Who answers.
         redraw_s: Least time between two redraws of its answer.
+        note: A sentence that stands above all that is said; empty = none.
     """
 
-    def __init__(self, title: str, redraw_s: float) -> None:
+    def __init__(self, title: str, redraw_s: float, note: str = "") -> None:
         super().__init__(classes="voice")
         self._who = one_line(title)
         self.redraw_s = redraw_s
         self._title = Block(classes="voice-title")
-        self._said = VerticalScroll(can_focus=False, classes="voice-said")
+        notes = [Notice(note)] if note else []
+        self._said = VerticalScroll(*notes, can_focus=False, classes="voice-said")
         self._reply: Reply | None = None
         self._follows = False
         """It has begun to follow the last answer."""

@@ -108,7 +108,7 @@ class BenchScreen(LiveScreen):
             for job in jobs
             if job.kind == "bench" and job.state is JobState.RUNNING
         }
-        self._tell_ended(running, jobs)
+        self._find_made(running, jobs)
         self._jobs = running
         self._show()
 
@@ -132,21 +132,17 @@ class BenchScreen(LiveScreen):
                 await link.drop()
         return ()
 
-    def _tell_ended(self, running: dict[str, JobRecord], jobs: tuple[JobRecord, ...]) -> None:
-        """Say what became of the runs that were being measured at the last look."""
+    def _find_made(self, running: dict[str, JobRecord], jobs: tuple[JobRecord, ...]) -> None:
+        """Go to the run that was being measured at the last look and is done.
+
+        That it has ended is told by the app, in every mode.
+        """
         ended = {words.job_key(job.id): job for job in jobs}
         for key in set(self._jobs) - set(running):
             job = ended.get(key)
-            if job is None or job.state is JobState.CANCELLED:
-                continue
-            if job.state is JobState.DONE:
-                self.notify(one_line(f"{job.title} is done."), markup=False)
+            if job is not None and job.state is JobState.DONE:
                 run_id = str((job.result or {}).get("id", ""))
                 self.call_after_refresh(self.query_one("#runs", Rows).go_to, run_id)
-            else:
-                why = job.error.message if job.error else f"it is {job.state.value}"
-                text = one_line(f"Error: {job.title}: {why}")
-                self.notify(text, severity="error", markup=False)
 
     def _show(self) -> None:
         if self._peers is not None:

@@ -85,24 +85,19 @@ class ModelActions(LiveScreen):
     # ---- jobs
 
     async def see_jobs(self, client: HostClient) -> bool:
-        """Tell what became of the jobs that were begun here; True = there are other files now."""
+        """Take in what became of the jobs that were begun here; True = there are other files now.
+
+        That they have ended is told by the app, in every mode.
+        """
         if not self._watched:
             return False
         jobs = [one for one in await client.jobs() if one.id in self._watched]
         ended = [one for one in jobs if one.state is not JobState.RUNNING]
         for job in ended:
             self._watched.discard(job.id)
-            self._tell(job)
+            if job.state is JobState.DONE and job.kind == COMPARING:
+                self._show_comparison(job)
         return any(one.state is JobState.DONE and one.kind != COMPARING for one in ended)
-
-    def _tell(self, job: JobRecord) -> None:
-        if job.state is JobState.DONE and job.kind == COMPARING:
-            self._show_comparison(job)
-        elif job.state is JobState.DONE:
-            self.notify(one_line(f"{job.title} is done."), markup=False)
-        elif job.state is not JobState.CANCELLED:
-            why = job.error.message if job.error else f"it is {job.state.value}"
-            self.notify(one_line(f"Error: {job.title}: {why}"), severity="error", markup=False)
 
     def _show_comparison(self, job: JobRecord) -> None:
         try:

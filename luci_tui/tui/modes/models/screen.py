@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import work
 from textual.app import ComposeResult
@@ -17,14 +17,15 @@ from luci_tui.errors import LuciError
 from luci_tui.host.download_client import HostDownloads
 from luci_tui.library import own_settings
 from luci_tui.library.records import ModelKind, ModelState
-from luci_tui.tui.installing import install_question
+from luci_tui.tui.installing import ask_and_install
 from luci_tui.tui.keymap import binding
 from luci_tui.tui.messages import ModelWanted
 from luci_tui.tui.modes.models import shelf, words
-from luci_tui.tui.modes.models.actions import HERE_ACTIONS, ModelActions
+from luci_tui.tui.modes.models.actions import HERE_ACTIONS
 from luci_tui.tui.modes.models.checking import check_files
 from luci_tui.tui.modes.models.shelf import Item, ReadShelf, Shelf, View
 from luci_tui.tui.modes.models.speeds import ReadSpeeds, Speed, read_speeds
+from luci_tui.tui.modes.models.updates import CatalogueUpdates, words_of
 from luci_tui.tui.screens.ask import AskScreen
 from luci_tui.tui.widgets.block import Block
 from luci_tui.tui.widgets.filter_line import FilterLine
@@ -33,9 +34,10 @@ from luci_tui.tui.widgets.text import one_line
 from luci_tui.units import format_bytes
 
 if TYPE_CHECKING:
-    from luci_tui.download.plan import Plan
-    from luci_tui.host.api.download_messages import InstallStarted
+    from textual.app import App
+
     from luci_tui.host.client import HostClient
+    from luci_tui.library.catalog_check import Checked
     from luci_tui.tui.services import Services
 
 N_TIERS = len(shelf.TIER_NAMES)
@@ -47,7 +49,7 @@ _HERE_ACTIONS = ("switch", "check", "delete")
 """What can be done only with a model that is here."""
 
 
-class ModelsScreen(ModelActions):
+class ModelsScreen(CatalogueUpdates):
     """The models, by tier: panes side by side where there is room, tabs where there is not.
 
     Args:
@@ -101,6 +103,8 @@ class ModelsScreen(ModelActions):
         """Why the list could not be read; empty = it was."""
         self._found: dict[str, str] = {}
         """What a check said, by key."""
+        self._compared = ""
+        """How far comparing the catalogue with the hub is; empty = it is not compared now."""
         self._told: set[str] = set()
         self._begun: set[int] = set()
         """Downloads that were begun here and are on their way."""
@@ -197,6 +201,8 @@ class ModelsScreen(ModelActions):
             ]
             self.query_one(f"#tier-{tier}", Rows).set_rows(pane_rows, words.EMPTY_PANE)
         status = words.status_of(self._view, self._shelf, self._free, self._searched)
+        if self._compared:
+            status = self._compared
         self.set_status(f"Error: {self._trouble}" if self._trouble else status)
         self._focus_list()
         self._show_details()
@@ -216,6 +222,18 @@ class ModelsScreen(ModelActions):
     def selected(self) -> Item | None:
         """See `ModelActions`."""
         return self._item()
+
+    @property
+    def is_catalogue(self) -> bool:
+        """See `CatalogueUpdates`."""
+        return self._view is View.CATALOGUE
+
+    def show_compared(self, words: str, found: Sequence[Checked] = ()) -> None:
+        """See `CatalogueUpdates`."""
+        self._compared = words
+        for one in found:
+            self._found[one.entry.name] = " · ".join(words_of(one))
+        self._show()
 
     def _item(self) -> Item | None:
         key = self.list.key
@@ -357,21 +375,11 @@ class ModelsScreen(ModelActions):
 
     @work(group="act", exit_on_error=False)
     async def _install(self, wanted: str) -> None:
-        try:
-            downloads = HostDownloads(await self.client())
-            plan = await downloads.plan(wanted)
-            if await self.confirmed(install_question(plan), "Install"):
-                self._tell_begun(plan, await downloads.add(plan))
-        except LuciError as error:
-            self.tell_failure(error)
-
-    def _tell_begun(self, plan: Plan, started: InstallStarted) -> None:
-        text = f"{plan.name} is on its way; Downloads (3) shows how far it is."
-        if started.download is None:
-            text = f"{plan.name} is installed already."
-        else:
-            self._begun.add(started.download.id)
-        self.notify(one_line(text), markup=False)
+        # Textual leaves the app's result type open.
+        app = cast("App[int]", self.app)  # pyright: ignore[reportUnknownMemberType]
+        begun = await ask_and_install(app, self.services.link, wanted)
+        if begun is not None:
+            self._begun.add(begun)
 
     @work(group="act", exit_on_error=False)
     async def action_delete(self) -> None:

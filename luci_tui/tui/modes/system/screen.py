@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from luci_tui.host.client import HostClient
     from luci_tui.tui.services import Services
 
+MARGIN = 4
+"""Cells at both sides, and a scrollbar."""
 EMPTY = "No model is in memory. A prompt in the chat loads one."
 
 
@@ -60,7 +62,7 @@ class SystemScreen(LiveScreen):
     async def look(self, client: HostClient | None) -> None:
         """See `LiveScreen`."""
         figures = await asyncio.to_thread(self._machine)
-        self.query_one("#machine", Block).say(words.machine_lines(figures))
+        self.query_one("#machine", Block).say(words.machine_lines(figures, self._width))
         host = self.query_one("#host", Block)
         if client is None:
             self._models.clear()
@@ -73,9 +75,15 @@ class SystemScreen(LiveScreen):
         self.list.set_rows(list(map(words.row_of, status.models)), EMPTY)
         self.show_filter_count()
         self._show_model()
-        host.say(words.host_lines(status, metrics, self._host_cpu(metrics)))
+        cpu = self._host_cpu(metrics)
+        host.say(words.host_lines(status, metrics, cpu, self._width))
         self.set_status(words.status_of(status))
         self.offer_keys()
+
+    @property
+    def _width(self) -> int:
+        """Return the cells of a line, between the margins and beside a scrollbar."""
+        return self.size.width - MARGIN
 
     def _host_cpu(self, metrics: HostMetrics) -> float:
         """Give the share of one core since the last look."""

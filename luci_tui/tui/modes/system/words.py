@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from luci_tui.host.api.messages import HostMetrics, HostStatus, ModelStatus
 from luci_tui.tui.widgets.rows import Column, Row
-from luci_tui.tui.widgets.text import bar, one_line
+from luci_tui.tui.widgets.text import bar, one_line, short_path
 from luci_tui.units import format_bytes, format_count, format_duration
 
 COLUMNS = (
@@ -33,18 +33,21 @@ class MachineFigures:
     home: str
 
 
-def machine_lines(figures: MachineFigures) -> str:
-    """Describe memory, processor and disk."""
+def machine_lines(figures: MachineFigures, width: int) -> str:
+    """Describe memory, processor and disk, in lines of so many cells."""
     ram_used = figures.ram_total_bytes - figures.ram_available_bytes
     disk_used = figures.disk_total_bytes - figures.disk_free_bytes
+    disk = (
+        f"  disk  {bar(_share(disk_used, figures.disk_total_bytes))}  "
+        f"{format_bytes(figures.disk_free_bytes)} free for "
+    )
     lines = [
         "Machine",
         f"  RAM   {bar(_share(ram_used, figures.ram_total_bytes))}  "
         f"{format_bytes(figures.ram_available_bytes)} available of "
         f"{format_bytes(figures.ram_total_bytes)}",
         f"  CPU   {bar(figures.cpu_fraction)}  of {format_count(figures.n_cores, 'core')}",
-        f"  disk  {bar(_share(disk_used, figures.disk_total_bytes))}  "
-        f"{format_bytes(figures.disk_free_bytes)} free for {one_line(figures.home)}",
+        disk + short_path(figures.home, width - len(disk)),
     ]
     return "\n".join(lines)
 
@@ -94,16 +97,18 @@ def status_of(status: HostStatus) -> str:
     return f"host up {format_duration(status.uptime_s)} · {n_models} in memory · {listens}"
 
 
-def host_lines(status: HostStatus, metrics: HostMetrics, cpu_fraction: float) -> str:
-    """Describe the host process and who can reach it."""
+def host_lines(status: HostStatus, metrics: HostMetrics, cpu_fraction: float, width: int) -> str:
+    """Describe the host process and who can reach it, in lines of so many cells."""
     hello = status.hello
+    who = " (this user only)"
+    socket = "  socket    "
     lines = [
         "Host",
         f"  process   {hello.pid}, luci {hello.version}, {format_bytes(metrics.rss_bytes)}, "
         f"CPU {cpu_fraction:.1%}, up {format_duration(status.uptime_s)}",
         f"  work      {_work(status)}",
         f"  leaves    {_leaves(status)}",
-        f"  socket    {one_line(status.socket)} (this user only)",
+        f"{socket}{short_path(status.socket, width - len(socket) - len(who))}{who}",
         f"  HTTP API  {_api(status)}",
         *(f"  note      {one_line(notice)}" for notice in status.notices),
     ]
