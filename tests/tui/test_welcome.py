@@ -10,6 +10,7 @@ from luci_tui.library.suggest import Pace, Suggestion
 from luci_tui.tui.app import ChatApp
 from luci_tui.tui.first_look import FirstLook
 from luci_tui.tui.modes.system.words import MachineFigures
+from luci_tui.tui.widgets.welcome import Welcome
 from tests.support.fake_host import FakeHost, FakeLink
 from tests.support.keys import Keys, presses
 from tests.support.screen import modes_app, prompt_of, shown_text, wait_for_text
@@ -105,6 +106,26 @@ async def test_first_prompt_then_the_welcome_makes_room(tmp_path: Path) -> None:
         await pilot.press(*"hello", "enter")
         await wait_for_text(pilot, "TTFT")
         assert "gemma3-12b" not in shown_text(app)
+
+
+async def test_welcome_taken_away_while_it_is_laid_out_then_the_screen_goes_on(
+    tmp_path: Path,
+) -> None:
+    async def look_around() -> FirstLook:
+        return look()
+
+    (tmp_path / "screen.json").write_text('{"seen_at": 0}')
+    app = app_of(look(), home=tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        # How many steps mounting takes is Textual's; one of these falls between its two halves.
+        for n_steps in range(0, 40, 2):
+            mounting = app.screen.mount(Welcome(look_around))
+            for _ in range(n_steps):
+                await asyncio.sleep(0)
+            await app.screen.query(Welcome).remove()
+            await mounting
+        await wait_for_text(pilot, "ready")
 
 
 @pytest.mark.parametrize(

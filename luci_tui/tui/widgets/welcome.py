@@ -81,18 +81,23 @@ class Welcome(Vertical):
     def __init__(self, look_around: LookAround) -> None:
         super().__init__()
         self._look_around = look_around
+        # They are held because an answer that begins at once takes them away from the screen while
+        # this is still being laid out.
+        self._machine = Block(id="welcome-machine")
+        self._lead = Block(id="welcome-lead")
+        self._list = Vertical(id="welcome-list")
 
     def compose(self) -> ComposeResult:
         """Lay out what is known at once."""
-        yield Block(id="welcome-machine")
+        yield self._machine
         yield Static(BUILTIN, markup=False)
-        yield Block(id="welcome-lead")
-        yield Vertical(id="welcome-list")
+        yield self._lead
+        yield self._list
         yield Static(END, markup=False)
 
     def on_mount(self) -> None:
         """Begin to look."""
-        self.query_one("#welcome-machine", Block).say(LOOKING)
+        self._machine.say(LOOKING)
         self._look()
 
     @work(exclusive=True, group="look around", exit_on_error=False)
@@ -100,7 +105,8 @@ class Welcome(Vertical):
         look = await self._look_around()
         from luci_tui.tui.first_look import lead_words, machine_words, suggestion_words
 
-        self.query_one("#welcome-machine", Block).say(f"{HEADING} {machine_words(look)}")
-        self.query_one("#welcome-lead", Block).say(lead_words(look))
+        self._machine.say(f"{HEADING} {machine_words(look)}")
+        self._lead.say(lead_words(look))
         lines = [SuggestionLine(one.entry.name, suggestion_words(one)) for one in look.suggestions]
-        await self.query_one("#welcome-list").mount_all(lines)
+        if self._list.is_attached:
+            await self._list.mount_all(lines)
