@@ -23,6 +23,7 @@ from luci_tui.units import format_bytes
 from luci_tui.version import VERSION
 from tests.bench_tui import figures
 from tests.bench_tui.figures import Figure
+from tests.bench_tui.filtering import filter_rows
 
 BEGIN = "<!-- bench-tui: begin -->"
 END = "<!-- bench-tui: end -->"
@@ -43,7 +44,7 @@ def _kinds(options: argparse.Namespace) -> dict[str, Callable[[Path], Awaitable[
         "loss": lambda home: figures.engine_loss(home, CACHE, rounds),
         "idle": lambda home: figures.idle(home, for_s),
         "ssh": lambda home: figures.streaming_over_ssh(home, for_s),
-        "filter": lambda home: figures.filter_rows(home, keys),
+        "filter": lambda home: filter_rows(home, keys),
     }
 
 

@@ -115,7 +115,7 @@ async def echo_after_turns(home: Path, n_keys: int) -> Figure:
             terminal.until_shown(homes.LAST_WORDS)
             terminal.pump(1.0)
             times = _typed(terminal, n_keys)
-    return _p99(f"typing echo after {homes.N_TURNS} turns", times)
+    return key_figure(f"typing echo after {homes.N_TURNS} turns", times)
 
 
 async def echo_while_streaming(home: Path, cache: Path, n_keys: int) -> Figure:
@@ -131,7 +131,7 @@ async def echo_while_streaming(home: Path, cache: Path, n_keys: int) -> Figure:
                 had = len(terminal.output)
                 terminal.send("\x1b")
                 terminal.until_shown("stopped by you", had)
-    return _p99("typing echo while a 56M model streams at full speed", times)
+    return key_figure("typing echo while a 56M model streams at full speed", times)
 
 
 async def echo_while_busy(home: Path, cache: Path, n_keys: int) -> Figure:
@@ -162,7 +162,7 @@ async def echo_while_busy(home: Path, cache: Path, n_keys: int) -> Figure:
                 states = [one.state for one in (await downloads.list()).downloads]
                 n_running = states.count(ItemState.RUNNING)
     detail = f"{n_running} of {N_DOWNLOADS} downloads still ran at the end"
-    return _p99("typing echo during ten downloads and a quantization", times, detail)
+    return key_figure("typing echo during ten downloads and a quantization", times, detail)
 
 
 def _typed(terminal: TimedTerminal, n_keys: int) -> list[float]:
@@ -242,41 +242,6 @@ async def streaming_over_ssh(home: Path, for_s: float) -> Figure:
     return Figure("streaming 50 words/s over SSH", "KiB/s", n_bytes / 1024 / for_s, 65)
 
 
-async def filter_rows(home: Path, n_keys: int) -> Figure:
-    """From a key in the filter of a long list to the filtered list standing there."""
-    homes.add_log(home)
-    async with host_at(home):
-        with screen_at(home) as terminal:
-            terminal.until_shown("ready")
-            times = _filtered(terminal, n_keys)
-    return _p99(f"filtering {homes.N_LINES:,} rows, each key", times, bar=50)
-
-
-def _filtered(terminal: TimedTerminal, n_keys: int) -> list[float]:
-    times: list[float] = []
-    terminal.send("\x1b8")
-    terminal.until_shown("lines")
-    while f"{homes.N_LINES:,} lines".encode() not in terminal.output:
-        terminal.send("\x1b[C")
-        terminal.pump(0.5)
-    terminal.send("/")
-    terminal.pump(0.5)
-    wanted = "kind3 is done"
-    for number in range(n_keys):
-        typed = wanted[: number % len(wanted) + 1]
-        n_found = sum(typed in line for line in homes.log_lines())
-        had = len(terminal.output)
-        sent_s = terminal.send(typed[-1])
-        count = f"{n_found:,} of {homes.N_LINES:,}"
-        seen_s = terminal.until_shown(count, had)
-        times.append((seen_s - sent_s) * 1000)
-        terminal.pump(0.1)
-        if typed == wanted:
-            terminal.send("\x15")
-            terminal.pump(0.5)
-    return times
-
-
 async def _rate_alone(chats: HostChats) -> float:
     session = await chats.create(CHAT)
     async for _ in chats.send(session.id, PROMPT, parent_id=None, options={}):
@@ -319,7 +284,8 @@ def _figure(name: str, unit: str, values: list[float], bar: float) -> Figure:
     return Figure(name, unit, statistics.median(values), bar, spread)
 
 
-def _p99(name: str, times: list[float], detail: str = "", bar: float = 30) -> Figure:
+def key_figure(name: str, times: list[float], detail: str = "", bar: float = 30) -> Figure:
+    """Sum up milliseconds from keys to what they change."""
     words = f"median {statistics.median(times):.1f}, most {max(times):.1f}, {len(times)} keys"
     value = percentile(times, 99)
     return Figure(f"{name}, p99", "ms", value, bar, f"{words}{'; ' if detail else ''}{detail}")
