@@ -19,6 +19,7 @@ from luci_tui import paths
 from luci_tui.config import terminal_facts
 from luci_tui.tui.app import ChatApp
 from luci_tui.tui.history import FILE_NAME
+from luci_tui.tui.pauses import collect_when_quiet
 from luci_tui.tui.preferences import read_preferences
 from luci_tui.tui.services import HostLink, Services
 from luci_tui.tui.stderr_guard import stderr_guard
@@ -145,14 +146,16 @@ async def _run(app: ChatApp) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGHUP, signal.SIGTERM):
         loop.add_signal_handler(number, _leave, app, number)
-    leaving = asyncio.create_task(_leave_with_parent(app)) if terminal_facts().is_web else None
+    beside = [asyncio.create_task(collect_when_quiet(app.quiet_s), name="collect garbage")]
+    if terminal_facts().is_web:
+        beside.append(asyncio.create_task(_leave_with_parent(app), name="leave with the server"))
     try:
         result = await app.run_async(mouse=True)
         if (app.return_code or 0) < SIGNALLED:
             await app.look_what_goes_on()
     finally:
-        if leaving is not None:
-            leaving.cancel()
+        for task in beside:
+            task.cancel()
         await app.close_engine()
     return app.return_code or result or 0
 
