@@ -42,14 +42,13 @@ def _open_log(terminal: TimedTerminal) -> None:
     terminal.send("\x1b8")
     terminal.until_shown(" lines", had)
     for _ in range(MAX_LOGS):
-        if f"{homes.N_LINES:,} lines".encode() in terminal.output[had:]:
+        if f"{homes.LOG_NAME} (".encode() in terminal.output[had:]:
+            terminal.until_shown(f"{homes.N_LINES:,} lines", had)
             return
         had = len(terminal.output)
         terminal.send("\x1b[C")
-        # Another log counts none of its lines before it was read.
-        terminal.until_shown(" of ", had)
-        terminal.settle()
-    msg = f"None of the {MAX_LOGS} first logs has {homes.N_LINES:,} lines."
+        terminal.until_shown(".log (", had)
+    msg = f"None of the {MAX_LOGS} first logs is {homes.LOG_NAME}."
     raise TimeoutError(msg)
 
 

@@ -21,6 +21,7 @@ N_LONG = 5_000
 N_TURNS = 500
 N_LINES = 10_000
 """Of the log; as many chats are filtered, too."""
+LOG_NAME = "older.log"
 LAST_WORDS = "these are the last words"
 """How a chat ends, so that its end can be waited for."""
 MODEL_NAME = "bench"
@@ -95,7 +96,7 @@ def add_log(home: Path) -> None:
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     lines = [line + "\n" for line in map(log_line, range(N_LINES))]
-    (logs / "older.log").write_text("".join(lines))
+    (logs / LOG_NAME).write_text("".join(lines))
 
 
 def log_line(number: int) -> str:
