@@ -34,6 +34,9 @@ HANGUP_S = 0.8
 PARENT_S = 2.0
 """How often a screen in a browser looks whether its server is still there."""
 
+FRAMES_PER_S = 120
+"""Most redraws a second on this machine; only what has changed is drawn."""
+
 EXIT_FAILURE = 2
 SIGNALLED = 128
 """Exit codes from here on say which signal ended the screen."""
@@ -68,6 +71,8 @@ def run_screen(model: str, engine: str, resume: str | None = None) -> int:
     )
     _let_alt_numbers_through()
     _take_any_bytes()
+    if not is_slow:
+        _draw_at_once()
     with stderr_guard(paths.logs_folder() / "screen.log"):
         app = ChatApp(
             partial(_converse, model, engine, resume),
@@ -103,6 +108,18 @@ def _take_any_bytes() -> None:
 
     name = "getincrementaldecoder"
     setattr(linux_driver, name, _lenient_decoder)
+
+
+def _draw_at_once() -> None:
+    """Let a key that falls between two steps of a redraw wait half as long.
+
+    Textual 8.2.8 draws what has changed at most once in `UPDATE_PERIOD` (screen.py), 1/60 s where
+    TEXTUAL_FPS does not say otherwise. A key in a list changes three things one after another.
+    """
+    from textual import screen
+
+    if "TEXTUAL_FPS" not in os.environ:
+        setattr(screen, "UPDATE_PERIOD", 1 / FRAMES_PER_S)  # noqa: B010 - it is Final
 
 
 def _lenient_decoder(encoding: str) -> Callable[[], codecs.IncrementalDecoder]:
