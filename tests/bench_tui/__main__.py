@@ -44,7 +44,7 @@ def _kinds(options: argparse.Namespace) -> dict[str, Callable[[Path], Awaitable[
         "loss": lambda home: figures.engine_loss(home, CACHE, rounds),
         "idle": lambda home: figures.idle(home, for_s),
         "ssh": lambda home: figures.streaming_over_ssh(home, for_s),
-        "filter": lambda home: filter_rows(home, keys),
+        "filter": lambda home: filter_rows(home, keys // 2),
     }
 
 

@@ -70,29 +70,31 @@ class TimedTerminal:
         os.write(self._fd, keys.encode())
         return sent_s
 
-    def until(self, condition: Callable[[bytes], bool], after: int = 0) -> float:
+    def until(
+        self, condition: Callable[[bytes], bool], after: int = 0, within_s: float = WAIT_S
+    ) -> float:
         """Read until what came after so many bytes fulfils it; gives the time of its last byte.
 
         Raises:
             TimeoutError: it does not; the message is the last that came.
         """
-        end_s = time.perf_counter() + WAIT_S
+        end_s = time.perf_counter() + within_s
         while not condition(bytes(self.output[after:])):
             if time.perf_counter() > end_s or self._process.poll() is not None:
                 raise TimeoutError(self.output[-3000:].decode("utf-8", "replace"))
             self._read(0.5)
         return self._read_s
 
-    def until_shown(self, text: str, after: int = 0) -> float:
+    def until_shown(self, text: str, after: int = 0, within_s: float = WAIT_S) -> float:
         """Read until the text stands in the output.
 
         Raises:
             TimeoutError: it does not.
         """
         try:
-            return self.until(lambda new: text.encode() in new, after)
+            return self.until(lambda new: text.encode() in new, after, within_s)
         except TimeoutError as error:
-            msg = f'"{text}" was not drawn in {WAIT_S:.0f} s; what was drawn last: {error}'
+            msg = f'"{text}" was not drawn in {within_s:.0f} s; what was drawn last: {error}'
             raise TimeoutError(msg) from None
 
     def pump(self, for_s: float) -> int:
