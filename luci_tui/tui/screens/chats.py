@@ -181,7 +181,7 @@ class ChatsScreen(LiveScreen):
             self.set_status(format_count(len(self._chats), "chat"))
         self.show_filter_count()
         self._show_details()
-        self.refresh_bindings()
+        self.offer_keys()
 
     def _show_details(self) -> None:
         chat, hit = self._chosen(), self._hit()
@@ -208,7 +208,7 @@ class ChatsScreen(LiveScreen):
     def on_rows_moved(self) -> None:
         """Show the details of another chat."""
         self._show_details()
-        self.refresh_bindings()
+        self.offer_keys()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what can be done to a chat only where there is one."""
