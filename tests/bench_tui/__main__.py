@@ -76,7 +76,7 @@ async def _awaited(taking: Awaitable[Taken]) -> Taken:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench_tui", description=__doc__)
     parser.add_argument("--only", action="append", help="one figure; repeatable")
-    parser.add_argument("--keys", type=int, default=400, help="how many are typed for each echo")
+    parser.add_argument("--keys", type=int, default=300, help="how many are typed for each echo")
     parser.add_argument("--rounds", type=int, default=7, help="of what is done again and again")
     parser.add_argument("--seconds", type=float, default=20.0, help="of what is watched")
     parser.add_argument("--folder", type=Path, help="for home folders; its path must be short")
