@@ -20,6 +20,9 @@ from luci_tui.errors import LuciError
 PROGRESS_S: Final = 0.1
 """Least time between two reports of progress."""
 
+NICENESS: Final = 10
+"""By how much work on files steps back: chats and the screen go first where processors are few."""
+
 Report = Callable[[job_frames.JobProgress], None]
 """Tells how far the job is; may be called at any rate, only some calls are sent."""
 
@@ -31,11 +34,18 @@ def main() -> None:
     spec_fd, events_fd = become_child("A job process.")
     events = _EventLines(events_fd)
     spec = job_frames.job_spec_adapter.validate_json(_read_all(spec_fd))
+    step_back(spec)
     try:
         events.send(run_job(spec, events.report))
     except LuciError as error:
         events.send(job_frames.JobFailed(code=error.code, message=error.message))
     loop.leave(loop.EXIT_OK)
+
+
+def step_back(spec: job_frames.JobSpec) -> None:
+    """Let all other processes go first, unless somebody waits for what this one finds out."""
+    if not isinstance(spec, (job_frames.PlanMemorySpec, job_frames.CoreFactsSpec)):
+        os.nice(NICENESS)
 
 
 def run_job(spec: job_frames.JobSpec, report: Report) -> job_frames.JobResult:

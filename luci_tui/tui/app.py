@@ -281,6 +281,10 @@ class ChatApp(App[int]):
             self._presence.touch()
         await super().on_event(event)
 
+    def quiet_s(self) -> float:
+        """Return for how many seconds nobody has done anything."""
+        return self._presence.quiet_s()
+
     def watch_app_focus(self, focus: bool) -> None:
         """Note whether the terminal is looked at."""
         self._presence.focus(focus)

@@ -87,6 +87,10 @@ class Presence:
         self._looked_s = self._services.now_s()
         self.attention.touch()
 
+    def quiet_s(self) -> float:
+        """Return for how long nobody has done anything."""
+        return self._services.now_s() - self._looked_s
+
     def focus(self, has_focus: bool) -> None:
         """Take what the terminal says about its focus."""
         if has_focus or self.attention.is_looked_at:

@@ -19,6 +19,7 @@ from luci_tui import paths
 from luci_tui.config import terminal_facts
 from luci_tui.tui.app import ChatApp
 from luci_tui.tui.history import FILE_NAME
+from luci_tui.tui.pauses import collect_when_quiet
 from luci_tui.tui.preferences import read_preferences
 from luci_tui.tui.services import HostLink, Services
 from luci_tui.tui.stderr_guard import stderr_guard
@@ -32,6 +33,9 @@ HANGUP_S = 0.8
 
 PARENT_S = 2.0
 """How often a screen in a browser looks whether its server is still there."""
+
+FRAMES_PER_S = 120
+"""Most redraws a second on this machine; only what has changed is drawn."""
 
 EXIT_FAILURE = 2
 SIGNALLED = 128
@@ -67,6 +71,8 @@ def run_screen(model: str, engine: str, resume: str | None = None) -> int:
     )
     _let_alt_numbers_through()
     _take_any_bytes()
+    if not is_slow:
+        _draw_at_once()
     with stderr_guard(paths.logs_folder() / "screen.log"):
         app = ChatApp(
             partial(_converse, model, engine, resume),
@@ -102,6 +108,18 @@ def _take_any_bytes() -> None:
 
     name = "getincrementaldecoder"
     setattr(linux_driver, name, _lenient_decoder)
+
+
+def _draw_at_once() -> None:
+    """Let a key that falls between two steps of a redraw wait half as long.
+
+    Textual 8.2.8 draws what has changed at most once in `UPDATE_PERIOD` (screen.py), 1/60 s where
+    TEXTUAL_FPS does not say otherwise. A key in a list changes three things one after another.
+    """
+    from textual import screen
+
+    if "TEXTUAL_FPS" not in os.environ:
+        setattr(screen, "UPDATE_PERIOD", 1 / FRAMES_PER_S)  # noqa: B010 - it is Final
 
 
 def _lenient_decoder(encoding: str) -> Callable[[], codecs.IncrementalDecoder]:
@@ -145,14 +163,16 @@ async def _run(app: ChatApp) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGHUP, signal.SIGTERM):
         loop.add_signal_handler(number, _leave, app, number)
-    leaving = asyncio.create_task(_leave_with_parent(app)) if terminal_facts().is_web else None
+    beside = [asyncio.create_task(collect_when_quiet(app.quiet_s), name="collect garbage")]
+    if terminal_facts().is_web:
+        beside.append(asyncio.create_task(_leave_with_parent(app), name="leave with the server"))
     try:
         result = await app.run_async(mouse=True)
         if (app.return_code or 0) < SIGNALLED:
             await app.look_what_goes_on()
     finally:
-        if leaving is not None:
-            leaving.cancel()
+        for task in beside:
+            task.cancel()
         await app.close_engine()
     return app.return_code or result or 0
 

@@ -23,6 +23,7 @@ from luci_tui.units import format_bytes
 from luci_tui.version import VERSION
 from tests.bench_tui import figures
 from tests.bench_tui.figures import Figure
+from tests.bench_tui.filtering import filter_rows
 
 BEGIN = "<!-- bench-tui: begin -->"
 END = "<!-- bench-tui: end -->"
@@ -43,7 +44,7 @@ def _kinds(options: argparse.Namespace) -> dict[str, Callable[[Path], Awaitable[
         "loss": lambda home: figures.engine_loss(home, CACHE, rounds),
         "idle": lambda home: figures.idle(home, for_s),
         "ssh": lambda home: figures.streaming_over_ssh(home, for_s),
-        "filter": lambda home: figures.filter_rows(home, keys),
+        "filter": lambda home: filter_rows(home, keys // 2),
     }
 
 
@@ -75,7 +76,7 @@ async def _awaited(taking: Awaitable[Taken]) -> Taken:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench_tui", description=__doc__)
     parser.add_argument("--only", action="append", help="one figure; repeatable")
-    parser.add_argument("--keys", type=int, default=400, help="how many are typed for each echo")
+    parser.add_argument("--keys", type=int, default=300, help="how many are typed for each echo")
     parser.add_argument("--rounds", type=int, default=7, help="of what is done again and again")
     parser.add_argument("--seconds", type=float, default=20.0, help="of what is watched")
     parser.add_argument("--folder", type=Path, help="for home folders; its path must be short")

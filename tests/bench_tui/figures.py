@@ -7,9 +7,10 @@ import os
 import random
 import statistics
 import sys
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -17,6 +18,7 @@ from pydantic import JsonValue
 from luci_tui.bench.report import percentile
 from luci_tui.chat.records import Message
 from luci_tui.download.records import ItemState
+from luci_tui.host.api.messages import JobState
 from luci_tui.host.chat_client import HostChats
 from luci_tui.host.client import HostClient
 from luci_tui.host.download_client import HostDownloads
@@ -30,11 +32,15 @@ FRAME = "Type a request"
 """What an empty chat says; it is drawn with the rest of the first frame."""
 N_DOWNLOADS = 10
 DOWNLOAD_BYTES = 128 * 1024 * 1024
+KEYS_AN_ANSWER = 20
+"""Typed while one answer is streamed; a small model is soon at the end of its context."""
 LIMIT_BYTES_PER_S = 20_000_000
 """Of all ten together, so that they last as long as the typing."""
 PROMPT = "tell me what is in the folder"
 CHAT: dict[str, object] = {"model": homes.MODEL_NAME, "parameters": {"max_tokens": 512}}
 """A chat whose answers are measured."""
+ANSWER_S = 300.0
+"""For such an answer on a machine that has much else to do, where the figure says nothing."""
 PASTE = "\x1b[200~{}\x1b[201~"
 
 
@@ -115,7 +121,7 @@ async def echo_after_turns(home: Path, n_keys: int) -> Figure:
             terminal.until_shown(homes.LAST_WORDS)
             terminal.pump(1.0)
             times = _typed(terminal, n_keys)
-    return _p99(f"typing echo after {homes.N_TURNS} turns", times)
+    return key_figure(f"typing echo after {homes.N_TURNS} turns", times)
 
 
 async def echo_while_streaming(home: Path, cache: Path, n_keys: int) -> Figure:
@@ -126,12 +132,16 @@ async def echo_while_streaming(home: Path, cache: Path, n_keys: int) -> Figure:
             terminal.until_shown("ready")
             times: list[float] = []
             while len(times) < n_keys:
-                _begin_answer(terminal)
-                times += _typed(terminal, min(40, n_keys - len(times)))
                 had = len(terminal.output)
+                _begin_answer(terminal)
+                n_here = min(KEYS_AN_ANSWER, n_keys - len(times))
+                times += _typed(terminal, n_here, until=partial(_is_over, terminal, had))
                 terminal.send("\x1b")
-                terminal.until_shown("stopped by you", had)
-    return _p99("typing echo while a 56M model streams at full speed", times)
+                terminal.until(_says_over, had)
+                had = len(terminal.output)
+                terminal.send("\x0e")
+                terminal.until_shown(FRAME, had)
+    return key_figure("typing echo while a 56M model streams at full speed", times)
 
 
 async def echo_while_busy(home: Path, cache: Path, n_keys: int) -> Figure:
@@ -157,19 +167,36 @@ async def echo_while_busy(home: Path, cache: Path, n_keys: int) -> Figure:
                 quantizing = asyncio.create_task(_quantize_again(client, home))
                 try:
                     times = await asyncio.to_thread(_typed, terminal, n_keys)
+                    if quantizing.done():
+                        quantizing.result()
+                    jobs = [one for one in await client.jobs() if one.kind == "quantize"]
                 finally:
                     quantizing.cancel()
                 states = [one.state for one in (await downloads.list()).downloads]
                 n_running = states.count(ItemState.RUNNING)
-    detail = f"{n_running} of {N_DOWNLOADS} downloads still ran at the end"
-    return _p99("typing echo during ten downloads and a quantization", times, detail)
+    n_made = sum(one.state is JobState.DONE for one in jobs)
+    detail = (
+        f"{n_running} of {N_DOWNLOADS} downloads still ran at the end, "
+        f"{n_made} quantizations were done and {len(jobs) - n_made} went on"
+    )
+    return key_figure("typing echo during ten downloads and a quantization", times, detail)
 
 
-def _typed(terminal: TimedTerminal, n_keys: int) -> list[float]:
-    """Type letters in a person's rhythm and give the milliseconds of each echo."""
+def _typed(
+    terminal: TimedTerminal, n_keys: int, until: Callable[[], bool] | None = None
+) -> list[float]:
+    """Type letters in a person's rhythm and give the milliseconds of each echo.
+
+    Args:
+        terminal: Where.
+        n_keys: How many, at most.
+        until: Says before each whether it is too late for it.
+    """
     chance = random.Random(n_keys)
     times: list[float] = []
     for number in range(n_keys):
+        if until is not None and until():
+            break
         place = number % len(LETTERS)
         if number and place == 0:
             terminal.send("\x15")
@@ -179,6 +206,15 @@ def _typed(terminal: TimedTerminal, n_keys: int) -> list[float]:
     terminal.send("\x15")
     terminal.pump(0.3)
     return times
+
+
+def _is_over(terminal: TimedTerminal, had: int) -> bool:
+    """Tell whether the answer that was begun after so many bytes is at its end."""
+    return _says_over(bytes(terminal.output[had:]))
+
+
+def _says_over(drawn: bytes) -> bool:
+    return b"tok/s" in drawn or b"stopped by you" in drawn
 
 
 def _begin_answer(terminal: TimedTerminal) -> None:
@@ -205,7 +241,7 @@ async def engine_loss(home: Path, cache: Path, rounds: int) -> Figure:
                 terminal.pump(0.5)
                 had = len(terminal.output)
                 terminal.send(f"{PROMPT}\r")
-                terminal.until_shown("tok/s", had)
+                terminal.until_shown("tok/s", had, ANSWER_S)
             shares.append(100 * (1 - _rate(await _last(chats, shown.id)) / alone))
     return _figure("decode rate lost while the screen streams", "%", shares, 5)
 
@@ -242,41 +278,6 @@ async def streaming_over_ssh(home: Path, for_s: float) -> Figure:
     return Figure("streaming 50 words/s over SSH", "KiB/s", n_bytes / 1024 / for_s, 65)
 
 
-async def filter_rows(home: Path, n_keys: int) -> Figure:
-    """From a key in the filter of a long list to the filtered list standing there."""
-    homes.add_log(home)
-    async with host_at(home):
-        with screen_at(home) as terminal:
-            terminal.until_shown("ready")
-            times = _filtered(terminal, n_keys)
-    return _p99(f"filtering {homes.N_LINES:,} rows, each key", times, bar=50)
-
-
-def _filtered(terminal: TimedTerminal, n_keys: int) -> list[float]:
-    times: list[float] = []
-    terminal.send("\x1b8")
-    terminal.until_shown("lines")
-    while f"{homes.N_LINES:,} lines".encode() not in terminal.output:
-        terminal.send("\x1b[C")
-        terminal.pump(0.5)
-    terminal.send("/")
-    terminal.pump(0.5)
-    wanted = "kind3 is done"
-    for number in range(n_keys):
-        typed = wanted[: number % len(wanted) + 1]
-        n_found = sum(typed in line for line in homes.log_lines())
-        had = len(terminal.output)
-        sent_s = terminal.send(typed[-1])
-        count = f"{n_found:,} of {homes.N_LINES:,}"
-        seen_s = terminal.until_shown(count, had)
-        times.append((seen_s - sent_s) * 1000)
-        terminal.pump(0.1)
-        if typed == wanted:
-            terminal.send("\x15")
-            terminal.pump(0.5)
-    return times
-
-
 async def _rate_alone(chats: HostChats) -> float:
     session = await chats.create(CHAT)
     async for _ in chats.send(session.id, PROMPT, parent_id=None, options={}):
@@ -298,17 +299,21 @@ def _rate(message: Message) -> float:
 async def _quantize_again(client: HostClient, home: Path) -> None:
     """Quantize without end; whoever wants no more cancels it."""
     source = str(home / "models" / f"{homes.MODEL_NAME}.gguf")
-    number = 0
+    output = home / "smaller.gguf"
+    spec: dict[str, JsonValue] = {
+        "source": source,
+        "outputs": [{"path": str(output), "type": "Q4_K_M"}],
+        "allow_requantize": True,
+    }
     while True:
-        number += 1
-        spec: dict[str, JsonValue] = {
-            "source": source,
-            "outputs": [{"path": str(home / f"q{number}.gguf"), "quant_type": "Q4_K_M"}],
-            "allow_requantize": True,
-        }
         job = await client.start_job("quantize", spec)
         async for _ in client.job_events(job.id):
             pass
+        ended = await client.job(job.id)
+        if ended.state is not JobState.DONE:
+            msg = f"The quantization {ended.state}: {ended.error}."
+            raise RuntimeError(msg)
+        output.unlink()
 
 
 # ---- summing up
@@ -319,7 +324,8 @@ def _figure(name: str, unit: str, values: list[float], bar: float) -> Figure:
     return Figure(name, unit, statistics.median(values), bar, spread)
 
 
-def _p99(name: str, times: list[float], detail: str = "", bar: float = 30) -> Figure:
+def key_figure(name: str, times: list[float], detail: str = "", bar: float = 30) -> Figure:
+    """Sum up milliseconds from keys to what they change."""
     words = f"median {statistics.median(times):.1f}, most {max(times):.1f}, {len(times)} keys"
     value = percentile(times, 99)
     return Figure(f"{name}, p99", "ms", value, bar, f"{words}{'; ' if detail else ''}{detail}")

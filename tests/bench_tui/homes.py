@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -20,10 +21,12 @@ N_LONG = 5_000
 """Messages of the long chat."""
 N_TURNS = 500
 N_LINES = 10_000
-"""Of the log."""
+"""Of the log; as many chats are filtered, too."""
+LOG_NAME = "older.log"
 LAST_WORDS = "these are the last words"
 """How a chat ends, so that its end can be waited for."""
 MODEL_NAME = "bench"
+_TO_LETTERS = str.maketrans("0123456789", "ghijklmnop")
 _ANSWER = """The list has three kinds of entries:
 
 - **files**, with their size in bytes
@@ -77,7 +80,7 @@ def add_chats(home: Path, n_chats: int, n_messages: int, model: str = "builtin")
         messages = _conversation(n_messages)
         session = ChatSession(
             id=new_id(10),
-            title=f"Chat {number}",
+            title=title_of(number),
             is_title_set=True,
             model=model,
             active_leaf_id=messages[-1].id,
@@ -93,15 +96,25 @@ def add_log(home: Path) -> None:
     """Write a log of many lines."""
     logs = home / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    (logs / "older.log").write_text("".join(log_lines()))
+    lines = [line + "\n" for line in map(log_line, range(N_LINES))]
+    (logs / LOG_NAME).write_text("".join(lines))
 
 
-def log_lines() -> list[str]:
-    """Return the lines of that log."""
-    return [
-        f"01:{number // 60 % 60:02}:{number % 60:02} INFO job of kind{number % 7} is done\n"
-        for number in range(N_LINES)
-    ]
+def log_line(number: int) -> str:
+    """Return a line of that log."""
+    at = f"01:{number // 60 % 60:02}:{number % 60:02}"
+    return f"{at} INFO job {code_of(number)} is done"
+
+
+def title_of(number: int) -> str:
+    """Return the title of a chat."""
+    return f"Chat {code_of(number)}"
+
+
+def code_of(number: int) -> str:
+    """Return six letters that look drawn by chance, so that each letter of a filter counts."""
+    digest = hashlib.sha256(str(number).encode()).hexdigest()[:6]
+    return digest.translate(_TO_LETTERS)
 
 
 def prose(n_words: int) -> str:

@@ -17,6 +17,8 @@ from typing import Self
 import psutil
 
 WAIT_S = 60.0
+QUIET_S = 0.06
+"""Without a byte for so long a screen is taken to be drawn."""
 LETTERS = "αβγδεζηθικλμνξοπρστυφχψωабвгдежзиклмнптуфхцчшщыэюя"
 """What is typed: letters that no answer and no frame of the screen holds."""
 _BECOME = (
@@ -68,22 +70,32 @@ class TimedTerminal:
         os.write(self._fd, keys.encode())
         return sent_s
 
-    def until(self, condition: Callable[[bytes], bool], after: int = 0) -> float:
+    def until(
+        self, condition: Callable[[bytes], bool], after: int = 0, within_s: float = WAIT_S
+    ) -> float:
         """Read until what came after so many bytes fulfils it; gives the time of its last byte.
 
         Raises:
             TimeoutError: it does not; the message is the last that came.
         """
-        end_s = time.perf_counter() + WAIT_S
+        end_s = time.perf_counter() + within_s
         while not condition(bytes(self.output[after:])):
             if time.perf_counter() > end_s or self._process.poll() is not None:
                 raise TimeoutError(self.output[-3000:].decode("utf-8", "replace"))
             self._read(0.5)
         return self._read_s
 
-    def until_shown(self, text: str, after: int = 0) -> float:
-        """Read until the text stands in the output."""
-        return self.until(lambda new: text.encode() in new, after)
+    def until_shown(self, text: str, after: int = 0, within_s: float = WAIT_S) -> float:
+        """Read until the text stands in the output.
+
+        Raises:
+            TimeoutError: it does not.
+        """
+        try:
+            return self.until(lambda new: text.encode() in new, after, within_s)
+        except TimeoutError as error:
+            msg = f'"{text}" was not drawn in {within_s:.0f} s; what was drawn last: {error}'
+            raise TimeoutError(msg) from None
 
     def pump(self, for_s: float) -> int:
         """Read for so long and return the number of bytes that came."""
@@ -92,6 +104,12 @@ class TimedTerminal:
         while (left_s := end_s - time.perf_counter()) > 0:
             self._read(left_s)
         return len(self.output) - had
+
+    def settle(self) -> float:
+        """Read until nothing has come for a while; gives the time of the last byte."""
+        while self.pump(QUIET_S):
+            continue
+        return self._read_s
 
     def echo_ms(self, letter: str) -> float:
         """Type a letter and return the milliseconds until it stands on the screen."""

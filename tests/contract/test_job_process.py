@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from luci_tui.engine.job_child import NICENESS
 from luci_tui.engine.job_frames import JobProgress, ValidateResult, ValidateSpec
 from luci_tui.engine.job_process import run_job
 from luci_tui.errors import EngineError
@@ -47,6 +48,15 @@ async def test_run_job_gives_the_result_last(tmp_path: Path) -> None:
     assert isinstance(events[-1], ValidateResult)
     assert events[-1].reports[0].path == str(path)
     assert job_children() == []
+
+
+async def test_run_job_on_files_then_it_steps_back_behind_other_processes(tmp_path: Path) -> None:
+    path = large_sparse_model(tmp_path / "model.gguf", 1 << 36)
+    spec = ValidateSpec(paths=(str(path),), deep=True)
+    async with aclosing(run_job(spec, tmp_path / "log")) as events:
+        assert isinstance(await anext(events), JobProgress)
+        (child,) = job_children()
+        assert child.nice() == min(19, psutil.Process().nice() + NICENESS)
 
 
 async def test_run_job_that_is_closed_ends_its_process(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from luci_tui.host.chat_client import HostChats
 from luci_tui.host.client import HostClient
 from luci_tui.host.lifecycle import ensure_host
 from luci_tui.tui.host_conversation import HostConversation
+from luci_tui.tui.screens import chats as screens_chats
 from luci_tui.tui.screens.chat import State
-from luci_tui.tui.screens.chats import MAX_CHATS, MAX_HITS, ChatsScreen
+from luci_tui.tui.screens.chats import MAX_CHATS, MAX_HITS, N_NEWEST, ChatsScreen, with_newest
 from luci_tui.tui.services import HostLink
 from luci_tui.tui.widgets.rows import Rows
 from tests.support.fake_host import FakeHost, FakeLink
@@ -93,6 +94,46 @@ async def test_chats_are_drawn(
         await pilot.press("ctrl+l")
         await wait_for_text(pilot, waits_for)
         await check_in_both_themes(pilot, name)
+
+
+async def test_chats_are_looked_at_then_only_the_newest_are_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(screens_chats, "REFRESH_S", 0.0)
+    host = fake(*ROWS)
+    newest = f"/luci/chats?limit={N_NEWEST}"
+    host.says[newest] = items(*ROWS)
+    app = modes_app(FakeLink(host))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press("ctrl+l")
+        await wait_for_text(pilot, "2 chats")
+        longer = ChatRow(session=FILES, n_messages=777)
+        host.says[LIST] = HostError("Nobody asks for all of them.", code="unreachable")
+        host.says[newest] = items(longer, ROWS[1])
+        app.screen.query_one(Rows).go_to(SKY.id)
+        await wait_for_text(pilot, "777")
+        assert app.screen.query_one(Rows).key == SKY.id
+
+
+def row_of(number: int) -> ChatRow:
+    """Make a chat; the higher its number, the older it is."""
+    return ChatRow(session=session(f"c{number}", f"chat {number}", "m", number), n_messages=2)
+
+
+def test_newest_chats_given_new_and_gone_ones_then_the_others_stay() -> None:
+    known = [row_of(number) for number in range(1, 3 * N_NEWEST)]
+    gone, moved = row_of(5), row_of(2 * N_NEWEST)
+    again = ChatRow(session=session(moved.session.id, "chat", "m", 0), n_messages=4)
+    newest = [again, *(row for row in known[:N_NEWEST] if row != gone)]
+    assert len(newest) == N_NEWEST
+    others = [row for row in known[N_NEWEST:] if row != moved]
+    assert with_newest(known, newest) == newest + others
+
+
+def test_newest_chats_given_fewer_than_were_asked_for_then_there_are_no_others() -> None:
+    known = [row_of(number) for number in range(3 * N_NEWEST)]
+    assert with_newest(known, known[:3]) == known[:3]
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -124,6 +124,26 @@ async def test_answer_that_begins_while_the_welcome_is_on_its_way_then_it_does_n
         assert not app.screen.query(Welcome)
 
 
+async def test_welcome_taken_away_while_it_is_laid_out_then_the_screen_goes_on(
+    tmp_path: Path,
+) -> None:
+    async def look_around() -> FirstLook:
+        return look()
+
+    (tmp_path / "screen.json").write_text('{"seen_at": 0}')
+    app = app_of(look(), home=tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        # How many steps mounting takes is Textual's; one of these falls between its two halves.
+        for n_steps in range(0, 40, 2):
+            mounting = app.screen.mount(Welcome(look_around))
+            for _ in range(n_steps):
+                await asyncio.sleep(0)
+            await app.screen.query(Welcome).remove()
+            await mounting
+        await wait_for_text(pilot, "ready")
+
+
 @pytest.mark.parametrize(
     ("found", "expected"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -36,9 +37,11 @@ if TYPE_CHECKING:
     from luci_tui.tui.services import Services
 
 MAX_CHATS = 10_000
+N_NEWEST = 100
+"""Chats that are asked for again and again; reading ten thousand would keep keys waiting."""
 MAX_HITS = 200
 REFRESH_S = 10.0
-"""All chats are asked for so often while they are looked at; they change seldom."""
+"""So often while the chats are looked at; they change seldom."""
 TYPING_S = 0.15
 """The host is asked when nothing was typed for so long."""
 EMPTY = "No chat is kept yet. The first prompt begins one."
@@ -84,8 +87,12 @@ class ChatsScreen(LiveScreen):
         super().__init__(services)
         self._words = words
         self._chats: dict[str, ChatRow] = {}
+        self._lines: dict[str, Row] = {}
+        """How each of them is shown."""
         self._hits: list[SearchHit] = []
         self._asked_at_s = float("-inf")
+        self._is_whole = False
+        """All chats were read, so that only the newest are to be asked for."""
 
     # ---- what is seen
 
@@ -127,23 +134,40 @@ class ChatsScreen(LiveScreen):
         # It imports the chats' records, which the first frame does not wait for.
         from luci_tui.host.chat_client import HostChats
 
-        rows = await HostChats(client).list(limit=MAX_CHATS, archived=False)
+        limit = N_NEWEST if self._is_whole else MAX_CHATS
+        came = await HostChats(client).list(limit=limit, archived=False)
         self._asked_at_s = now_s
-        self._chats = {row.session.id: row for row in rows}
-        now_ms = self.services.now_s()
-        chats = self.query_one("#all-chats", Rows)
-        chats.set_rows([_chat_row(row, now_ms) for row in rows], EMPTY)
+        known = list(self._chats.values())
+        rows = with_newest(known, came) if self._is_whole else list(came)
+        if self._is_whole and rows == known:
+            return
+        self._is_whole = True
+        self._list_chats(rows)
         self._show()
 
+    def _list_chats(self, rows: Sequence[ChatRow]) -> None:
+        known, now_s = self._chats, self.services.now_s()
+        lines = self._lines
+        self._chats = {row.session.id: row for row in rows}
+        self._lines = {
+            name: lines[name] if name in lines and known[name] == row else _chat_row(row, now_s)
+            for name, row in self._chats.items()
+        }
+        self.query_one("#all-chats", Rows).set_rows(list(self._lines.values()), EMPTY)
+
     def poke(self) -> None:
-        """Ask for the chats at once."""
-        self._asked_at_s = float("-inf")
+        """Ask for all chats at once."""
+        self._ask_for_all()
         super().poke()
 
     def action_reload(self) -> None:
         """Ask again, and start a host where none runs."""
-        self._asked_at_s = float("-inf")
+        self._ask_for_all()
         super().action_reload()
+
+    def _ask_for_all(self) -> None:
+        self._asked_at_s = float("-inf")
+        self._is_whole = False
 
     def _show(self) -> None:
         is_searching = self._is_searching
@@ -158,7 +182,7 @@ class ChatsScreen(LiveScreen):
             self.set_status(format_count(len(self._chats), "chat"))
         self.show_filter_count()
         self._show_details()
-        self.refresh_bindings()
+        self.offer_keys()
 
     def _show_details(self) -> None:
         chat, hit = self._chosen(), self._hit()
@@ -185,7 +209,7 @@ class ChatsScreen(LiveScreen):
     def on_rows_moved(self) -> None:
         """Show the details of another chat."""
         self._show_details()
-        self.refresh_bindings()
+        self.offer_keys()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what can be done to a chat only where there is one."""
@@ -349,6 +373,24 @@ class ChatsScreen(LiveScreen):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Keep Enter in the lines from reaching anything else."""
         event.stop()
+
+
+def with_newest(known: Sequence[ChatRow], newest: Sequence[ChatRow]) -> list[ChatRow]:
+    """Put chats that were read again before those that are known.
+
+    What is as new as they are and not among them is gone. Of older chats the loss shows only when
+    all are read again.
+
+    Args:
+        known: The newest first.
+        newest: The same, at most `N_NEWEST`; fewer = there are no others.
+    """
+    if len(newest) < N_NEWEST:
+        return list(newest)
+    ids = {row.session.id for row in newest}
+    since_ms = newest[-1].session.updated_ms
+    older = (row for row in known if row.session.updated_ms <= since_ms)
+    return [*newest, *(row for row in older if row.session.id not in ids)][:MAX_CHATS]
 
 
 def _chat_row(row: ChatRow, now_s: float) -> Row:

@@ -7,6 +7,7 @@ from it: "[red]" stays "[red]", and "<b>" stays "<b>".
 from __future__ import annotations
 
 import asyncio
+import time
 
 from markdown_it import MarkdownIt
 from textual import events
@@ -25,6 +26,12 @@ REDRAW_S = 0.1
 
 REDRAW_SLOW_S = 0.2
 """The same where every byte goes through a network."""
+
+REDRAW_SHARE = 0.05
+"""Most of the time that redraws take: a reply that is dear to draw is drawn less often."""
+
+REDRAW_MAX_S = 0.5
+"""However dear it is, so often it is drawn."""
 
 MAX_CHARACTERS = 4000
 MAX_LINES = 40
@@ -152,6 +159,7 @@ class Reply(Vertical):
         self._drawing = asyncio.Lock()
         self._blocks = ShortBlocks()
         self._timer: Timer | None = None
+        self._next_redraw_s = 0.0
         self._thinking = Fold(classes="thinking")
         is_plain = is_plain or (whole is not None and len(whole.text) > MAX_MARKDOWN)
         self._body: Static | Markdown = (
@@ -209,7 +217,7 @@ class Reply(Vertical):
             self._thoughts.append(thought)
             self._has_new_thoughts = True
         if self._timer is None:
-            self._timer = self.set_interval(self._redraw_s, self._redraw, name="redraw")
+            self._timer = self.set_interval(self._redraw_s, self._redraw_in_turn, name="redraw")
             self.call_later(self._redraw)
 
     async def finish(self) -> None:
@@ -254,6 +262,20 @@ class Reply(Vertical):
         verb = "hides" if is_open else "shows"
         title = f"Thinking ({len(self.reasoning)} characters, Ctrl-T {verb} them)"
         self._thinking.say(title, thoughts, is_open=is_open)
+
+    async def _redraw_in_turn(self) -> None:
+        """Redraw, unless the last time took so long that it is not due yet."""
+        if time.monotonic() < self._next_redraw_s:
+            return
+        began_s = time.process_time()
+        await self._redraw()
+        self.call_after_refresh(self._set_pace, began_s)
+
+    def _set_pace(self, began_s: float) -> None:
+        took_s = time.process_time() - began_s
+        # Half a step less, so that the timer's step before does not miss it by a hair.
+        wait_s = min(REDRAW_MAX_S, took_s / REDRAW_SHARE) - self._redraw_s / 2
+        self._next_redraw_s = time.monotonic() + wait_s
 
     async def _redraw(self) -> None:
         """Draw what came since the last time; what is being drawn is waited for."""

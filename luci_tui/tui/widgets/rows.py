@@ -202,9 +202,11 @@ class Rows(ScrollView, can_focus=True):
         if self._words:
             if self._haystacks is None:
                 self._haystacks = [row.haystack for row in self._all]
-            pairs = zip(self._all, self._haystacks, strict=True)
-            words = self._words
-            self._shown = [row for row, text in pairs if all(word in text for word in words)]
+            texts = self._haystacks
+            found = [index for index, text in enumerate(texts) if self._words[0] in text]
+            for word in self._words[1:]:
+                found = [index for index in found if word in texts[index]]
+            self._shown = [self._all[index] for index in found]
         else:
             self._shown = self._all
         index = next((i for i, row in enumerate(self._shown) if row.key == old_key), None)

@@ -39,7 +39,8 @@ class StatusLine(Static):
             return
         self._said = text
         self.set_class(text.startswith("Error:"), "-error")
-        self.update(text)
+        # It is one line as wide as the screen, whatever it says.
+        self.update(text, layout=False)
 
 
 class EmptyState(Static):

@@ -108,4 +108,5 @@ class Welcome(Vertical):
         self._machine.say(f"{HEADING} {machine_words(look)}")
         self._lead.say(lead_words(look))
         lines = [SuggestionLine(one.entry.name, suggestion_words(one)) for one in look.suggestions]
-        await self._list.mount_all(lines)
+        if self._list.is_attached:
+            await self._list.mount_all(lines)
