@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events, work
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-THEME = [f"theme/{part}.tcss" for part in ("frame", "dialogs", "chat", "modes", "nocolour")]
+THEME: list[str | PurePath] = [
+    f"theme/{part}.tcss" for part in ("frame", "dialogs", "chat", "modes", "nocolour")
+]
 """Of rules of equal weight the later one counts, so the order is part of the looks."""
 CLOSE_S = 3.0
 """How long the engine may take to leave before the app goes without it."""

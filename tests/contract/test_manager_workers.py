@@ -17,7 +17,8 @@ from luci_tui.manager.health import RestartPolicy
 from luci_tui.manager.manager import Lease, ManagerOptions, ModelManager
 from luci_tui.manager.progress import LeaseProgress
 from tests.support import bad_worker, engines
-from tests.support.managers import Models, kinds, until
+from tests.support.managers import Models, kinds
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.native
 

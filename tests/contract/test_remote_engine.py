@@ -18,8 +18,9 @@ from luci_tui.manager.manager import ModelManager
 from luci_tui.manager.remote import RemoteEngine
 from tests.support import engines
 from tests.support.fake_clock import FakeClock
-from tests.support.managers import Models, until
+from tests.support.managers import Models
 from tests.support.openai_server import KEY, MODEL, OpenAiServer, openai_server
+from tests.support.waiting import until
 
 SPEC = LoadSpec(model_path=MODEL)
 

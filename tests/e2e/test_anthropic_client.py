@@ -18,7 +18,8 @@ from tests.support import scripted_engine
 from tests.support.api_server import KEY
 from tests.support.event_order import MessagesOrder, message_of, read_sse
 from tests.support.scripted_engine import Gate
-from tests.support.scripted_server import N_CTX, Scripted, call, scripted_server, wait_until
+from tests.support.scripted_server import N_CTX, Scripted, call, scripted_server
+from tests.support.waiting import until
 
 LOOK: Any = {
     "name": "look",
@@ -256,7 +257,7 @@ async def test_client_that_goes_then_the_answer_is_cancelled(served: Served) -> 
         lines = answer.aiter_lines()
         while "content_block_delta" not in await anext(lines):
             pass
-    await wait_until(lambda: served.script.n_cancelled == 1 and not served.shelf.n_held)
+    await until(lambda: served.script.n_cancelled == 1 and not served.shelf.n_held)
 
 
 async def test_silence_then_pings_show_that_the_stream_lives(

@@ -6,8 +6,7 @@ import json
 import os
 import shutil
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,10 @@ from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.hosts import pid_of
 from tests.support.hub_process import hub_process
 from tests.support.terminal import TerminalProgram
+from tests.support.waiting import until_here
 
 pytestmark = [pytest.mark.native, pytest.mark.timeout(180), pytest.mark.usefixtures("hub")]
 
-WAIT_S = 60.0
 SLOW = "[downloads]\nreserve_bytes = 0\nlimit_bytes_per_s = 20000\n"
 
 MISTAKES = (
@@ -71,13 +70,6 @@ def hub(luci_env: dict[str, str], tmp_path: Path) -> Iterator[str]:
 def downloads(luci: Luci) -> list[dict[str, Any]]:
     listed: dict[str, Any] = json.loads(luci("downloads", "--json").stdout)
     return listed["downloads"]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
 
 
 def is_installed(home: Path, name: str) -> bool:
@@ -132,12 +124,12 @@ def test_download_in_the_background_is_steered_and_outlives_its_host(
     assert luci("downloads", "move", "1", "front").returncode == 0
     pid = pid_of(home)
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not psutil.pid_exists(pid))
+    until_here(lambda: not psutil.pid_exists(pid))
     # Whatever starts the host next, the download goes on.
     assert luci("host", "start").returncode == 0
     assert b"download 1 (tiny)" in luci("host", "status").stdout
     assert luci("downloads", "limit", "none").stdout == b"Downloads have no limit.\n"
-    until(lambda: is_installed(home, "tiny"))
+    until_here(lambda: is_installed(home, "tiny"))
     watched = luci("downloads", "list", "--watch")
     assert watched.returncode == 0
     assert watched.stdout.startswith(b"   1  done ")

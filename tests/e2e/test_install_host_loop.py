@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from luci_tui.host.lifecycle import Launcher
 from tests.support import raw_gguf
 from tests.support.hosts import running_host
 from tests.support.hub_process import hub_process
+from tests.support.waiting import until
 from tests.support.watched_host import read_loop
 
 pytestmark = [pytest.mark.native, pytest.mark.timeout(180)]
@@ -39,15 +39,17 @@ def large_model() -> bytes:
 
 
 async def settle(downloads: HostDownloads, states: tuple[str, ...]) -> None:
-    async with asyncio.timeout(60):
-        while (await downloads.list()).downloads[-1].state.value not in states:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    async def is_settled() -> bool:
+        return (await downloads.list()).downloads[-1].state.value in states
+
+    await until(is_settled)
 
 
 async def until_arrived(downloads: HostDownloads, n_bytes: int) -> None:
-    async with asyncio.timeout(60):
-        while (await downloads.list()).downloads[-1].done_bytes < n_bytes:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    async def has_arrived() -> bool:
+        return (await downloads.list()).downloads[-1].done_bytes >= n_bytes
+
+    await until(has_arrived)
 
 
 async def worst_lag_ms(home: Path, url: str) -> float:
@@ -66,9 +68,7 @@ async def worst_lag_ms(home: Path, url: str) -> float:
         assert (await downloads.list()).downloads[-1].state.value == "done"
         await downloads.uninstall("large")
         ended_s = time.monotonic()
-        async with asyncio.timeout(20):
-            while not any(line.at_s > ended_s for line in read_loop(home)):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+        await until(lambda: any(line.at_s > ended_s for line in read_loop(home)))
         return max(line.worst_lag_ms for line in read_loop(home) if line.at_s > began_s)
 
 

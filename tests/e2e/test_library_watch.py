@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from tests.support import raw_gguf
 from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.hosts import running_host
 from tests.support.libraries import MODEL, use_home
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.native
 
@@ -57,13 +58,6 @@ async def load(client: HostClient, name: str) -> JobRecord:
         async for _ in events:
             pass
     return await client.job(job.id)
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(50):
-        # Another process changes it, so there is no event to wait for.
-        while not is_so():  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
 
 
 def state_of(name: str) -> ModelState:

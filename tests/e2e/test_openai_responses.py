@@ -19,7 +19,8 @@ from tests.support import scripted_engine
 from tests.support.api_server import KEY, OTHER_KEY
 from tests.support.event_order import ResponsesOrder, read_sse, response_of
 from tests.support.scripted_engine import Gate
-from tests.support.scripted_server import N_CTX, Scripted, call, scripted_server, wait_until
+from tests.support.scripted_server import N_CTX, Scripted, call, scripted_server
+from tests.support.waiting import until
 
 LOOK: Any = {
     "type": "function",
@@ -274,7 +275,7 @@ async def test_client_that_goes_then_the_answer_is_cancelled_and_not_stored(
         lines = answer.aiter_lines()
         while "output_text.delta" not in await anext(lines):
             pass
-    await wait_until(lambda: served.script.n_cancelled == 1 and not served.shelf.n_held)
+    await until(lambda: served.script.n_cancelled == 1 and not served.shelf.n_held)
     assert not (tmp_path / "home" / "responses.db").exists()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from luci_tui.library.garbage import remove_folder
 from luci_tui.library.installing import Installer
 from tests.support.downloads import quick
 from tests.support.hub import Hub, HubFile, running_hub
+from tests.support.waiting import until
 
 SETTLED = frozenset({ItemState.DONE, ItemState.FAILED, ItemState.CANCELLED, ItemState.PAUSED})
 WAIT_S = 30.0
@@ -88,9 +88,7 @@ class Bench:
         self, item_id: int, is_time: Callable[[QueueItem], bool] = lambda one: one.state in SETTLED
     ) -> QueueItem:
         """Wait for a condition of an item."""
-        async with asyncio.timeout(WAIT_S):
-            while not is_time(self.queue.get(item_id)):  # noqa: ASYNC110
-                await asyncio.sleep(0.002)
+        await until(lambda: is_time(self.queue.get(item_id)), WAIT_S)
         return self.queue.get(item_id)
 
     def n_from_the_beginning(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -143,17 +143,6 @@ class Models:
         if name not in self.entries:
             raise CatalogError(f'There is no model "{name}".')
         return self.entries[name]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the event loop and its threads run until something is so."""
-
-    async def poll() -> None:
-        # What the condition is about happens in threads and processes as well.
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
-
-    await asyncio.wait_for(poll(), 20)
 
 
 def kinds(progress: list[LeaseProgress]) -> list[str]:

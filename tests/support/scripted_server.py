@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -90,14 +89,3 @@ def call(index: int, arguments: str = "", name: str = "", call_id: str = "") -> 
     """Make a piece of a tool call, as a script plays it."""
     piece = frames.ToolCallDelta(index=index, id=call_id, name=name, arguments=arguments)
     return frames.Delta(request_id=1, tool_calls=(piece,), tokens=(1,))
-
-
-async def wait_until(is_true: Callable[[], bool]) -> None:
-    """Let the server work until a condition holds.
-
-    Raises:
-        TimeoutError: it does not.
-    """
-    async with asyncio.timeout(10):
-        while not is_true():  # noqa: ASYNC110 - the server has no event for it
-            await asyncio.sleep(0)

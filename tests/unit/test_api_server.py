@@ -7,7 +7,7 @@ import json
 import logging
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 import pytest
@@ -20,6 +20,7 @@ from luci_tui.host.openai.server import ApiServer
 from tests.support import api_server, scripted_engine
 from tests.support.api_server import KEY, Shelf, exchange, raw_post, serving, serving_with
 from tests.support.scripted_engine import ScriptedEngine, done, text
+from tests.support.waiting import until
 
 CHAT = "/v1/chat/completions"
 SECRET = "zebra-crossing-in-a-prompt"
@@ -61,12 +62,6 @@ class Paced:
             self.engine.permits.release()
         await self.shelf.add("echo", self.engine, spec=LoadSpec(model_path="echo"))
         return self
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop run until something is so; the caller sets the timeout."""
-    while not condition():  # noqa: ASYNC110 - what is awaited has no event
-        await asyncio.sleep(0)
 
 
 async def echo_shelf() -> Shelf:

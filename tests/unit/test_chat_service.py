@@ -35,6 +35,7 @@ from tests.support.scripted_engine import (
     text,
     thought,
 )
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -351,9 +352,11 @@ async def test_streaming_text_reaches_the_store_while_it_streams(store: StoreThr
     async with aclosing(service.send(chat.id, "a")) as events:
         await anext(events)
         await anext(events)
-        async with asyncio.timeout(5):
-            while (await branch(store, chat))[-1].text != "so far":  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+
+        async def has_come() -> bool:
+            return (await branch(store, chat))[-1].text == "so far"
+
+        await until(has_come)
         assert (await branch(store, chat))[-1].state is MessageState.STREAMING
         gate.opened.set()
         assert isinstance([event async for event in events][-1], TurnDone)

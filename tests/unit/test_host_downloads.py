@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.support import raw_gguf
 from tests.support.downloads import CONTENT, quick
 from tests.support.echo_chats import EchoChats
 from tests.support.hub import Fault, Hub, running_hub
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.native
 
@@ -72,10 +72,8 @@ async def begun(http: httpx.AsyncClient, url: str, **fields: str) -> httpx.Respo
     return await http.post("/luci/downloads", json={"plan": plan})
 
 
-async def until(state: HostState, item_id: int, word: str) -> None:
-    async with asyncio.timeout(30):
-        while state.downloads.get(item_id).state != word:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+async def until_state(state: HostState, item_id: int, word: str) -> None:
+    await until(lambda: state.downloads.get(item_id).state == word)
 
 
 def error_of(response: httpx.Response) -> tuple[int, str]:
@@ -88,7 +86,7 @@ async def test_install_is_planned_begun_listed_and_done(
     hub.add(GOOD)
     response = await begun(http, hub.url_of(), name="mine")
     assert (response.status_code, response.json()["how"]) == (201, "queued")
-    await until(state, 1, "done")
+    await until_state(state, 1, "done")
     (one,) = (await http.get("/luci/downloads")).json()["downloads"]
     assert (one["name"], one["done_bytes"], one["error"]) == ("mine", len(GOOD), None)
     assert read_manifest(model_folder(tmp_path / "models", "mine")) is not None
@@ -102,7 +100,7 @@ async def test_events_say_what_happens_in_its_order(
 ) -> None:
     hub.add(GOOD)
     await begun(http, hub.url_of())
-    await until(state, 1, "done")
+    await until_state(state, 1, "done")
     await state.downloads.close()
     text = (await http.get("/luci/downloads/events")).text
     events = [block.splitlines() for block in text.split("\n\n") if block.startswith("id:")]
@@ -126,7 +124,7 @@ async def test_pause_keeps_nobody_and_resume_goes_on(
     limit = (await http.post("/luci/downloads/limit", json={"bytes_per_s": None})).json()
     assert limit["limit_bytes_per_s"] == 0
     assert (await http.post("/luci/downloads/1/resume")).status_code == 200
-    await until(state, 1, "done")
+    await until_state(state, 1, "done")
 
 
 async def test_cancel_and_move(http: httpx.AsyncClient, state: HostState, hub: Hub) -> None:
@@ -147,7 +145,7 @@ async def test_forget_leaves_out_what_has_ended_and_nothing_else(
 ) -> None:
     hub.add(GOOD)
     await begun(http, hub.url_of(), name="kept")
-    await until(state, 1, "done")
+    await until_state(state, 1, "done")
     await http.post("/luci/downloads/limit", json={"bytes_per_s": 20_000})
     for name in ("a", "b", "c"):
         hub.add(CONTENT, name=f"{name}.gguf")
@@ -177,7 +175,7 @@ async def test_failure_is_told_with_its_code(
 ) -> None:
     hub.add(GOOD, Fault(status=403, error_code="GatedRepo"))
     await begun(http, hub.url_of())
-    await until(state, 1, "failed")
+    await until_state(state, 1, "failed")
     error = (await http.get("/luci/downloads/1")).json()["error"]
     assert (error["code"], error["type"]) == ("gated", "DownloadError")
 
@@ -221,7 +219,7 @@ async def test_uninstall_refuses_a_model_in_memory_and_unloads_it_when_asked(
 ) -> None:
     hub.add(GOOD)
     await begun(http, hub.url_of())
-    await until(state, 1, "done")
+    await until_state(state, 1, "done")
     unloaded: list[str] = []
 
     async def unload(name: str, *, force: bool) -> None:
@@ -246,15 +244,13 @@ async def test_uninstall_ends_an_install_of_the_same_model(
 ) -> None:
     hub.add(GOOD)
     await begun(http, hub.url_of())
-    await until(state, 1, "done")
+    await until_state(state, 1, "done")
     await http.post("/luci/downloads/limit", json={"bytes_per_s": 20_000})
     hub.add(CONTENT, name="other.gguf")
     await begun(http, hub.url_of("other.gguf"), name="model")
     assert (await http.post("/luci/models/uninstall", json={"name": "model"})).status_code == 200
-    await until(state, 2, "cancelled")
-    async with asyncio.timeout(20):
-        while model_folder(tmp_path / "models", "model").exists():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until_state(state, 2, "cancelled")
+    await until(lambda: not model_folder(tmp_path / "models", "model").exists())
 
 
 async def test_host_sweeps_at_its_start_what_a_killed_one_left(

@@ -11,7 +11,8 @@ from luci_tui.manager.manager import ModelManager
 from luci_tui.manager.progress import FellBack, LeaseProgress, Restarting
 from tests.support.fake_clock import FakeClock
 from tests.support.manager_use import crash, loaded, say, status, use
-from tests.support.managers import EngineMaker, Models, until
+from tests.support.managers import EngineMaker, Models
+from tests.support.waiting import until
 
 POLICY = RestartPolicy()
 Make = Callable[..., ModelManager]

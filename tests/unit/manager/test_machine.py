@@ -17,7 +17,8 @@ from luci_tui.manager.manager import ModelManager
 from luci_tui.manager.residency import Room
 from tests.support.fake_clock import FakeClock
 from tests.support.manager_use import loaded, status, use
-from tests.support.managers import Models, until
+from tests.support.managers import Models
+from tests.support.waiting import until
 
 Make = Callable[..., ModelManager]
 GIB = 1024**3

@@ -10,7 +10,8 @@ from luci_tui.errors import EngineError, ModelLoadError, WorkerLostError
 from luci_tui.manager.manager import ModelManager
 from luci_tui.manager.progress import LeaseProgress
 from tests.support.manager_use import loaded, say, size_of, status, use
-from tests.support.managers import EngineMaker, Models, kinds, until
+from tests.support.managers import EngineMaker, Models, kinds
+from tests.support.waiting import until
 
 Make = Callable[..., ModelManager]
 

@@ -16,7 +16,8 @@ from luci_tui.manager.residency import Need
 from luci_tui.manager.startup import Patience
 from tests.support.fake_clock import FakeClock, settle
 from tests.support.manager_use import loaded, say, size_of, status, use
-from tests.support.managers import EngineMaker, Models, kinds, until
+from tests.support.managers import EngineMaker, Models, kinds
+from tests.support.waiting import until
 
 Make = Callable[..., ModelManager]
 
