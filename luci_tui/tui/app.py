@@ -305,7 +305,8 @@ class ChatApp(App[int]):
         """Say so in the title; the welcome has done its work."""
         message.stop()
         self._presence.answer_began()
-        self.workers.cancel_group(self, "welcome")  # it may be on its way yet
+        # It may be on its way yet. Textual leaves the worker's result type open.
+        self.workers.cancel_group(self, "welcome")  # pyright: ignore[reportUnknownMemberType]
         await self._chat.transcript.drop("Welcome")
 
     def on_answer_ended(self, message: AnswerEnded) -> None:
