@@ -258,7 +258,7 @@ async def test_export_writes_a_file_and_never_over_one_that_is_there(
         await pilot.press("e")
         await wait_for_text(pilot, "Write it to which file?")
         await pilot.press("enter")
-        await wait_for_text(pilot, "is left")
+        await wait_for_text(pilot, "is there already")
     assert file.read_text() == "mine"
 
 

@@ -301,7 +301,7 @@ async def test_answers_too_long_for_the_context_then_the_synthesis_says_how_far_
         await pilot.press("a", "enter")
         await wait_for_text(pilot, "4 Synthesis +")
         await pilot.press("shift+tab")
-        await wait_for_text(pilot, "first 256 characters")
+        await wait_for_text(pilot, "each answer was read up to its")
 
 
 async def test_panel_in_which_too_few_answer_then_there_is_no_synthesis() -> None:
