@@ -1,45 +1,90 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 from textual.app import App, ComposeResult
 from textual.widgets import Markdown
 
-from luci_tui.tui.widgets import message
 from luci_tui.tui.widgets.message import Reply
+from luci_tui.tui.widgets.redraw_pace import MAX_S, RedrawPace, share_of_a_processor
 from tests.support.screen import wait_until
-
-NEVER_S = 1000.0
 
 
 class ReplyApp(App[int]):
     def compose(self) -> ComposeResult:
-        # Its own timer is out of the way, so that the test says when a redraw is due.
-        yield Reply(is_plain=False, redraw_s=NEVER_S)
+        yield Reply(is_plain=False, redraw_s=0.01)
 
 
-@pytest.mark.parametrize(("most_s", "expected"), [(2 * NEVER_S, "one"), (0.0, "one two")])
-async def test_reply_that_was_dear_to_draw_then_waits_but_not_with_its_end(
-    monkeypatch: pytest.MonkeyPatch, most_s: float, expected: str
-) -> None:
-    monkeypatch.setattr(message, "REDRAW_SHARE", 1e-9)
-    monkeypatch.setattr(message, "REDRAW_MAX_S", most_s)
+class Times:
+    """A clock, and the processor time of a process, that the test moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.spent_s = 7.0
+
+    def pace(self, max_s: float = MAX_S) -> RedrawPace:
+        return RedrawPace(
+            max_s=max_s, share=0.05, clock=lambda: self.now_s, spent=lambda: self.spent_s
+        )
+
+
+def test_first_redraw_is_due() -> None:
+    assert Times().pace().is_due()
+
+
+def test_redraw_that_cost_much_then_the_next_is_due_when_it_is_paid_off() -> None:
+    times = Times()
+    pace = times.pace(max_s=10)
+    pace.begin()
+    times.spent_s += 0.05
+    times.now_s += 0.99
+    assert not pace.is_due()
+    times.now_s += 0.02
+    assert pace.is_due()
+
+
+def test_other_work_of_the_screen_then_it_is_paid_off_too() -> None:
+    times = Times()
+    pace = times.pace(max_s=10)
+    pace.begin()
+    times.now_s += 1.01
+    times.spent_s += 0.05
+    assert pace.is_due()
+    times.spent_s += 0.05
+    assert not pace.is_due()
+
+
+def test_redraw_however_dear_then_the_next_comes_after_the_longest_wait() -> None:
+    times = Times()
+    pace = times.pace()
+    pace.begin()
+    times.spent_s += 60
+    times.now_s += MAX_S - 0.01
+    assert not pace.is_due()
+    times.now_s += 0.02
+    assert pace.is_due()
+
+
+@pytest.mark.parametrize(("n_processors", "share"), [(1, 0.02), (2, 0.04), (8, 0.16), (64, 0.25)])
+def test_share_grows_with_the_processors(n_processors: int, share: float) -> None:
+    assert share_of_a_processor(n_processors) == pytest.approx(share)
+
+
+async def test_reply_that_is_not_due_then_it_waits_but_not_with_its_end() -> None:
     app = ReplyApp()
     async with app.run_test() as pilot:
         reply = app.query_one(Reply)
         body = reply.query_one(Markdown)
+        times = Times()
+        reply.pace = times.pace()
         reply.add("one", "")
         await wait_until(pilot, lambda: body.source == "one")
-        redraw = reply._redraw_in_turn  # pyright: ignore[reportPrivateUsage]
-        before_s = reply._next_redraw_s  # pyright: ignore[reportPrivateUsage]
-        await redraw()
-        await wait_until(pilot, lambda: reply._next_redraw_s != before_s)  # pyright: ignore[reportPrivateUsage]
-        assert (reply._next_redraw_s > time.monotonic()) is (most_s > 0)  # pyright: ignore[reportPrivateUsage]
+        times.spent_s += 60
         reply.add(" two", "")
-        await redraw()
-        await pilot.pause()
-        await wait_until(pilot, lambda: body.source == expected)
+        for _ in range(20):
+            await pilot.pause(0.01)
+        assert body.source == "one"
+        times.now_s += MAX_S
+        await wait_until(pilot, lambda: body.source == "one two")
         reply.add(" three", "")
         await reply.finish()
         assert body.source == "one two three"

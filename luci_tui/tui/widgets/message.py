@@ -7,31 +7,28 @@ from it: "[red]" stays "[red]", and "<b>" stays "<b>".
 from __future__ import annotations
 
 import asyncio
-import time
 
 from markdown_it import MarkdownIt
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.geometry import Size
 from textual.message import Message
+from textual.reactive import Reactive
 from textual.timer import Timer
 from textual.widgets import Markdown, Static
 
 from luci_tui.chat.sanitize import Sanitizer, sanitize
 from luci_tui.tui.chat.shown import Shown
+from luci_tui.tui.widgets.redraw_pace import RedrawPace
+from luci_tui.tui.widgets.reply_markdown import ReplyMarkdown
 from luci_tui.tui.widgets.short_blocks import ShortBlocks
 
 REDRAW_S = 0.1
-"""Least time between two redraws of a growing reply: each costs the model time on a small CPU."""
+"""Least time between two redraws of a growing reply; see also redraw_pace.py."""
 
 REDRAW_SLOW_S = 0.2
 """The same where every byte goes through a network."""
-
-REDRAW_SHARE = 0.05
-"""Most of the time that redraws take: a reply that is dear to draw is drawn less often."""
-
-REDRAW_MAX_S = 0.5
-"""However dear it is, so often it is drawn."""
 
 MAX_CHARACTERS = 4000
 MAX_LINES = 40
@@ -143,6 +140,8 @@ class Reply(Vertical):
         whole: What is drawn where the answer is there already.
     """
 
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0))  # as in ReplyMarkdown
+
     def __init__(
         self, *, is_plain: bool, redraw_s: float = REDRAW_S, whole: Shown | None = None
     ) -> None:
@@ -159,13 +158,14 @@ class Reply(Vertical):
         self._drawing = asyncio.Lock()
         self._blocks = ShortBlocks()
         self._timer: Timer | None = None
-        self._next_redraw_s = 0.0
+        self.pace = RedrawPace()
+        """When it is drawn again while it grows."""
         self._thinking = Fold(classes="thinking")
         is_plain = is_plain or (whole is not None and len(whole.text) > MAX_MARKDOWN)
         self._body: Static | Markdown = (
             Static(classes="plain", markup=False)
             if is_plain
-            else Markdown(parser_factory=markdown_parser, open_links=False, classes="markdown")
+            else ReplyMarkdown(parser_factory=markdown_parser, open_links=False, classes="markdown")
         )
         self._calls = Static(classes="calls", markup=False)
         self._truth = Static(classes="truth", markup=False)
@@ -218,7 +218,7 @@ class Reply(Vertical):
             self._has_new_thoughts = True
         if self._timer is None:
             self._timer = self.set_interval(self._redraw_s, self._redraw_in_turn, name="redraw")
-            self.call_later(self._redraw)
+            self.call_later(self._redraw_in_turn)
 
     async def finish(self) -> None:
         """Draw what is left; nothing may be added after it."""
@@ -264,18 +264,10 @@ class Reply(Vertical):
         self._thinking.say(title, thoughts, is_open=is_open)
 
     async def _redraw_in_turn(self) -> None:
-        """Redraw, unless the last time took so long that it is not due yet."""
-        if time.monotonic() < self._next_redraw_s:
-            return
-        began_s = time.process_time()
-        await self._redraw()
-        self.call_after_refresh(self._set_pace, began_s)
-
-    def _set_pace(self, began_s: float) -> None:
-        took_s = time.process_time() - began_s
-        # Half a step less, so that the timer's step before does not miss it by a hair.
-        wait_s = min(REDRAW_MAX_S, took_s / REDRAW_SHARE) - self._redraw_s / 2
-        self._next_redraw_s = time.monotonic() + wait_s
+        """Redraw, unless that would cost the model too much yet."""
+        if self.pace.is_due():
+            self.pace.begin()
+            await self._redraw()
 
     async def _redraw(self) -> None:
         """Draw what came since the last time; what is being drawn is waited for."""

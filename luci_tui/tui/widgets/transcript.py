@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import cast
 
 from textual.containers import VerticalScroll
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.layout import WidgetPlacement
 from textual.reactive import Reactive
 from textual.scrollbar import ScrollBar
@@ -74,6 +74,9 @@ class WidgetEntry(Entry):
 
 class Transcript(VerticalScroll, can_focus=False):
     """The entries, the newest at the end."""
+
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0))
+    """Does not ask for another layout; a scrollbar that comes or goes does."""
 
     def __init__(self, *header: Widget, id: str | None = None) -> None:
         super().__init__(*header, id=id)
