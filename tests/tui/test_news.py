@@ -72,7 +72,9 @@ async def test_news_that_the_screen_found_itself_then_they_are_told_once_with_th
 
 
 async def test_chat_that_is_gone_on_with_brings_its_model(home: Path) -> None:
-    write_arch_model(TinyArch.LLAMA, home / "models" / "other.gguf")
+    models = home / "models"
+    models.mkdir(exist_ok=True)  # the host makes it, too, some time after its start
+    write_arch_model(TinyArch.LLAMA, models / "other.gguf")
     first, _ = await begin(home)
     assert first.client is not None
     made = await HostChats(first.client).create({"model": "other"})
