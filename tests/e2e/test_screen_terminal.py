@@ -168,8 +168,8 @@ async def test_long_answer_without_the_focus_rings_and_is_counted_until_somebody
     ("content", "said"),
     [
         (b"[screen]\ntheme = 'nord'\nlow_bandwidth = maybe\n", "line 3"),
-        (b"\xff\xfe\x00", "config.toml"),
-        (None, "config.toml"),
+        (b"\xff\xfe\x00", "cannot be read as text"),
+        (None, "cannot be read"),
     ],
 )
 def test_settings_that_cannot_be_read_then_the_screen_starts_and_says_where(
