@@ -12,12 +12,25 @@ import pytest
 
 from luci_tui.download.messages import Moved
 from luci_tui.download.mover import new_client
+from luci_tui.download.options import MoveOptions
 from luci_tui.errors import DownloadError
 from tests.support.download_faults import CASES, Case
-from tests.support.downloads import CONTENT, fetch, files_of, quick, served, wanted_of
+from tests.support.downloads import (
+    CONTENT,
+    SOON_S,
+    fetch,
+    files_of,
+    quick,
+    served,
+    wanted_of,
+)
 from tests.support.hub import Fault, running_hub
 
 MIB = 1 << 20
+
+
+def options_for(case: Case) -> MoveOptions:
+    return quick(stall_s=SOON_S) if case.stalls else quick()
 
 
 def test_the_hub_knows_forty_faults() -> None:
@@ -39,7 +52,7 @@ async def test_fault_ends_in_the_right_file_or_in_one_sentence(case: Case, tmp_p
         error: DownloadError | None = None
         moved: Moved | None = None
         try:
-            moved = await fetch(wanted)
+            moved = await fetch(wanted, options_for(case))
         except DownloadError as caught:
             error = caught
         assert (error.code if error else "") == case.code, error
@@ -60,7 +73,7 @@ async def test_fault_ends_in_the_right_file_or_in_one_sentence(case: Case, tmp_p
 async def test_fault_that_is_got_over_sends_few_bytes_twice(case: Case, tmp_path: Path) -> None:
     """Only an answer that had to be thrown away is sent again."""
     async with served(*case.faults) as (hub, file):
-        await fetch(wanted_of(hub, file, tmp_path))
+        await fetch(wanted_of(hub, file, tmp_path), options_for(case))
         n_thrown_away = sum(
             len(CONTENT)
             for fault in case.faults

@@ -18,7 +18,7 @@ from luci_tui.download.receiving import BUFFER_BYTES, Receiver
 from luci_tui.download.wire import Wire
 from luci_tui.download.writer import open_writer
 from luci_tui.errors import DownloadError
-from tests.support.downloads import fetch, quick, wanted_of
+from tests.support.downloads import SOON_S, fetch, quick, wanted_of
 from tests.support.hub import Fault, Hub, HubFile, running_hub
 
 CONTENT = bytes(range(256)) * 20_001
@@ -104,7 +104,7 @@ async def test_connection_that_stalls_then_it_is_given_up_and_the_rest_is_asked_
     tmp_path: Path, tls: ssl.SSLContext | None
 ) -> None:
     async with served(tls, Fault(stall_after=700_000)) as (hub, file):
-        moved = await fetch(wanted_of(hub, file, tmp_path))
+        moved = await fetch(wanted_of(hub, file, tmp_path), quick(stall_s=SOON_S))
     assert moved.path.read_bytes() == CONTENT
     assert moved.n_retries == 1
     assert moved.received_bytes == len(CONTENT)
@@ -121,7 +121,7 @@ async def test_cancelled_in_the_middle_then_what_came_is_right_and_gone_on_from(
             if getattr(progress, "done_bytes", 0) >= 1_234_567:
                 has_come.set()
 
-        task = asyncio.create_task(fetch(wanted, quick(stall_s=60.0), watch))
+        task = asyncio.create_task(fetch(wanted, quick(), watch))
         async with asyncio.timeout(10):
             await has_come.wait()
         begun_s = asyncio.get_running_loop().time()

@@ -10,7 +10,7 @@ import pytest
 from luci_tui.download.records import ItemState
 from luci_tui.errors import DownloadError
 from tests.support.download_faults import CASES, Case
-from tests.support.downloads import CONTENT, fetch, files_of, served, wanted_of
+from tests.support.downloads import CONTENT, SOON_S, fetch, files_of, served, wanted_of
 from tests.support.hub import Fault
 from tests.support.installs import FilesAlone, bench_at
 
@@ -23,7 +23,9 @@ def test_table_has_forty_different_faults() -> None:
 async def test_fault_ends_in_the_installed_file_or_in_one_sentence(
     case: Case, tmp_path: Path
 ) -> None:
-    async with bench_at(tmp_path, installing=FilesAlone(tmp_path / "models")) as bench:
+    files_alone = FilesAlone(tmp_path / "models")
+    patience = {"stall_s": SOON_S} if case.stalls else {}
+    async with bench_at(tmp_path, installing=files_alone, **patience) as bench:
         plan = bench.offer(CONTENT, "model", *case.faults)
         hub_file = bench.hub.files["/org/repo/resolve/main/model.gguf"]
         if case.forever:

@@ -26,6 +26,11 @@ class Case:
     knows_size: bool = True
     says: str = ""
 
+    @property
+    def stalls(self) -> bool:
+        """Whether it ends only when a silent connection is given up."""
+        return any(fault.stall_after >= 0 or fault.delay_s for fault in self.faults)
+
 
 DROP = Fault(drop_after=300_000)
 CASES = [

@@ -150,7 +150,7 @@ def _be_victim(wanted: Wanted, first_byte_fd: int) -> NoReturn:
             first_byte_fd = -1
 
     try:
-        options = quick(stall_s=10.0, limiter=Limiter(BYTES_PER_S))
+        options = quick(limiter=Limiter(BYTES_PER_S))
         asyncio.run(_fetch(wanted, options, report))
         status = 0
     except DownloadError as error:

@@ -202,7 +202,7 @@ def _plan(url: str, number: int, data: bytes) -> Plan:
 
 async def build(files: RunFiles, options: Options) -> HostState:
     """Make the parts of such a host."""
-    return await build_host(files, options, move_options=quick(stall_s=10.0))
+    return await build_host(files, options, move_options=quick())
 
 
 def _be_victim(home: Path) -> NoReturn:
