@@ -125,7 +125,7 @@ class Generate(Frame):
     loras: tuple[LoraSpec, ...] | None = None
     """Scale per adapter of the LoadSpec for this request; None = the scales of the LoadSpec."""
     cache_prompt: bool = True
-    delivery_ms: int = Field(default=25, ge=0, le=1000)
+    delivery_ms: int = Field(default=40, ge=0, le=1000)
     """Least time between two deltas of this request; the first token goes out at once."""
 
 

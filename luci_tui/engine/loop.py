@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from luci_tui.engine import frames, native, native_validate, wire
 from luci_tui.engine.frame import Frame
 from luci_tui.errors import EngineError, ModelLoadError
+from luci_tui.scheduling import wake_soon
 
 EXIT_OK: Final = 0
 EXIT_PARENT_GONE: Final = 70
@@ -302,6 +303,7 @@ class EngineLoop:
 
     def _read_commands(self) -> None:
         """Take commands off the pipe. When it closes, the host is gone, and so is the worker."""
+        wake_soon()
         decoder = wire.FrameDecoder()
         parse: Callable[[bytes], frames.Command] = frames.command_adapter.validate_json
         while data := os.read(self._commands_fd, _READ_BYTES):

@@ -144,8 +144,10 @@ def _run(
     from luci_tui.host.heap import keep_heap_compact
     from luci_tui.host.host_log import start_log
     from luci_tui.host.server import serve
+    from luci_tui.scheduling import wake_soon
 
     keep_heap_compact()
+    wake_soon()
     start_log(files.home / "logs", is_detached=options.is_detached)
 
     async def live(build: BuildHost) -> None:

@@ -17,6 +17,7 @@ from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 
 from luci_tui import paths
 from luci_tui.config import terminal_facts
+from luci_tui.scheduling import wake_soon
 from luci_tui.tui.app import ChatApp
 from luci_tui.tui.history import FILE_NAME
 from luci_tui.tui.pauses import collect_when_quiet
@@ -160,6 +161,7 @@ def _converse(model: str, engine: str, resume: str | None) -> Conversation:
 
 
 async def _run(app: ChatApp) -> int:
+    wake_soon()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGHUP, signal.SIGTERM):
         loop.add_signal_handler(number, _leave, app, number)

@@ -64,7 +64,7 @@ def test_redraw_however_dear_then_the_next_comes_after_the_longest_wait() -> Non
     assert pace.is_due()
 
 
-@pytest.mark.parametrize(("n_processors", "share"), [(1, 0.02), (2, 0.04), (8, 0.16), (64, 0.25)])
+@pytest.mark.parametrize(("n_processors", "share"), [(1, 0.015), (2, 0.03), (8, 0.12), (64, 0.25)])
 def test_share_grows_with_the_processors(n_processors: int, share: float) -> None:
     assert share_of_a_processor(n_processors) == pytest.approx(share)
 

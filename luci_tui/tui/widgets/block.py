@@ -16,6 +16,21 @@ class Block(Static):
 
     def say(self, text: str) -> None:
         """Show this text."""
-        if text != self._said:
-            self._said = text
-            self.update(sanitize(text))
+        if text == self._said:
+            return
+        self._said = text
+        before = self._wanted_size()
+        self.update(sanitize(text), layout=False)
+        self.clear_cached_dimensions()
+        if before is None or self._wanted_size() != before:
+            self.refresh(layout=True)
+
+    def _wanted_size(self) -> tuple[int, int] | None:
+        """Give the cells that the text takes where they are its own; None = not known yet."""
+        size = self.content_size
+        if not self.is_mounted or not size.width:
+            return None
+        box, whole = self.container_size, self.screen.size
+        width = self.get_content_width(box, whole) if self.styles.is_auto_width else 0
+        height = self.styles.is_auto_height
+        return width, self.get_content_height(box, whole, size.width) if height else 0

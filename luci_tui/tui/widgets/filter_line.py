@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from luci_tui.tui.widgets.block import Block
+from luci_tui.tui.widgets.line import Line
 
 
 class FilterLine(Horizontal):
@@ -34,8 +35,7 @@ class FilterLine(Horizontal):
     def __init__(self) -> None:
         super().__init__(id="filter")
         self.display = False
-        self._input = Input(compact=True, id="filter-words")
-        self._input.cursor_blink = False
+        self._input = Line(id="filter-words")
         self._count = Block(id="filter-count")
 
     def compose(self) -> ComposeResult:
@@ -56,7 +56,9 @@ class FilterLine(Horizontal):
 
     def show_count(self, n_shown: int, n_all: int) -> None:
         """Say how many rows are left."""
-        self._count.say(f"{n_shown:,} of {n_all:,}")
+        whole = f"{n_all:,}"
+        # As wide as the greatest: what stands beside it keeps its place.
+        self._count.say(f"{n_shown:>{len(whole)},} of {whole}")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while the person types."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from textual import events
 from textual.binding import Binding
+from textual.geometry import Size
+from textual.reactive import Reactive
 from textual.widgets import Input
 
 _EDITING = {
@@ -16,11 +18,14 @@ _EDITING = {
 
 
 class Line(Input):
-    """An input without a blinking cursor, for dialogs.
+    """An input without a blinking cursor, as wide as there is room.
 
     Bindings are run after the key has climbed to the app, so letters that are typed on overtake
     them: over a slow line, where many keys come at once, a Backspace would delete the wrong one.
     """
+
+    # Textual lays the whole screen out when it changes, in case scrollbars come; here none does.
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0))
 
     def __init__(self, value: str = "", *, id: str | None = None) -> None:
         super().__init__(value, id=id, compact=True)

@@ -15,8 +15,8 @@ MAX_S = 0.7
 
 
 def share_of_a_processor(n_processors: int) -> float:
-    """Give how much of one processor the screen may take: 2 % of all, and at most a quarter."""
-    return min(0.25, 0.02 * n_processors)
+    """Give how much of one processor the screen may take: 1.5 % of all, and at most a quarter."""
+    return min(0.25, 0.015 * n_processors)
 
 
 class RedrawPace:

@@ -19,6 +19,7 @@ from textual import events
 from textual.binding import BindingType
 from textual.geometry import Offset, Region, Size
 from textual.message import Message
+from textual.reactive import Reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -77,6 +78,8 @@ class Rows(ScrollView, can_focus=True):
     """
 
     ALLOW_SELECT = False
+    # Textual lays the whole screen out when it changes; `_set_virtual_size` does what is needed.
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0))
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "rows--header",
         "rows--cursor",
@@ -212,11 +215,20 @@ class Rows(ScrollView, can_focus=True):
         index = next((i for i, row in enumerate(self._shown) if row.key == old_key), None)
         self._cursor = min(old_cursor, max(0, len(self._shown) - 1)) if index is None else index
         self._layout = (-1, [])
-        self.virtual_size = Size(0, len(self._shown) + self._n_header)
+        self._set_virtual_size(Size(0, len(self._shown) + self._n_header))
         self._show_cursor()
         self.refresh()
         if self.key != old_key:
             self.post_message(self.Moved(self, self.key))
+
+    def _set_virtual_size(self, size: Size) -> None:
+        if size == self.virtual_size:
+            return
+        self.virtual_size = size
+        # Asks for a layout where a scrollbar comes or goes, and nowhere else.
+        self._scroll_update(size)
+        if self.styles.auto_dimensions:
+            self.refresh(layout=True)
 
     # ---- the cursor
 

@@ -10,6 +10,8 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from luci_tui.tui.widgets.line import Line
+
 
 class SearchLine(Horizontal):
     """Hidden until it is opened; Enter goes to what was found, Esc closes it."""
@@ -36,8 +38,7 @@ class SearchLine(Horizontal):
     def __init__(self) -> None:
         super().__init__(id="search-line")
         self.display = False
-        self._input = Input(compact=True, id="search-words")
-        self._input.cursor_blink = False
+        self._input = Line(id="search-words")
 
     def compose(self) -> ComposeResult:
         """Lay out the word and the input."""
