@@ -6,6 +6,7 @@ from textual.app import App, ComposeResult
 
 from luci_tui.tui.widgets.rows import Column, Row, Rows
 from luci_tui.tui.widgets.text import LEAST_PATH, bar, one_line, short_path
+from tests.support.layouts import Layouts
 
 COLUMNS = (Column("name"), Column("size", 8, is_number=True), Column("when", 10, rank=1))
 
@@ -126,6 +127,40 @@ async def test_filter_over_ten_thousand_rows_finds_all_words_within_50_ms() -> N
             fastest_s = min(fastest_s, time.perf_counter() - start_s)
         assert rows.n_shown == 11
         assert fastest_s < 0.05
+
+
+async def test_filter_lays_the_screen_out_only_where_a_scrollbar_comes_or_goes() -> None:
+    app = RowsApp(some(1000))
+    async with app.run_test(size=(40, 9)) as pilot:
+        rows = app.query_one(Rows)
+        await pilot.pause()
+        layouts = Layouts(app)
+        for text, n_shown in (("l-000", 100), ("9", 271), ("", 1000), ("99", 19)):
+            rows.set_filter(text)
+            await pilot.pause()
+            assert (rows.n_shown, rows.show_vertical_scrollbar) == (n_shown, True)
+        assert rows.vertical_scrollbar.window_virtual_size == 20
+        assert layouts.count == 0
+        rows.set_filter("00099")
+        await pilot.pause()
+        assert (rows.n_shown, rows.show_vertical_scrollbar) == (1, False)
+        assert layouts.count == 1
+        rows.set_filter("")
+        await pilot.pause()
+        await pilot.press("end")
+        assert (rows.key, rows.show_vertical_scrollbar) == ("k999", True)
+        assert rows.line_of("k999").y == 8
+
+
+async def test_list_that_grows_with_its_rows_takes_the_room() -> None:
+    app = RowsApp(some(2))
+    app.CSS = "Rows { height: auto; }"
+    async with app.run_test(size=(40, 11)) as pilot:
+        rows = app.query_one(Rows)
+        assert rows.size.height == 3
+        rows.set_rows(some(7))
+        await pilot.pause()
+        assert rows.size.height == 8
 
 
 async def test_wide_characters_keep_the_columns() -> None:

@@ -136,6 +136,7 @@ class ChooseScreen(Steady, ModalScreen[tuple[str, ...]]):
     def action_filter(self) -> None:
         """Find by typing."""
         self.query_one(FilterLine).open()
+        self._rows.prepare_filter()
 
     def on_filter_line_changed(self, message: FilterLine.Changed) -> None:
         """Show only what holds the words."""

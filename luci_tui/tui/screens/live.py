@@ -198,6 +198,7 @@ class LiveScreen(Steady, Screen[None]):
     def action_filter(self) -> None:
         """Type words that the rows must hold."""
         self.query_one(FilterLine).open()
+        self.list.prepare_filter()
 
     def action_unfilter(self) -> None:
         """Take the filter away."""

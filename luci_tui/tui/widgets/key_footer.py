@@ -19,12 +19,13 @@ class KeyFooter(Footer):
 
     def __init__(self) -> None:
         super().__init__(show_command_palette=False)
-        self._drawn_for = 0
+        self._drawn: object = None
+        """What was there to draw the last time."""
 
     def compose(self) -> Iterator[Widget]:
         """Lay out the keys; where there is no room, the last of them but for those go first."""
         kept = list(super().compose())
-        self._drawn_for = self.size.width
+        self._drawn = self._to_draw()
         for widget in reversed(kept.copy()):
             if sum(map(_width, kept)) <= self.size.width:
                 break
@@ -35,8 +36,18 @@ class KeyFooter(Footer):
 
     def on_resize(self, event: events.Resize) -> None:
         """Lay the keys out anew for another width."""
-        if event.size.width != self._drawn_for:
-            self.call_after_refresh(self.recompose)
+        del event
+        self.call_after_refresh(self.recompose)
+
+    async def recompose(self) -> None:
+        """Lay the keys out anew where there are others or another width: it costs a layout."""
+        if self._to_draw() != self._drawn:
+            await super().recompose()
+
+    def _to_draw(self) -> object:
+        keys = self.screen.active_bindings.values() if self._bindings_ready else ()
+        shown = [(one.binding, one.enabled, one.tooltip) for one in keys if one.binding.show]
+        return self.size.width, shown
 
     def _stays(self, widget: Widget) -> bool:
         found = self.screen.active_bindings.get(widget.key if isinstance(widget, FooterKey) else "")

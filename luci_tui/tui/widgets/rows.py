@@ -188,6 +188,11 @@ class Rows(ScrollView, can_focus=True):
         if at_end:
             self.action_last()
 
+    def prepare_filter(self) -> None:
+        """Read all rows for a filter, so that its first letter takes no longer than the others."""
+        if self._haystacks is None:
+            self._haystacks = [row.haystack for row in self._all]
+
     def set_filter(self, text: str) -> None:
         """Show only the rows that hold every one of the words."""
         self._words = tuple(text.casefold().split())
@@ -203,9 +208,8 @@ class Rows(ScrollView, can_focus=True):
     def _update_shown(self) -> None:
         old_key, old_cursor = self.key, self._cursor
         if self._words:
-            if self._haystacks is None:
-                self._haystacks = [row.haystack for row in self._all]
-            texts = self._haystacks
+            self.prepare_filter()
+            texts = self._haystacks or []
             found = [index for index, text in enumerate(texts) if self._words[0] in text]
             for word in self._words[1:]:
                 found = [index for index in found if word in texts[index]]
