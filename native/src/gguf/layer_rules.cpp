@@ -1,0 +1,355 @@
+// What a model's metadata must say about its layers: heads, positions and recurrent states; M02.
+// Source: llama_model_base::load_hparams in src/llama-model.cpp and src/models/*.cpp of the pinned
+// llama.cpp, and ggml_compute_forward_rope in ggml/src/ggml-cpu/ops.cpp, whose assertions end the
+// process.
+#include <algorithm>
+#include <initializer_list>
+#include <string_view>
+
+#include "luci/gguf/hparams.h"
+
+namespace luci::gguf {
+
+namespace {
+
+using Names = std::initializer_list<std::string_view>;
+
+bool is_in(Names names, const std::string & name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// n_embd_head == n_rot: positions turn whole heads.
+bool rotates_whole_heads(const std::string & name) {
+    return is_in({"apertus",        "arcee",       "arctic",        "baichuan",     "chameleon",
+                  "codeshell",      "cogvlm",      "cohere2moe",    "dbrx",         "deci",
+                  "deepseek",       "dots1",       "dream",         "ernie4_5",     "ernie4_5-moe",
+                  "exaone",         "exaone-moe",  "exaone4",       "falcon",       "granite",
+                  "granite_swa",    "granitemoe",  "graniteswitch", "grok",         "grovemoe",
+                  "hunyuan-dense",  "hunyuan-moe", "hunyuan_vl",    "hy_v3",        "internlm2",
+                  "jais2",          "llada",       "llada-moe",     "llama",        "llama-embed",
+                  "llama4",         "maincoder",   "mellum",        "minicpm",      "mistral3",
+                  "olmo",           "olmo2",       "olmoe",         "orion",        "paddleocr",
+                  "pangu-embedded", "plamo",       "pockettts",     "qwen2",        "qwen2moe",
+                  "qwen2vl",        "qwen3",       "qwen3moe",      "qwen3tts",     "qwen3vl",
+                  "qwen3vlmoe",     "rnd1",        "seed_oss",      "smallthinker", "smollm3",
+                  "starcoder2",     "talkie",      "xverse"},
+                 name);
+}
+
+// n_embd_head_v == n_embd_head_k, asked of one layer for all of them.
+bool has_equal_lengths(const std::string & name) {
+    return rotates_whole_heads(name) ||
+           is_in({"afmoe",        "bailingmoe2", "bert",       "bitnet",         "bloom",
+                  "chatglm",      "cohere2",     "command-r",  "eurobert",       "glm4",
+                  "glm4moe",      "gpt2",        "gptneox",    "granitehybrid",  "jais",
+                  "jina-bert-v2", "laguna",      "maple",      "minimax-01",     "minimax-m2",
+                  "minimax-m3",   "modern-bert", "mpt",        "muse-glimmer",   "nanbeige",
+                  "nemotron",     "neo-bert",    "nomic-bert", "nomic-bert-moe", "openelm",
+                  "phi2",         "phi3",        "phimoe",     "qwen",           "qwen35",
+                  "qwen35moe",    "qwen3next",   "qwen4exp",   "refact",         "spark2_5",
+                  "stablelm",     "starcoder",   "t5",         "t5encoder",      "jina-bert-v3"},
+                 name);
+}
+
+// LLAMA_ROPE_TYPE_NONE in llama_model_rope_type.
+bool is_without_rope(const std::string & name) {
+    return is_in({"bloom",       "glm5-next",       "gpt2",         "gptj",
+                  "jais",        "jamba",           "jina-bert-v2", "kimi-k3",
+                  "kimi-linear", "mamba",           "mamba2",       "mpt",
+                  "nemotron_h",  "nemotron_h_moe",  "refact",       "arwkv7",
+                  "rwkv6",       "rwkv6qwen2",      "rwkv7",        "t5",
+                  "t5encoder",   "wavtokenizer-dec"},
+                 name);
+}
+
+// A position of several parts: LLAMA_ROPE_TYPE_MROPE and IMROPE, whatever the sections are.
+bool has_sections(const std::string & name) {
+    return is_in({"paddleocr", "qwen2vl", "qwen35", "qwen35moe", "qwen3tts", "qwen3vl",
+                  "qwen3vlmoe", "qwen4exp"},
+                 name);
+}
+
+bool reads_sections(const std::string & name) {
+    return has_sections(name) ||
+           is_in({"bailingmoe3", "deepseek32", "dflash", "ernie4_5", "ernie4_5-moe", "glm-dsa",
+                  "glm4", "glm4moe", "hunyuan-dense", "hunyuan_vl"},
+                 name);
+}
+
+// Part of each key turns and part does not: n_embd_head_qk_nope >= 1.
+bool needs_unturned_part(const std::string & name) {
+    return is_in({"deepseek2", "minicpm3", "mistral4", "plm"}, name);
+}
+
+bool is_delta_net(const std::string & name) {
+    return is_in({"qwen35", "qwen35moe", "qwen3next", "qwen4exp"}, name);
+}
+
+std::string in_layer(const std::vector<int64_t> & values, size_t layer) {
+    const bool is_same = std::count(values.begin(), values.end(), values[layer]) ==
+                         static_cast<std::ptrdiff_t>(values.size());
+    return is_same ? "" : " in layer " + std::to_string(layer);
+}
+
+void check_sharing(const Hparams & hparams, const HeadSizes & heads) {
+    const Value * shared = hparams.find("attention.head_count_kv");
+    for (size_t i = 0; i < heads.n_head.size() && i < heads.n_head_kv.size(); ++i) {
+        const int64_t n_head = heads.n_head[i];
+        const int64_t n_head_kv = heads.n_head_kv[i];
+        if (n_head > 0 && n_head_kv > 0 && n_head % n_head_kv != 0) {
+            hparams.fail("attention.head_count_kv",
+                         std::to_string(n_head) + " heads cannot share " +
+                             std::to_string(n_head_kv) + " key/value heads evenly" +
+                             in_layer(heads.n_head_kv, i) + ".");
+            return;
+        }
+        // An array marks the layers without attention by 0.
+        if (n_head > 0 && n_head_kv == 0 && shared != nullptr && shared->type == VALUE_U32) {
+            hparams.fail("attention.head_count_kv", "The model has heads and no key/value heads.");
+            return;
+        }
+    }
+}
+
+void check_lengths(const Hparams & hparams, const HeadSizes & heads, int64_t n_embd) {
+    const int64_t n_head = heads.n_head.empty() ? 0 : heads.n_head[0];
+    if (n_head > 0 && n_embd > 0 && !hparams.has("attention.key_length") && n_embd % n_head != 0) {
+        hparams.fail("attention.head_count",
+                     "The width " + std::to_string(n_embd) + " is no multiple of the " +
+                         std::to_string(n_head) + " heads, and no attention.key_length is given.");
+    }
+    if (!has_equal_lengths(hparams.architecture())) {
+        return;
+    }
+    const auto check = [&](const char * name, int64_t length, int64_t wanted) {
+        if (length != wanted) {
+            hparams.fail(name, std::string(name) + " is " + std::to_string(length) + " where " +
+                                   std::to_string(wanted) +
+                                   " stands for other heads; this architecture has one length for "
+                                   "the keys and values of all layers.");
+        }
+    };
+    check("attention.value_length", heads.value, heads.key);
+    check("attention.key_length_swa", heads.key_swa, heads.key);
+    check("attention.value_length_swa", heads.value_swa, heads.value);
+}
+
+// One kind of layer: how many of the `length` values of a key turn with the position.
+void check_turned(const Hparams & hparams, const std::string & name, const std::string & where,
+                  int64_t n_rot, int64_t length, int64_t mla_length) {
+    const std::string start = name + " is " + std::to_string(n_rot) + where;
+    if (n_rot < 1) {
+        hparams.fail(name, start + "; llama.cpp's rotation never ends on that.");
+        return;
+    }
+    if (n_rot % 2 != 0) {
+        hparams.fail(name, start + "; it has to be even.");
+    }
+    if (rotates_whole_heads(hparams.architecture()) && n_rot != length) {
+        hparams.fail(name, start + "; this architecture turns all " + std::to_string(length) +
+                               " values of a head.");
+    } else if (mla_length == 0 && n_rot > length) {
+        hparams.fail(name, start + " and a head has only " + std::to_string(length) + " values.");
+    }
+    const int64_t whole = mla_length > 0                                ? mla_length
+                          : needs_unturned_part(hparams.architecture()) ? length
+                                                                        : 0;
+    if (whole > 0 && n_rot >= whole) {
+        hparams.fail(name, start + " and a head has " + std::to_string(whole) +
+                               " values; this architecture leaves some of them unturned.");
+    }
+    const int64_t indexer = hparams.u32("attention.indexer.key_length", {0, MAX_HEAD_LENGTH});
+    if (indexer > 0 && n_rot > indexer) {
+        hparams.fail(name, start + " and the indexer's heads have only " + std::to_string(indexer) +
+                               " values.");
+    }
+}
+
+void check_rotation(const Hparams & hparams, const HeadSizes & heads) {
+    if (heads.key == 0 || is_without_rope(hparams.architecture())) {
+        return;
+    }
+    const Range lengths{0, MAX_HEAD_LENGTH};
+    const int64_t mla = hparams.u32("attention.key_length_mla", lengths);
+    const int64_t mla_swa = hparams.u32("attention.key_length_mla_swa", lengths, mla);
+    const char * name = "rope.dimension_count";
+    check_turned(hparams, name, "", heads.n_rot, heads.key, mla);
+    if (heads.n_rot_swa != heads.n_rot || heads.key_swa != heads.key || mla_swa != mla) {
+        name = hparams.has("rope.dimension_count_swa") ? "rope.dimension_count_swa" : name;
+        check_turned(hparams, name, " in layers with a sliding window", heads.n_rot_swa,
+                     heads.key_swa, mla_swa);
+    }
+}
+
+void check_sections(const Hparams & hparams, const HeadSizes & heads) {
+    const std::string name = "rope.dimension_sections";
+    const Value * value = hparams.find(name);
+    if (!reads_sections(hparams.architecture()) || heads.key == 0) {
+        return;
+    }
+    std::vector<int64_t> sections(4, 0);
+    if (value != nullptr && value->type == VALUE_ARRAY) {
+        sections = hparams.integers(*value, 4);
+        if (sections.size() != 4 || value->n_items != 4) {
+            hparams.fail(name, name + " has " + std::to_string(value->n_items) + " items of type " +
+                                   value_type_name(value->item_type) +
+                                   "; it has to be 4 of type u32 or i32.");
+            return;
+        }
+    } else if (value != nullptr) {
+        hparams.fail(name, name + " is of type " + value_type_name(value->type) +
+                               "; it has to be an array of 4 numbers.");
+        return;
+    }
+    int64_t sum = 0;
+    for (const int64_t section : sections) {
+        if (section < 0) {
+            hparams.fail(name, name + " holds " + std::to_string(section) +
+                                   "; a section has 0 values or more.");
+            return;
+        }
+        sum += section;
+    }
+    // Only the turned part of a key is a tensor of its own where the keys are compressed.
+    const int64_t mla = hparams.u32("attention.key_length_mla", {0, MAX_HEAD_LENGTH});
+    const int64_t length = mla > 0 ? heads.n_rot : heads.key;
+    if (sum > length) {
+        hparams.fail(name, name + " adds up to " + std::to_string(sum) + " and a head has only " +
+                               std::to_string(length) + " values.");
+    }
+    const bool is_draft = hparams.architecture() == "dflash" && sum > 0;
+    if ((has_sections(hparams.architecture()) || is_draft) && sum == sections[3]) {
+        hparams.fail(name, name + (value == nullptr ? " is missing" : " is empty") +
+                               "; this architecture's positions have parts for time, height and "
+                               "width.");
+    }
+}
+
+struct Bound {
+    std::string_view architecture;
+    const char * key;
+    Range range;
+    bool is_needed;  // llama.cpp takes a missing key for a value that it then aborts on
+};
+
+// Sizes that one architecture asserts, or divides by.
+constexpr Bound BOUNDS[] = {
+    {"falcon-h1", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
+    {"granitehybrid", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
+    {"mamba2", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
+    {"nemotron_h", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
+    {"nemotron_h_moe", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
+    {"plamo2", "ssm.group_count", {0, 0}, false},
+    {"qwen35", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
+    {"qwen35moe", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
+    {"qwen3next", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
+    {"qwen4exp", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
+    {"lfm2", "shortconv.l_cache", {2, 4096}, false},
+    {"lfm2moe", "shortconv.l_cache", {2, 4096}, false},
+    {"rwkv6", "wkv.head_size", {1, MAX_HEAD_LENGTH}, false},
+    {"rwkv6qwen2", "wkv.head_size", {1, MAX_HEAD_LENGTH}, false},
+    {"rwkv7", "wkv.head_size", {1, MAX_HEAD_LENGTH}, false},
+    {"arwkv7", "wkv.head_size", {1, MAX_HEAD_LENGTH}, false},
+    {"rwkv6", "token_shift_count", {2, 2}, false},
+    {"rwkv6qwen2", "token_shift_count", {1, 1}, true},
+    {"rwkv7", "token_shift_count", {2, 2}, false},
+    {"arwkv7", "token_shift_count", {1, 1}, true},
+    {"bailingmoe2", "expert_count", {1, MAX_EXPERTS}, true},
+    {"glm4moe", "expert_count", {1, MAX_EXPERTS}, true},
+    {"grovemoe", "expert_count", {1, MAX_EXPERTS}, true},
+    {"llada-moe", "expert_count", {1, MAX_EXPERTS}, true},
+    {"smallthinker", "expert_count", {1, MAX_EXPERTS}, true},
+    {"grovemoe", "experts_per_group", {1, MAX_EXPERTS}, false},
+    {"ernie4_5-moe", "interleave_moe_layer_step", {1, MAX_BLOCKS}, false},
+    {"minimax-m3", "attention.indexer.block_size", {1, MAX_CONTEXT}, false},
+};
+
+void check_bounds(const Hparams & hparams) {
+    for (const Bound & bound : BOUNDS) {
+        if (bound.architecture != hparams.architecture()) {
+            continue;
+        }
+        if (bound.is_needed) {
+            hparams.required(bound.key, bound.range);
+        } else {
+            hparams.u32(bound.key, bound.range);
+        }
+    }
+}
+
+// Source: the assertions in src/models/mamba-base.cpp, jamba.cpp, the delta nets and RWKV.
+void check_recurrence(const Hparams & hparams, int64_t n_embd) {
+    const std::string & architecture = hparams.architecture();
+    hparams.u32("ssm.conv_kernel", {1, 4096});
+    const int64_t n_inner = hparams.u32("ssm.inner_size", {1, MAX_FEED_FORWARD});
+    const int64_t n_state = hparams.u32("ssm.state_size", {1, 65'536});
+    const int64_t n_steps = hparams.u32("ssm.time_step_rank", {1, MAX_FEED_FORWARD});
+    const int64_t n_groups = hparams.u32("ssm.group_count", {0, MAX_FEED_FORWARD});
+    const std::string inner = "ssm.inner_size is " + std::to_string(n_inner);
+    if (is_in({"mamba", "jamba", "granitehybrid"}, architecture) && n_inner != 2 * n_embd) {
+        hparams.fail("ssm.inner_size",
+                     inner + "; it has to be twice the width " + std::to_string(n_embd) + ".");
+    }
+    // Mamba-2 and delta nets have groups of heads, PLaMo-2 has heads without groups.
+    const bool has_heads = n_steps > 0 && (n_groups > 0 || architecture == "plamo2");
+    const int64_t n_shares = std::max<int64_t>(n_groups, 1);
+    if (has_heads && (n_inner % n_steps != 0 || n_steps % n_shares != 0)) {
+        hparams.fail("ssm.inner_size", std::to_string(n_inner) +
+                                           " inner values cannot be shared by " +
+                                           std::to_string(n_steps) + " heads in " +
+                                           std::to_string(n_shares) + " groups.");
+    }
+    if (is_delta_net(architecture) && n_inner != n_state * n_steps) {
+        hparams.fail("ssm.inner_size", inner + "; it has to be ssm.time_step_rank " +
+                                           std::to_string(n_steps) + " times ssm.state_size " +
+                                           std::to_string(n_state) + ".");
+    }
+    const int64_t wkv = hparams.u32("wkv.head_size", {0, MAX_HEAD_LENGTH});
+    if (wkv > 0 && n_embd % wkv != 0) {
+        hparams.fail("wkv.head_size", "The width " + std::to_string(n_embd) +
+                                          " is no multiple of wkv.head_size " +
+                                          std::to_string(wkv) + ".");
+    }
+}
+
+}  // namespace
+
+HeadSizes read_heads(const Hparams & hparams, int64_t n_embd, int64_t n_layers) {
+    HeadSizes heads;
+    const Range counts{0, MAX_HEADS};
+    const Range lengths{1, MAX_HEAD_LENGTH};
+    heads.n_head = hparams.per_layer("attention.head_count", counts, n_layers);
+    heads.n_head_kv = hparams.per_layer("attention.head_count_kv", counts, n_layers);
+    if (!hparams.has("attention.head_count_kv")) {
+        heads.n_head_kv = heads.n_head;
+    }
+    const int64_t n_first = heads.n_head.empty() ? 0 : heads.n_head[0];
+    const int64_t usual = n_first > 0 ? n_embd / n_first : 0;
+    const int64_t key = hparams.u32("attention.key_length", lengths, usual);
+    const int64_t value = hparams.u32("attention.value_length", lengths, usual);
+    const int64_t n_rot = hparams.u32("rope.dimension_count", {0, MAX_HEAD_LENGTH}, key);
+    if (n_first > 0) {  // llama.cpp leaves all of them at 0 otherwise
+        heads.key = key;
+        heads.value = value;
+        heads.n_rot = n_rot;
+    }
+    heads.key_swa = hparams.u32("attention.key_length_swa", lengths, heads.key);
+    heads.value_swa = hparams.u32("attention.value_length_swa", lengths, heads.value);
+    heads.n_rot_swa = hparams.u32("rope.dimension_count_swa", {0, MAX_HEAD_LENGTH}, heads.n_rot);
+    if (hparams.architecture() == "step35") {
+        heads.n_rot /= 2;  // its layers without a sliding window turn half as much
+    }
+    return heads;
+}
+
+void check_layers(const Hparams & hparams, int64_t n_embd, int64_t n_layers) {
+    check_bounds(hparams);
+    check_recurrence(hparams, n_embd);
+    const HeadSizes heads = read_heads(hparams, n_embd, n_layers);
+    check_sharing(hparams, heads);
+    check_lengths(hparams, heads, n_embd);
+    check_rotation(hparams, heads);
+    check_sections(hparams, heads);
+}
+
+}  // namespace luci::gguf
