@@ -85,6 +85,9 @@ bool is_delta_net(const std::string & name) {
     return is_in({"qwen35", "qwen35moe", "qwen3next", "qwen4exp"}, name);
 }
 
+// Its layers without a sliding window turn half of what the metadata says.
+constexpr const char * HALF_TURNED = "step35";
+
 std::string in_layer(const std::vector<int64_t> & values, size_t layer) {
     const bool is_same = std::count(values.begin(), values.end(), values[layer]) ==
                          static_cast<std::ptrdiff_t>(values.size());
@@ -123,10 +126,10 @@ void check_lengths(const Hparams & hparams, const HeadSizes & heads, int64_t n_e
     }
     const auto check = [&](const char * name, int64_t length, int64_t wanted) {
         if (length != wanted) {
-            hparams.fail(name, std::string(name) + " is " + std::to_string(length) + " where " +
-                                   std::to_string(wanted) +
-                                   " stands for other heads; this architecture has one length for "
-                                   "the keys and values of all layers.");
+            hparams.fail(name, std::string(name) + " is " + std::to_string(length) +
+                                   " and other heads have " + std::to_string(wanted) +
+                                   " values; this architecture has one length for the keys and "
+                                   "values of all layers.");
         }
     };
     check("attention.value_length", heads.value, heads.key);
@@ -137,7 +140,7 @@ void check_lengths(const Hparams & hparams, const HeadSizes & heads, int64_t n_e
 // One kind of layer: how many of the `length` values of a key turn with the position.
 void check_turned(const Hparams & hparams, const std::string & name, const std::string & where,
                   int64_t n_rot, int64_t length, int64_t mla_length) {
-    const std::string start = name + " is " + std::to_string(n_rot) + where;
+    const std::string start = name + where + " is " + std::to_string(n_rot);
     if (n_rot < 1) {
         hparams.fail(name, start + "; llama.cpp's rotation never ends on that.");
         return;
@@ -173,7 +176,8 @@ void check_rotation(const Hparams & hparams, const HeadSizes & heads) {
     const int64_t mla = hparams.u32("attention.key_length_mla", lengths);
     const int64_t mla_swa = hparams.u32("attention.key_length_mla_swa", lengths, mla);
     const char * name = "rope.dimension_count";
-    check_turned(hparams, name, "", heads.n_rot, heads.key, mla);
+    const bool is_halved = hparams.architecture() == HALF_TURNED;
+    check_turned(hparams, name, is_halved ? ", halved," : "", heads.n_rot, heads.key, mla);
     if (heads.n_rot_swa != heads.n_rot || heads.key_swa != heads.key || mla_swa != mla) {
         name = hparams.has("rope.dimension_count_swa") ? "rope.dimension_count_swa" : name;
         check_turned(hparams, name, " in layers with a sliding window", heads.n_rot_swa,
@@ -336,8 +340,8 @@ HeadSizes read_heads(const Hparams & hparams, int64_t n_embd, int64_t n_layers) 
     heads.key_swa = hparams.u32("attention.key_length_swa", lengths, heads.key);
     heads.value_swa = hparams.u32("attention.value_length_swa", lengths, heads.value);
     heads.n_rot_swa = hparams.u32("rope.dimension_count_swa", {0, MAX_HEAD_LENGTH}, heads.n_rot);
-    if (hparams.architecture() == "step35") {
-        heads.n_rot /= 2;  // its layers without a sliding window turn half as much
+    if (hparams.architecture() == HALF_TURNED) {
+        heads.n_rot /= 2;
     }
     return heads;
 }
