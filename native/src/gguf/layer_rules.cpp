@@ -4,6 +4,7 @@
 // process.
 #include <algorithm>
 #include <initializer_list>
+#include <numeric>
 #include <string_view>
 
 #include "luci/gguf/hparams.h"
@@ -51,14 +52,14 @@ bool has_equal_lengths(const std::string & name) {
                  name);
 }
 
-// LLAMA_ROPE_TYPE_NONE in llama_model_rope_type.
+// LLAMA_ROPE_TYPE_NONE in llama_model_rope_type, and BERT, whose graph turns nothing.
 bool is_without_rope(const std::string & name) {
-    return is_in({"bloom",       "glm5-next",       "gpt2",         "gptj",
-                  "jais",        "jamba",           "jina-bert-v2", "kimi-k3",
-                  "kimi-linear", "mamba",           "mamba2",       "mpt",
-                  "nemotron_h",  "nemotron_h_moe",  "refact",       "arwkv7",
-                  "rwkv6",       "rwkv6qwen2",      "rwkv7",        "t5",
-                  "t5encoder",   "wavtokenizer-dec"},
+    return is_in({"bert",    "bloom",       "glm5-next",       "gpt2",
+                  "gptj",    "jais",        "jamba",           "jina-bert-v2",
+                  "kimi-k3", "kimi-linear", "mamba",           "mamba2",
+                  "mpt",     "nemotron_h",  "nemotron_h_moe",  "refact",
+                  "arwkv7",  "rwkv6",       "rwkv6qwen2",      "rwkv7",
+                  "t5",      "t5encoder",   "wavtokenizer-dec"},
                  name);
 }
 
@@ -185,35 +186,44 @@ void check_rotation(const Hparams & hparams, const HeadSizes & heads) {
     }
 }
 
-void check_sections(const Hparams & hparams, const HeadSizes & heads) {
-    const std::string name = "rope.dimension_sections";
+// The sections of a position: all 0 where the key is missing, empty where it is wrong.
+std::vector<int64_t> read_sections(const Hparams & hparams, const std::string & name) {
     const Value * value = hparams.find(name);
-    if (!reads_sections(hparams.architecture()) || heads.key == 0) {
-        return;
+    if (value == nullptr) {
+        return std::vector<int64_t>(4, 0);
     }
-    std::vector<int64_t> sections(4, 0);
-    if (value != nullptr && value->type == VALUE_ARRAY) {
-        sections = hparams.integers(*value, 4);
-        if (sections.size() != 4 || value->n_items != 4) {
-            hparams.fail(name, name + " has " + std::to_string(value->n_items) + " items of type " +
-                                   value_type_name(value->item_type) +
-                                   "; it has to be 4 of type u32 or i32.");
-            return;
-        }
-    } else if (value != nullptr) {
+    if (value->type != VALUE_ARRAY) {
         hparams.fail(name, name + " is of type " + value_type_name(value->type) +
                                "; it has to be an array of 4 numbers.");
+        return {};
+    }
+    const std::vector<int64_t> sections = hparams.integers(*value, 4);
+    if (sections.size() != 4 || value->n_items != 4) {
+        hparams.fail(name, name + " has " + std::to_string(value->n_items) + " items of type " +
+                               value_type_name(value->item_type) +
+                               "; it has to be 4 of type u32 or i32.");
+        return {};
+    }
+    const int64_t least = *std::min_element(sections.begin(), sections.end());
+    if (least < 0) {
+        hparams.fail(
+            name, name + " holds " + std::to_string(least) + "; a section has 0 values or more.");
+        return {};
+    }
+    return sections;
+}
+
+void check_sections(const Hparams & hparams, const HeadSizes & heads) {
+    const std::string name = "rope.dimension_sections";
+    const std::string & architecture = hparams.architecture();
+    if (!reads_sections(architecture) || heads.key == 0) {
         return;
     }
-    int64_t sum = 0;
-    for (const int64_t section : sections) {
-        if (section < 0) {
-            hparams.fail(name, name + " holds " + std::to_string(section) +
-                                   "; a section has 0 values or more.");
-            return;
-        }
-        sum += section;
+    const std::vector<int64_t> sections = read_sections(hparams, name);
+    if (sections.empty()) {
+        return;
     }
+    const int64_t sum = std::accumulate(sections.begin(), sections.end(), int64_t{0});
     // Only the turned part of a key is a tensor of its own where the keys are compressed.
     const int64_t mla = hparams.u32("attention.key_length_mla", {0, MAX_HEAD_LENGTH});
     const int64_t length = mla > 0 ? heads.n_rot : heads.key;
@@ -221,9 +231,9 @@ void check_sections(const Hparams & hparams, const HeadSizes & heads) {
         hparams.fail(name, name + " adds up to " + std::to_string(sum) + " and a head has only " +
                                std::to_string(length) + " values.");
     }
-    const bool is_draft = hparams.architecture() == "dflash" && sum > 0;
-    if ((has_sections(hparams.architecture()) || is_draft) && sum == sections[3]) {
-        hparams.fail(name, name + (value == nullptr ? " is missing" : " is empty") +
+    const bool is_needed = has_sections(architecture) || (architecture == "dflash" && sum > 0);
+    if (is_needed && sum == sections[3]) {
+        hparams.fail(name, name + (hparams.has(name) ? " is empty" : " is missing") +
                                "; this architecture's positions have parts for time, height and "
                                "width.");
     }
