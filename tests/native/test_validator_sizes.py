@@ -8,6 +8,7 @@ import pytest
 
 from luci_tui.engine.native_validate import check_file
 from luci_tui.gguf.findings import Severity
+from tests.support.hostile import layers
 from tests.support.layer_models import Sizes, layer_model
 
 pytestmark = pytest.mark.native
@@ -126,6 +127,13 @@ def test_check_file_of_real_projections_finds_nothing(
     architecture, sizes = REAL[name]
     path = tmp_path / "real.gguf"
     path.write_bytes(layer_model(architecture, sizes, {tensor: (1, rows)}).build())
+    assert _errors(path) == []
+
+
+@pytest.mark.parametrize("architecture", layers.NEEDED)
+def test_check_file_of_unspoilt_layers_finds_nothing(architecture: str, tmp_path: Path) -> None:
+    path = tmp_path / "sound.gguf"
+    path.write_bytes(layers.sound_file(architecture))
     assert _errors(path) == []
 
 

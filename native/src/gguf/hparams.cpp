@@ -1,7 +1,6 @@
 #include "luci/gguf/hparams.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace luci::gguf {
 
@@ -10,6 +9,11 @@ Hparams::Hparams(const GgufFile & file, const Source & source, Findings & findin
       source_(source),
       findings_(findings),
       architecture_(file.text("general.architecture")) {
+}
+
+bool Hparams::is_one_of(std::initializer_list<std::string_view> architectures) const {
+    return std::find(architectures.begin(), architectures.end(), architecture_) !=
+           architectures.end();
 }
 
 int64_t Hparams::u32(const std::string & name, Range range, int64_t fallback) const {
@@ -71,8 +75,7 @@ std::vector<int64_t> Hparams::per_layer(const std::string & name, Range range,
         if (is_first) {
             findings_.error("M02", value->offset + sizeof(uint32_t) * i,
                             key(name) + " is " + std::to_string(items[i]) + " in layer " +
-                                std::to_string(i) + "; " + std::to_string(range.low) + " to " +
-                                std::to_string(range.high) + " is possible.");
+                                std::to_string(i) + "; " + in_words(range) + " is possible.");
         }
         return {};
     }

@@ -1,11 +1,9 @@
-// What a model's metadata must say about its layers: heads, positions and recurrent states; M02.
+// What a model's metadata must say about the heads of its layers and their positions; M02.
 // Source: llama_model_base::load_hparams in src/llama-model.cpp and src/models/*.cpp of the pinned
 // llama.cpp, and ggml_compute_forward_rope in ggml/src/ggml-cpu/ops.cpp, whose assertions end the
 // process.
 #include <algorithm>
-#include <initializer_list>
 #include <numeric>
-#include <string_view>
 
 #include "luci/gguf/hparams.h"
 
@@ -13,77 +11,72 @@ namespace luci::gguf {
 
 namespace {
 
-using Names = std::initializer_list<std::string_view>;
-
-bool is_in(Names names, const std::string & name) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-}
-
 // n_embd_head == n_rot: positions turn whole heads.
-bool rotates_whole_heads(const std::string & name) {
-    return is_in({"apertus",        "arcee",       "arctic",        "baichuan",     "chameleon",
-                  "codeshell",      "cogvlm",      "cohere2moe",    "dbrx",         "deci",
-                  "deepseek",       "dots1",       "dream",         "ernie4_5",     "ernie4_5-moe",
-                  "exaone",         "exaone-moe",  "exaone4",       "falcon",       "granite",
-                  "granite_swa",    "granitemoe",  "graniteswitch", "grok",         "grovemoe",
-                  "hunyuan-dense",  "hunyuan-moe", "hunyuan_vl",    "hy_v3",        "internlm2",
-                  "jais2",          "llada",       "llada-moe",     "llama",        "llama-embed",
-                  "llama4",         "maincoder",   "mellum",        "minicpm",      "mistral3",
-                  "olmo",           "olmo2",       "olmoe",         "orion",        "paddleocr",
-                  "pangu-embedded", "plamo",       "pockettts",     "qwen2",        "qwen2moe",
-                  "qwen2vl",        "qwen3",       "qwen3moe",      "qwen3tts",     "qwen3vl",
-                  "qwen3vlmoe",     "rnd1",        "seed_oss",      "smallthinker", "smollm3",
-                  "starcoder2",     "talkie",      "xverse"},
-                 name);
+bool rotates_whole_heads(const Hparams & hparams) {
+    return hparams.is_one_of(
+        {"apertus",        "arcee",       "arctic",        "baichuan",     "chameleon",
+         "codeshell",      "cogvlm",      "cohere2moe",    "dbrx",         "deci",
+         "deepseek",       "dots1",       "dream",         "ernie4_5",     "ernie4_5-moe",
+         "exaone",         "exaone-moe",  "exaone4",       "falcon",       "granite",
+         "granite_swa",    "granitemoe",  "graniteswitch", "grok",         "grovemoe",
+         "hunyuan-dense",  "hunyuan-moe", "hunyuan_vl",    "hy_v3",        "internlm2",
+         "jais2",          "llada",       "llada-moe",     "llama",        "llama-embed",
+         "llama4",         "maincoder",   "mellum",        "minicpm",      "mistral3",
+         "olmo",           "olmo2",       "olmoe",         "orion",        "paddleocr",
+         "pangu-embedded", "plamo",       "pockettts",     "qwen2",        "qwen2moe",
+         "qwen2vl",        "qwen3",       "qwen3moe",      "qwen3tts",     "qwen3vl",
+         "qwen3vlmoe",     "rnd1",        "seed_oss",      "smallthinker", "smollm3",
+         "starcoder2",     "talkie",      "xverse"});
 }
 
 // n_embd_head_v == n_embd_head_k, asked of one layer for all of them.
-bool has_equal_lengths(const std::string & name) {
-    return rotates_whole_heads(name) ||
-           is_in({"afmoe",        "bailingmoe2", "bert",       "bitnet",         "bloom",
-                  "chatglm",      "cohere2",     "command-r",  "eurobert",       "glm4",
-                  "glm4moe",      "gpt2",        "gptneox",    "granitehybrid",  "jais",
-                  "jina-bert-v2", "laguna",      "maple",      "minimax-01",     "minimax-m2",
-                  "minimax-m3",   "modern-bert", "mpt",        "muse-glimmer",   "nanbeige",
-                  "nemotron",     "neo-bert",    "nomic-bert", "nomic-bert-moe", "openelm",
-                  "phi2",         "phi3",        "phimoe",     "qwen",           "qwen35",
-                  "qwen35moe",    "qwen3next",   "qwen4exp",   "refact",         "spark2_5",
-                  "stablelm",     "starcoder",   "t5",         "t5encoder",      "jina-bert-v3"},
-                 name);
+bool has_equal_lengths(const Hparams & hparams) {
+    return rotates_whole_heads(hparams) ||
+           hparams.is_one_of({"afmoe",          "bailingmoe2",   "bert",
+                              "bitnet",         "bloom",         "chatglm",
+                              "cohere2",        "command-r",     "deepseek2-ocr",
+                              "deepseek4",      "eagle3",        "eurobert",
+                              "glm4",           "glm4moe",       "gpt2",
+                              "gptneox",        "granitehybrid", "jais",
+                              "jina-bert-v2",   "jina-bert-v3",  "laguna",
+                              "lfm2",           "lfm2moe",       "maple",
+                              "minimax-01",     "minimax-m2",    "minimax-m3",
+                              "modern-bert",    "mpt",           "muse-glimmer",
+                              "nanbeige",       "nemotron",      "nemotron_h",
+                              "nemotron_h_moe", "neo-bert",      "nomic-bert",
+                              "nomic-bert-moe", "openelm",       "phi2",
+                              "phi3",           "phimoe",        "qwen",
+                              "qwen35",         "qwen35moe",     "qwen3next",
+                              "qwen4exp",       "refact",        "spark2_5",
+                              "stablelm",       "starcoder",     "t5",
+                              "t5encoder"});
 }
 
 // LLAMA_ROPE_TYPE_NONE in llama_model_rope_type, and BERT, whose graph turns nothing.
-bool is_without_rope(const std::string & name) {
-    return is_in({"bert",    "bloom",       "glm5-next",       "gpt2",
-                  "gptj",    "jais",        "jamba",           "jina-bert-v2",
-                  "kimi-k3", "kimi-linear", "mamba",           "mamba2",
-                  "mpt",     "nemotron_h",  "nemotron_h_moe",  "refact",
-                  "arwkv7",  "rwkv6",       "rwkv6qwen2",      "rwkv7",
-                  "t5",      "t5encoder",   "wavtokenizer-dec"},
-                 name);
+bool is_without_rope(const Hparams & hparams) {
+    return hparams.is_one_of({"bert",    "bloom",       "glm5-next",       "gpt2",
+                              "gptj",    "jais",        "jamba",           "jina-bert-v2",
+                              "kimi-k3", "kimi-linear", "mamba",           "mamba2",
+                              "mpt",     "nemotron_h",  "nemotron_h_moe",  "refact",
+                              "arwkv7",  "rwkv6",       "rwkv6qwen2",      "rwkv7",
+                              "t5",      "t5encoder",   "wavtokenizer-dec"});
 }
 
 // A position of several parts: LLAMA_ROPE_TYPE_MROPE and IMROPE, whatever the sections are.
-bool has_sections(const std::string & name) {
-    return is_in({"paddleocr", "qwen2vl", "qwen35", "qwen35moe", "qwen3tts", "qwen3vl",
-                  "qwen3vlmoe", "qwen4exp"},
-                 name);
+bool has_sections(const Hparams & hparams) {
+    return hparams.is_one_of({"paddleocr", "qwen2vl", "qwen35", "qwen35moe", "qwen3tts", "qwen3vl",
+                              "qwen3vlmoe", "qwen4exp"});
 }
 
-bool reads_sections(const std::string & name) {
-    return has_sections(name) ||
-           is_in({"bailingmoe3", "deepseek32", "dflash", "ernie4_5", "ernie4_5-moe", "glm-dsa",
-                  "glm4", "glm4moe", "hunyuan-dense", "hunyuan_vl"},
-                 name);
+bool reads_sections(const Hparams & hparams) {
+    return has_sections(hparams) ||
+           hparams.is_one_of({"bailingmoe3", "deepseek32", "dflash", "ernie4_5", "ernie4_5-moe",
+                              "glm-dsa", "glm4", "glm4moe", "hunyuan-dense", "hunyuan_vl"});
 }
 
 // Part of each key turns and part does not: n_embd_head_qk_nope >= 1.
-bool needs_unturned_part(const std::string & name) {
-    return is_in({"deepseek2", "minicpm3", "mistral4", "plm"}, name);
-}
-
-bool is_delta_net(const std::string & name) {
-    return is_in({"qwen35", "qwen35moe", "qwen3next", "qwen4exp"}, name);
+bool needs_unturned_part(const Hparams & hparams) {
+    return hparams.is_one_of({"deepseek2", "minicpm3", "mistral4", "plm"});
 }
 
 // Its layers without a sliding window turn half of what the metadata says.
@@ -122,15 +115,15 @@ void check_lengths(const Hparams & hparams, const HeadSizes & heads, int64_t n_e
                      "The width " + std::to_string(n_embd) + " is no multiple of the " +
                          std::to_string(n_head) + " heads, and no attention.key_length is given.");
     }
-    if (!has_equal_lengths(hparams.architecture())) {
+    if (!has_equal_lengths(hparams)) {
         return;
     }
     const auto check = [&](const char * name, int64_t length, int64_t wanted) {
         if (length != wanted) {
-            hparams.fail(name, std::string(name) + " is " + std::to_string(length) +
-                                   " and other heads have " + std::to_string(wanted) +
-                                   " values; this architecture has one length for the keys and "
-                                   "values of all layers.");
+            hparams.fail(name, std::string(name) + " is " + std::to_string(length) + ", not " +
+                                   std::to_string(wanted) +
+                                   "; this architecture has one length for the keys and values of "
+                                   "all layers.");
         }
     };
     check("attention.value_length", heads.value, heads.key);
@@ -149,15 +142,13 @@ void check_turned(const Hparams & hparams, const std::string & name, const std::
     if (n_rot % 2 != 0) {
         hparams.fail(name, start + "; it has to be even.");
     }
-    if (rotates_whole_heads(hparams.architecture()) && n_rot != length) {
+    if (rotates_whole_heads(hparams) && n_rot != length) {
         hparams.fail(name, start + "; this architecture turns all " + std::to_string(length) +
                                " values of a head.");
     } else if (mla_length == 0 && n_rot > length) {
         hparams.fail(name, start + " and a head has only " + std::to_string(length) + " values.");
     }
-    const int64_t whole = mla_length > 0                                ? mla_length
-                          : needs_unturned_part(hparams.architecture()) ? length
-                                                                        : 0;
+    const int64_t whole = mla_length > 0 ? mla_length : needs_unturned_part(hparams) ? length : 0;
     if (whole > 0 && n_rot >= whole) {
         hparams.fail(name, start + " and a head has " + std::to_string(whole) +
                                " values; this architecture leaves some of them unturned.");
@@ -170,7 +161,7 @@ void check_turned(const Hparams & hparams, const std::string & name, const std::
 }
 
 void check_rotation(const Hparams & hparams, const HeadSizes & heads) {
-    if (heads.key == 0 || is_without_rope(hparams.architecture())) {
+    if (heads.key == 0 || is_without_rope(hparams)) {
         return;
     }
     const Range lengths{0, MAX_HEAD_LENGTH};
@@ -216,7 +207,7 @@ std::vector<int64_t> read_sections(const Hparams & hparams, const std::string & 
 void check_sections(const Hparams & hparams, const HeadSizes & heads) {
     const std::string name = "rope.dimension_sections";
     const std::string & architecture = hparams.architecture();
-    if (!reads_sections(architecture) || heads.key == 0) {
+    if (!reads_sections(hparams) || heads.key == 0) {
         return;
     }
     const std::vector<int64_t> sections = read_sections(hparams, name);
@@ -231,98 +222,11 @@ void check_sections(const Hparams & hparams, const HeadSizes & heads) {
         hparams.fail(name, name + " adds up to " + std::to_string(sum) + " and a head has only " +
                                std::to_string(length) + " values.");
     }
-    const bool is_needed = has_sections(architecture) || (architecture == "dflash" && sum > 0);
+    const bool is_needed = has_sections(hparams) || (architecture == "dflash" && sum > 0);
     if (is_needed && sum == sections[3]) {
         hparams.fail(name, name + (hparams.has(name) ? " is empty" : " is missing") +
                                "; this architecture's positions have parts for time, height and "
                                "width.");
-    }
-}
-
-struct Bound {
-    std::string_view architecture;
-    const char * key;
-    Range range;
-    bool is_needed;  // llama.cpp takes a missing key for a value that it then aborts on
-};
-
-// Sizes that one architecture asserts, or divides by.
-constexpr Bound BOUNDS[] = {
-    {"falcon-h1", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
-    {"granitehybrid", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
-    {"mamba2", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
-    {"nemotron_h", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
-    {"nemotron_h_moe", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
-    {"plamo2", "ssm.group_count", {0, 0}, false},
-    {"qwen35", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
-    {"qwen35moe", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
-    {"qwen3next", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
-    {"qwen4exp", "ssm.group_count", {1, MAX_FEED_FORWARD}, false},
-    {"lfm2", "shortconv.l_cache", {2, 4096}, false},
-    {"lfm2moe", "shortconv.l_cache", {2, 4096}, false},
-    {"rwkv6", "wkv.head_size", {1, MAX_HEAD_LENGTH}, false},
-    {"rwkv6qwen2", "wkv.head_size", {1, MAX_HEAD_LENGTH}, false},
-    {"rwkv7", "wkv.head_size", {1, MAX_HEAD_LENGTH}, false},
-    {"arwkv7", "wkv.head_size", {1, MAX_HEAD_LENGTH}, false},
-    {"rwkv6", "token_shift_count", {2, 2}, false},
-    {"rwkv6qwen2", "token_shift_count", {1, 1}, true},
-    {"rwkv7", "token_shift_count", {2, 2}, false},
-    {"arwkv7", "token_shift_count", {1, 1}, true},
-    {"bailingmoe2", "expert_count", {1, MAX_EXPERTS}, true},
-    {"glm4moe", "expert_count", {1, MAX_EXPERTS}, true},
-    {"grovemoe", "expert_count", {1, MAX_EXPERTS}, true},
-    {"llada-moe", "expert_count", {1, MAX_EXPERTS}, true},
-    {"smallthinker", "expert_count", {1, MAX_EXPERTS}, true},
-    {"grovemoe", "experts_per_group", {1, MAX_EXPERTS}, false},
-    {"ernie4_5-moe", "interleave_moe_layer_step", {1, MAX_BLOCKS}, false},
-    {"minimax-m3", "attention.indexer.block_size", {1, MAX_CONTEXT}, false},
-};
-
-void check_bounds(const Hparams & hparams) {
-    for (const Bound & bound : BOUNDS) {
-        if (bound.architecture != hparams.architecture()) {
-            continue;
-        }
-        if (bound.is_needed) {
-            hparams.required(bound.key, bound.range);
-        } else {
-            hparams.u32(bound.key, bound.range);
-        }
-    }
-}
-
-// Source: the assertions in src/models/mamba-base.cpp, jamba.cpp, the delta nets and RWKV.
-void check_recurrence(const Hparams & hparams, int64_t n_embd) {
-    const std::string & architecture = hparams.architecture();
-    hparams.u32("ssm.conv_kernel", {1, 4096});
-    const int64_t n_inner = hparams.u32("ssm.inner_size", {1, MAX_FEED_FORWARD});
-    const int64_t n_state = hparams.u32("ssm.state_size", {1, 65'536});
-    const int64_t n_steps = hparams.u32("ssm.time_step_rank", {1, MAX_FEED_FORWARD});
-    const int64_t n_groups = hparams.u32("ssm.group_count", {0, MAX_FEED_FORWARD});
-    const std::string inner = "ssm.inner_size is " + std::to_string(n_inner);
-    if (is_in({"mamba", "jamba", "granitehybrid"}, architecture) && n_inner != 2 * n_embd) {
-        hparams.fail("ssm.inner_size",
-                     inner + "; it has to be twice the width " + std::to_string(n_embd) + ".");
-    }
-    // Mamba-2 and delta nets have groups of heads, PLaMo-2 has heads without groups.
-    const bool has_heads = n_steps > 0 && (n_groups > 0 || architecture == "plamo2");
-    const int64_t n_shares = std::max<int64_t>(n_groups, 1);
-    if (has_heads && (n_inner % n_steps != 0 || n_steps % n_shares != 0)) {
-        hparams.fail("ssm.inner_size", std::to_string(n_inner) +
-                                           " inner values cannot be shared by " +
-                                           std::to_string(n_steps) + " heads in " +
-                                           std::to_string(n_shares) + " groups.");
-    }
-    if (is_delta_net(architecture) && n_inner != n_state * n_steps) {
-        hparams.fail("ssm.inner_size", inner + "; it has to be ssm.time_step_rank " +
-                                           std::to_string(n_steps) + " times ssm.state_size " +
-                                           std::to_string(n_state) + ".");
-    }
-    const int64_t wkv = hparams.u32("wkv.head_size", {0, MAX_HEAD_LENGTH});
-    if (wkv > 0 && n_embd % wkv != 0) {
-        hparams.fail("wkv.head_size", "The width " + std::to_string(n_embd) +
-                                          " is no multiple of wkv.head_size " +
-                                          std::to_string(wkv) + ".");
     }
 }
 
@@ -357,8 +261,6 @@ HeadSizes read_heads(const Hparams & hparams, int64_t n_embd, int64_t n_layers) 
 }
 
 void check_layers(const Hparams & hparams, int64_t n_embd, int64_t n_layers) {
-    check_bounds(hparams);
-    check_recurrence(hparams, n_embd);
     const HeadSizes heads = read_heads(hparams, n_embd, n_layers);
     check_sharing(hparams, heads);
     check_lengths(hparams, heads, n_embd);

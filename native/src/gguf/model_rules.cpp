@@ -89,6 +89,7 @@ void check_model(const GgufFile & file, const Source & source, const KnowsArchit
                      "attention.sliding_window_pattern is 1, so no layer has the sliding window "
                      "that the model names.");
     }
+    check_architecture(hparams, n_embd, n_layers);
     check_layers(hparams, n_embd, n_layers);
     check_experts(hparams, n_layers);
     check_rope_scaling(file, hparams, findings);

@@ -17,14 +17,40 @@ STATES: Sizes = {
     "ssm.time_step_rank": 8,
     "ssm.group_count": 2,
 }
+OUTPUT = {"blk.1.attn_output.weight": (N_WIDTH, N_WIDTH)}
 NEEDED: dict[str, Sizes] = {
     "qwen2vl": SECTIONS,
     "qwen4exp": SECTIONS,
     "qwen35moe": SECTIONS,
     "jamba": STATES,
     "grovemoe": {"expert_count": 8, "expert_used_count": 2},
+    "lfm2": {"shortconv.l_cache": 3},
+    "hrm_text": {"hrm.layers_per_stack": 1, "hrm.h_cycles": 1, "hrm.l_cycles": 1},
+    "deepseek4": {"attention.output_group_count": 2, "hyper_connection.count": 4},
+    "glm5-next": {
+        "rope.dimension_count": 0,
+        "hyper_connection.count": 4,
+        "attention.indexer.kpool": 4,
+        "attention.indexer.top_k": 64,
+    },
+    "glm-dsa": {
+        "attention.key_length_mla": 32,
+        "attention.value_length_mla": 16,
+        "attention.indexer.key_length": 16,
+    },
+    "wavtokenizer-dec": {
+        "posnet.block_count": 2,
+        "posnet.embedding_length": 64,
+        "convnext.block_count": 2,
+        "convnext.embedding_length": 64,
+    },
 }
 """What an architecture must have beside its heads."""
+
+
+def sound_file(architecture: str) -> bytes:
+    """Give the file that this architecture's cases spoil."""
+    return layer_model(architecture, dict(HEADS) | dict(NEEDED[architecture]), OUTPUT).build()
 
 
 def cases() -> Iterator[Case]:
@@ -37,13 +63,19 @@ def cases() -> Iterator[Case]:
     yield from _bounds()
 
 
-def _case(architecture: str, sizes: Sizes, *, code: str = "M02", q_rows: int = 0) -> Case:
+def _case(
+    architecture: str,
+    sizes: Sizes,
+    *,
+    beside: Sizes | None = None,
+    code: str = "M02",
+    q_rows: int = 0,
+) -> Case:
     tensors = {"blk.0.attn_q.weight": (N_WIDTH, q_rows)} if q_rows else {}
-    tensors["blk.1.attn_output.weight"] = (N_WIDTH, N_WIDTH)
     shown = ", ".join(f"{key} {value}" for key, value in sizes.items())
-    needed = dict(HEADS) | dict(NEEDED.get(architecture, {}))
-    content = layer_model(architecture, needed | dict(sizes), tensors).build()
-    return rejected(f"{architecture} with {shown}", content, code)
+    needed = dict(HEADS) | dict(NEEDED.get(architecture, {})) | dict(beside or {})
+    content = layer_model(architecture, needed | dict(sizes), tensors | OUTPUT).build()
+    return rejected(f"{architecture} with {shown or 'heads alone'}", content, code)
 
 
 def _rotation() -> Iterator[Case]:
@@ -62,7 +94,7 @@ def _rotation() -> Iterator[Case]:
     gemma4: Sizes = {"attention.key_length": 32, "attention.value_length": 32}
     gemma4 = dict(gemma4) | {"attention.key_length_swa": 16, "attention.value_length_swa": 16}
     for count in (0, 13, 18, 32, 2**31):
-        yield _case("gemma4", dict(gemma4) | {swa: count})
+        yield _case("gemma4", {swa: count}, beside=gemma4)
     yield _case("gemma4", gemma4)  # all 32 of a head of 16, as no other count is given
     yield _case("laguna", {"rope.dimension_count": 8, swa: 18})
     yield _case("qwen3", {swa: 8})
@@ -88,7 +120,7 @@ def _sections() -> Iterator[Case]:
 
 def _lengths() -> Iterator[Case]:
     for key in ("attention.key_length", "attention.value_length"):
-        for architecture in ("llama", "phi3", "gpt2", "t5"):
+        for architecture in ("llama", "phi3", "gpt2", "t5", "lfm2", "nemotron_h", "eagle3"):
             yield _case(architecture, {key: 8})
     for key in ("attention.key_length_swa", "attention.value_length_swa"):
         yield _case("qwen3", {key: 8})
@@ -128,7 +160,7 @@ def _states() -> Iterator[Case]:
         ("qwen3next", {"ssm.state_size": 32}),
         ("qwen35moe", {"ssm.time_step_rank": 4}),
     ):
-        yield _case(architecture, dict(STATES) | changes)
+        yield _case(architecture, changes, beside=STATES)
     for size in (0, 48):
         yield _case("rwkv6", {"wkv.head_size": size})
 
@@ -141,7 +173,24 @@ def _bounds() -> Iterator[Case]:
         ("grovemoe", "experts_per_group", 0),
         ("ernie4_5-moe", "interleave_moe_layer_step", 0),
         ("minimax-m3", "attention.indexer.block_size", 0),
+        ("nanbeige", "num_loops", 0),
+        ("nanbeige", "num_loops", 257),
+        ("hrm_text", "hrm.h_cycles", 0),
+        ("hrm_text", "hrm.l_cycles", 2),
+        ("deepseek4", "attention.output_group_count", 0),
+        ("deepseek4", "attention.output_group_count", 3),
+        ("deepseek4", "hyper_connection.count", 2),
+        ("glm5-next", "rope.dimension_count", 16),
+        ("glm5-next", "attention.indexer.kpool", 1),
+        ("glm5-next", "attention.indexer.top_k", 65),
+        ("glm-dsa", "attention.key_length_mla", 0),
+        ("gemma-embedding", "dense_2_feat_in", 32),
+        ("gemma-embedding", "dense_3_feat_out", 32),
+        ("wavtokenizer-dec", "posnet.block_count", 3),
+        ("wavtokenizer-dec", "convnext.block_count", 3),
+        ("wavtokenizer-dec", "convnext.embedding_length", 32),
     ):
         yield _case(architecture, {key: value})
-    for architecture in ("glm4moe", "smallthinker", "rwkv6qwen2"):
+    yield _case("wavtokenizer-dec", {"block_count": 7, "posnet.block_count": 7})
+    for architecture in ("glm4moe", "smallthinker", "rwkv6qwen2", "lfm2moe"):
         yield _case(architecture, {})

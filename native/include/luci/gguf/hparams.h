@@ -1,8 +1,10 @@
 // The values of `{architecture}.…` with their checks, for the rules M02 and M08.
 #pragma once
 
+#include <initializer_list>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "luci/gguf/rules.h"
@@ -24,6 +26,7 @@ public:
     Hparams(const GgufFile & file, const Source & source, Findings & findings);
 
     const std::string & architecture() const { return architecture_; }
+    bool is_one_of(std::initializer_list<std::string_view> architectures) const;
     std::string key(const std::string & name) const { return architecture_ + "." + name; }
     const Value * find(const std::string & name) const { return file_.find(key(name)); }
     bool has(const std::string & name) const { return find(name) != nullptr; }
@@ -62,7 +65,9 @@ struct HeadSizes {
 };
 HeadSizes read_heads(const Hparams & hparams, int64_t n_embd, int64_t n_layers);
 
-// Heads, positions and recurrent layers; M02, in layer_rules.cpp.
+// What one architecture asks beyond that; M02, in architecture_rules.cpp.
+void check_architecture(const Hparams & hparams, int64_t n_embd, int64_t n_layers);
+// Heads and their positions; M02, in layer_rules.cpp.
 void check_layers(const Hparams & hparams, int64_t n_embd, int64_t n_layers);
 
 }  // namespace luci::gguf

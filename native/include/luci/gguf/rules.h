@@ -38,6 +38,7 @@ struct Range {
     int64_t low;
     int64_t high;
 };
+std::string in_words(Range range);  // "1 to 5", or "only 4"
 int64_t checked_integer(const GgufFile & file, const std::string & key, uint32_t type, Range range,
                         int64_t fallback, const char * code, Findings & findings);
 
