@@ -111,8 +111,8 @@ RULES = (
     ),
     Rule(
         "M02",
-        "The sizes that the architecture needs are there, of the right type, and possible.",
-        "llama.cpp aborts the process on block_count 513 and divides by head counts of 0.",
+        "The sizes that the architecture needs are there, and possible in every layer.",
+        "llama.cpp aborts the process on block_count 513 or when more of a head turns than it has.",
         "llama.cpp PR 25821 and 26051, CVE-2024-8063",
     ),
     Rule("M03", "Quantized files name the version (missing: warning).", "Formats changed."),
@@ -139,7 +139,11 @@ RULES = (
         "The embedding has a row for every token (more: warning).",
         "A missing row is read beyond the end.",
     ),
-    Rule("M08", "Blocks and widths are those that the metadata says.", "Else the load fails."),
+    Rule(
+        "M08",
+        "Blocks, widths and heads are those that the metadata says.",
+        "Else the load fails, or the process.",
+    ),
     Rule("M09", "Numbers in the metadata are finite and possible.", "NaN spreads to every answer."),
     Rule(
         "M10",

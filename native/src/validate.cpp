@@ -46,14 +46,14 @@ void check_meaning(const GgufFile & file, const Source & source, Findings & find
     gguf::check_split_keys(file, findings);
     switch (gguf::find_kind(file, findings)) {
         case Kind::MODEL:
-            gguf::check_model(file, gguf::knows_architecture, findings);
+            gguf::check_model(file, source, gguf::knows_architecture, findings);
             // An architecture that this build cannot run may do without a tokenizer.
             if (file.find("tokenizer.ggml.model") != nullptr ||
                 gguf::knows_architecture(file.text("general.architecture"))) {
                 gguf::check_vocabulary(file, source, findings);
             }
             if (gguf::split_count(file) == 1) {
-                gguf::check_blocks(file, findings);
+                gguf::check_blocks(file, source, findings);
             }
             break;
         case Kind::VOCABULARY:
@@ -113,8 +113,9 @@ std::string shard_path(const std::string & path, uint64_t no, uint64_t count) {
     return path.substr(0, path.size() - TAIL) + expected;
 }
 
-// M10 over the whole set: `path` has been checked as `first`.
-void check_shards(const std::string & path, const GgufFile & first, Findings & findings) {
+// M10 over the whole set: `path` has been checked as `first`, read from `source`.
+void check_shards(const std::string & path, const GgufFile & first, const Source & source,
+                  Findings & findings) {
     const uint64_t count = gguf::split_count(first);
     const uint64_t offset = first.offset_of("split.count");
     const auto number_of = [](const GgufFile & file, const char * key) {
@@ -140,8 +141,8 @@ void check_shards(const std::string & path, const GgufFile & first, Findings & f
         Findings own;
         GgufFile shard;
         try {
-            const gguf::FileSource source(name, own);
-            shard = gguf::parse(source, own);
+            const gguf::FileSource part(name, own);
+            shard = gguf::parse(part, own);
         } catch (const gguf::Unreadable &) {
         }
         if (own.has_errors()) {
@@ -183,7 +184,7 @@ void check_shards(const std::string & path, const GgufFile & first, Findings & f
                            " tensors and split.tensors.count is " + std::to_string(wanted) + ".");
     }
     if (own_no == 0) {
-        gguf::check_blocks(all, findings);
+        gguf::check_blocks(all, source, findings);
     }
 }
 
@@ -196,7 +197,7 @@ std::vector<gguf::Finding> validate_file(const std::string & path, const Validat
         const gguf::FileSource source(path, findings);
         const GgufFile file = check_source(source, options, progress, findings);
         if (gguf::split_count(file) > 1 && !findings.has_errors()) {
-            check_shards(path, file, findings);
+            check_shards(path, file, source, findings);
         }
         source.check_unchanged(findings);
     } catch (const gguf::Unreadable &) {

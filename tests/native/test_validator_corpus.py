@@ -7,12 +7,17 @@ import pytest
 from luci_tui.engine.native_validate import check_file
 from luci_tui.gguf.findings import FileReport, Severity, Verdict
 from luci_tui.gguf.rules import BY_CODE, RULES
-from tests.support.hostile import meaning, structure, templates
+from tests.support.hostile import layers, meaning, structure, templates
 from tests.support.hostile.case import Case
 
 pytestmark = pytest.mark.native
 
-SOURCES = {"structure": structure.cases, "meaning": meaning.cases, "templates": templates.cases}
+SOURCES = {
+    "structure": structure.cases,
+    "meaning": meaning.cases,
+    "layers": layers.cases,
+    "templates": templates.cases,
+}
 PATH_RULES = {rule.code for rule in RULES if rule.code.startswith(("F", "D"))}
 
 
@@ -47,7 +52,7 @@ def test_hostile_files_are_many_and_touch_every_rule() -> None:
 
 def test_check_file_messages_hold_no_control_characters(tmp_path: Path) -> None:
     path = tmp_path / "hostile.gguf"
-    for case in (*structure.cases(), *meaning.cases()):
+    for case in (*structure.cases(), *meaning.cases(), *layers.cases()):
         path.write_bytes(case.content)
         for finding in check_file(str(path)).findings:
             assert finding.message.isprintable(), case.name

@@ -50,6 +50,11 @@ bool check_architecture(const GgufFile & file, Findings & findings) {
 
 }  // namespace
 
+std::string in_words(Range range) {
+    const std::string low = std::to_string(range.low);
+    return range.low == range.high ? "only " + low : low + " to " + std::to_string(range.high);
+}
+
 int64_t checked_integer(const GgufFile & file, const std::string & key, uint32_t type, Range range,
                         int64_t fallback, const char * code, Findings & findings) {
     const Value * value = file.find(key);
@@ -64,9 +69,9 @@ int64_t checked_integer(const GgufFile & file, const std::string & key, uint32_t
     }
     const int64_t given = *value->integer();
     if (given < range.low || given > range.high) {
-        findings.error(code, value->offset,
-                       key + " is " + std::to_string(given) + "; " + std::to_string(range.low) +
-                           " to " + std::to_string(range.high) + " is possible.");
+        findings.error(
+            code, value->offset,
+            key + " is " + std::to_string(given) + "; " + in_words(range) + " is possible.");
         return fallback;
     }
     return given;

@@ -3,13 +3,11 @@
 #include <charconv>
 #include <vector>
 
-#include "luci/gguf/rules.h"
+#include "luci/gguf/hparams.h"
 
 namespace luci::gguf {
 
 namespace {
-
-constexpr int64_t MAX_BLOCKS = 512;
 
 // Block number of a name such as "blk.17.attn_q.weight", or of an encoder such as T5's, whose names
 // begin with "enc.blk."; -1 = not of a block. A decoder beside an encoder has a count of its own.
@@ -35,87 +33,83 @@ bool is_weight_or_bias(const std::string & name) {
                                         name.compare(dot, std::string::npos, ".bias") == 0);
 }
 
-// Scalar hyperparameters of a model; 0 where there is none or an array with one per layer.
+// What the heads and states in the metadata ask of the projections.
 struct Sizes {
-    int64_t n_embd = 0;
-    int64_t n_head = 0;
-    int64_t n_head_kv = 0;
-    int64_t key_length = 0;
-    int64_t value_length = 0;
-    int64_t conv_channels = 0;  // of layers with a state and groups
+    HeadSizes heads;
     bool has_gates = false;     // the queries' matrix holds a gate of the same size
+    int64_t conv_channels = 0;  // of layers with a state and groups; 0 = any
 };
 
-Sizes read_sizes(const GgufFile & file) {
-    const std::string start = file.text("general.architecture") + ".";
-    const auto scalar = [&](const char * name) -> int64_t {
-        const Value * value = file.find(start + name);
-        return value == nullptr ? 0 : value->integer().value_or(0);
-    };
-    const auto is_array = [&](const char * name) {
-        const Value * value = file.find(start + name);
-        return value != nullptr && value->type == VALUE_ARRAY;
-    };
+Sizes read_sizes(const Hparams & hparams, int64_t n_blocks) {
     Sizes sizes;
-    sizes.has_gates = start.rfind("qwen3next", 0) == 0 || start.rfind("qwen35", 0) == 0;
-    sizes.n_embd = scalar("embedding_length");
-    // Models whose layers differ in their heads or head sizes are left to the loader.
-    if (!is_array("attention.head_count") && !is_array("attention.head_count_kv") &&
-        file.find(start + "attention.key_length_swa") == nullptr) {
-        sizes.n_head = scalar("attention.head_count");
-        sizes.n_head_kv = scalar("attention.head_count_kv");
-        sizes.n_head_kv = sizes.n_head_kv > 0 ? sizes.n_head_kv : sizes.n_head;
-        const int64_t usual = sizes.n_head > 0 ? sizes.n_embd / sizes.n_head : 0;
-        sizes.key_length = scalar("attention.key_length");
-        sizes.key_length = sizes.key_length > 0 ? sizes.key_length : usual;
-        sizes.value_length = scalar("attention.value_length");
-        sizes.value_length = sizes.value_length > 0 ? sizes.value_length : usual;
+    const std::string & name = hparams.architecture();
+    sizes.has_gates = name == "qwen3next" || name == "qwen4exp" || name.rfind("qwen35", 0) == 0;
+    // Compressed keys have matrices of their own, which the loader checks.
+    if (hparams.u32("attention.key_length_mla", {0, MAX_HEAD_LENGTH}) == 0) {
+        const int64_t n_embd = hparams.u32("embedding_length", {1, MAX_WIDTH});
+        sizes.heads = read_heads(hparams, n_embd, n_blocks);
     }
-    const int64_t n_groups = scalar("ssm.group_count");
+    const Range any{0, MAX_FEED_FORWARD};
+    const int64_t n_groups = hparams.u32("ssm.group_count", any);
     if (n_groups > 0) {
-        sizes.conv_channels = scalar("ssm.inner_size") + 2 * n_groups * scalar("ssm.state_size");
+        sizes.conv_channels =
+            hparams.u32("ssm.inner_size", any) + 2 * n_groups * hparams.u32("ssm.state_size", any);
     }
     return sizes;
 }
 
-// Rows that a projection must have, 0 = any. Source: build_qkv and the reshapes behind it in
-// src/llama-graph.cpp, which assert it.
-int64_t wanted_rows(const std::string & part, const Sizes & sizes) {
+// Rows that a projection of a block may have; none = any. Source: build_qkv and the reshapes behind
+// it in src/llama-graph.cpp, which assert it.
+std::vector<int64_t> wanted_rows(const std::string & part, size_t block, const Sizes & sizes) {
+    if (part == "ssm_conv1d.weight") {
+        return {sizes.conv_channels};
+    }
+    const HeadSizes & heads = sizes.heads;
+    const auto of = [&](const std::vector<int64_t> & counts, size_t at) {
+        return at < counts.size() ? counts[at] : 0;
+    };
+    if (of(heads.n_head, block) == 0 || of(heads.n_head_kv, block) == 0) {
+        return {};  // no attention, or one that llama.cpp knows by another name
+    }
+    // Which layers have a sliding window is the architecture's business.
     if (part == "attn_q.weight") {
-        return sizes.n_head * sizes.key_length;
+        const int64_t n_head = heads.n_head[block] * (sizes.has_gates ? 2 : 1);
+        return {n_head * heads.key, n_head * heads.key_swa};
     }
     if (part == "attn_k.weight") {
-        return sizes.n_head_kv * sizes.key_length;
+        return {heads.n_head_kv[block] * heads.key, heads.n_head_kv[block] * heads.key_swa};
     }
     if (part == "attn_v.weight") {
-        return sizes.n_head_kv * sizes.value_length;
+        return {heads.n_head_kv[block] * heads.value, heads.n_head_kv[block] * heads.value_swa};
     }
-    return part == "ssm_conv1d.weight" ? sizes.conv_channels : 0;
+    return {};
 }
 
-void check_rows(const GgufFile & file, Findings & findings) {
-    const Sizes sizes = read_sizes(file);
+void check_rows(const GgufFile & file, const Hparams & hparams, int64_t n_blocks,
+                Findings & findings) {
+    const Sizes sizes = read_sizes(hparams, n_blocks);
     for (const Tensor & tensor : file.tensors) {
         const size_t dot = tensor.name.find('.', 4);
-        if (tensor.name.rfind("blk.", 0) != 0 || dot == std::string::npos) {
+        const int64_t block = block_of(tensor.name);
+        if (tensor.name.rfind("blk.", 0) != 0 || dot == std::string::npos || block >= n_blocks) {
             continue;
         }
-        const std::string part = tensor.name.substr(dot + 1);
-        const int64_t wanted = wanted_rows(part, sizes);
+        const std::vector<int64_t> wanted =
+            wanted_rows(tensor.name.substr(dot + 1), static_cast<size_t>(block), sizes);
         const auto n_rows = static_cast<int64_t>(tensor.ne[1]);
-        const bool is_gated = sizes.has_gates && part == "attn_q.weight" && n_rows == 2 * wanted;
-        if (wanted > 0 && n_rows != wanted && !is_gated) {
+        const bool is_known = !wanted.empty() && wanted[0] > 0;
+        if (is_known && std::find(wanted.begin(), wanted.end(), n_rows) == wanted.end()) {
             findings.error("M08", tensor.info_offset,
                            "Tensor " + shown(tensor.name) + " has " + std::to_string(n_rows) +
                                " rows; the heads and sizes in the metadata ask for " +
-                               std::to_string(wanted) + ".");
+                               std::to_string(wanted[0]) + ".");
         }
     }
 }
 
 }  // namespace
 
-void check_blocks(const GgufFile & file, Findings & findings) {
+void check_blocks(const GgufFile & file, const Source & source, Findings & findings) {
     const std::string architecture = file.text("general.architecture");
     const Value * count = file.find(architecture + ".block_count");
     const int64_t n_blocks = count == nullptr ? 0 : count->integer().value_or(0);
@@ -144,7 +138,8 @@ void check_blocks(const GgufFile & file, Findings & findings) {
                                tensor_type(tensor.type)->name + "; it has to be F32.");
         }
     }
-    check_rows(file, findings);
+    Findings told;  // M02 has told what is wrong with the metadata
+    check_rows(file, Hparams(file, source, told), n_blocks, findings);
     const auto missing = std::find(is_there.begin(), is_there.end(), false);
     if (missing != is_there.end()) {
         findings.warning("M08", count->offset,

@@ -20,7 +20,7 @@ from luci_tui.engine.job_frames import ValidateResult, ValidateSpec
 from luci_tui.engine.job_process import run_job
 from luci_tui.gguf.findings import Verdict
 from tests.support import raw_gguf, split_model
-from tests.support.hostile import meaning, structure, templates
+from tests.support.hostile import layers, meaning, structure, templates
 
 ROOT = Path(__file__).parents[3]
 JS_VERSION = "0.4.6"
@@ -51,7 +51,12 @@ class Subject:
 def write_subjects(folder: Path) -> list[Subject]:
     """Write all files and return them in the order of the table."""
     subjects: list[Subject] = []
-    sources = {"structure": structure, "meaning": meaning, "templates": templates}
+    sources = {
+        "structure": structure,
+        "meaning": meaning,
+        "layers": layers,
+        "templates": templates,
+    }
     for group, source in sources.items():
         for case in source.cases():
             path = folder / f"{len(subjects)}.gguf"

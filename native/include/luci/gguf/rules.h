@@ -16,9 +16,11 @@ using KnowsArchitecture = std::function<bool(const std::string &)>;
 // What a file is for, from general.type, general.architecture and its tensors; M01.
 Kind find_kind(const GgufFile & file, Findings & findings);
 
-void check_model(const GgufFile & file, const KnowsArchitecture & knows, Findings & findings);
+void check_model(const GgufFile & file, const Source & source, const KnowsArchitecture & knows,
+                 Findings & findings);
 void check_vocabulary(const GgufFile & file, const Source & source, Findings & findings);
-void check_blocks(const GgufFile & file, Findings & findings);
+// `source` is where the metadata stands; the tensors may be those of several shards.
+void check_blocks(const GgufFile & file, const Source & source, Findings & findings);
 void check_mmproj(const GgufFile & file, Findings & findings);
 void check_lora(const GgufFile & file, Findings & findings);
 void check_control_vector(const GgufFile & file, Findings & findings);
@@ -36,6 +38,7 @@ struct Range {
     int64_t low;
     int64_t high;
 };
+std::string in_words(Range range);  // "1 to 5", or "only 4"
 int64_t checked_integer(const GgufFile & file, const std::string & key, uint32_t type, Range range,
                         int64_t fallback, const char * code, Findings & findings);
 
