@@ -53,8 +53,8 @@ class ChatShelf(Protocol):
         """Change fields of a chat; as in luci_tui.host.chats.ChatChanges."""
         ...
 
-    async def delete(self, chat_id: str) -> None:
-        """Remove a chat with all of its messages."""
+    async def delete(self, chat_id: str) -> object:
+        """Remove a chat with all of its messages; what it returns is not looked at."""
         ...
 
     async def messages(self, chat_id: str) -> tuple[Message, ...]:

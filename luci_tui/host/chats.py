@@ -118,9 +118,11 @@ class ChatDesk:
             is_archived=wanted.is_archived,
         )
 
-    async def delete(self, chat_id: str) -> None:
-        """Remove a chat with all of its messages and its session log."""
-        await self.service.delete(await self._id(chat_id))
+    async def delete(self, chat_id: str) -> str:
+        """Remove a chat with all of its messages and its session log, and give its whole id."""
+        whole_id = await self._id(chat_id)
+        await self.service.delete(whole_id)
+        return whole_id
 
     async def messages(self, chat_id: str) -> tuple[Message, ...]:
         """Give every message of every branch, summaries included."""

@@ -61,9 +61,9 @@ class DiskChats:
         """Change fields of a chat."""
         return await (await self._open()).update(chat_id, fields)
 
-    async def delete(self, chat_id: str) -> None:
-        """Remove a chat with all of its messages and its session log."""
-        await (await self._open()).delete(chat_id)
+    async def delete(self, chat_id: str) -> str:
+        """Remove a chat with all of its messages and its session log, and give its whole id."""
+        return await (await self._open()).delete(chat_id)
 
     async def messages(self, chat_id: str) -> tuple[Message, ...]:
         """Give every message of every branch, summaries included."""

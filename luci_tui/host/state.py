@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from luci_tui.host.api.messages import (
+    ChatGone,
     Hello,
     HostMetrics,
     HostStatus,
@@ -167,3 +168,9 @@ def note_library(events: EventLog, changed: LibraryChanged) -> None:
     """Tell attached front ends of models that came or went; it keeps no host."""
     if not events.is_closed:
         events.append(changed)
+
+
+def note_chat_gone(events: EventLog, chat_id: str) -> None:
+    """Tell attached front ends of a chat that was deleted or put away."""
+    if not events.is_closed:
+        events.append(ChatGone(chat_id=chat_id, at=time.time()))

@@ -20,6 +20,7 @@ from luci_tui.tui.keymap import binding, make_keymap, words_of
 from luci_tui.tui.messages import (
     AnswerBegan,
     AnswerEnded,
+    ChatGone,
     ChatOpened,
     ChatWanted,
     InstallWanted,
@@ -98,7 +99,9 @@ class ChatApp(App[int]):
         self.animation_level = "none"
         self.keys = make_keymap(self.services.preferences.keys)
         self._chat = ChatScreen(connect, self.services, self.keys, connect_to)
-        self._presence = Presence(self.services, self._to_terminal, self._say, self._tell)
+        self._presence = Presence(
+            self.services, self._to_terminal, self._say, self._tell, self._tell_chat_gone
+        )
         self._going_on = ""
         modes: dict[str, Callable[[], Screen[None]]] = {"chat": lambda: self._chat}
         if self.services.link is not None:
@@ -323,6 +326,12 @@ class ChatApp(App[int]):
 
     async def _tell(self, text: str) -> None:
         await self._chat.show_notes(Notice(text))
+
+    def _tell_chat_gone(self, chat_id: str) -> None:
+        # Textual leaves the screens' result type open.
+        stack = cast("list[Screen[object]]", self.get_screen_stack("chat"))  # pyright: ignore[reportUnknownMemberType]
+        for screen in stack:
+            screen.post_message(ChatGone(chat_id))
 
     # ---- copying and leaving
 

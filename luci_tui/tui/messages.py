@@ -1,4 +1,4 @@
-"""What modes ask of the app, and tell it."""
+"""What modes and the app ask of each other, and tell."""
 
 from __future__ import annotations
 
@@ -33,6 +33,14 @@ class InstallWanted(Message):
 
 class ChatOpened(Message):
     """The chat stands: with its model, or with the sentence why there is none."""
+
+
+class ChatGone(Message, bubble=False):
+    """A chat was deleted or put away, by whomever; told to the screens that may show it."""
+
+    def __init__(self, chat_id: str) -> None:
+        super().__init__()
+        self.chat_id = chat_id
 
 
 class AnswerBegan(Message):

@@ -28,6 +28,7 @@ class Presence:
         write: Takes escape sequences to the terminal.
         say: Shows one sentence for some seconds; True = it tells of a failure.
         show: Puts a text into the transcript.
+        chat_gone: Called with the id of a chat that was deleted or put away.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Presence:
         write: Callable[[str], None],
         say: Callable[[str, bool], None],
         show: Callable[[str], Awaitable[None]],
+        chat_gone: Callable[[str], None],
     ) -> None:
         terminal = services.terminal
         self._services = services
         self._write_out = write
         self._say = say
         self._show = show
+        self._chat_gone = chat_gone
         self._is_lost = False
         self._seen = Seen(services.home)
         self._since_s = self._seen.read()
@@ -62,7 +65,7 @@ class Presence:
         link = self._services.link
         if link is None:
             return
-        watch = HostWatch(link, self._ended, self._attached, self._services.now_s)
+        watch = HostWatch(link, self._ended, self._chat_gone, self._attached, self._services.now_s)
         try:
             await watch.run()
         finally:

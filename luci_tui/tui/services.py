@@ -38,6 +38,10 @@ class Link(Protocol):
         """Forget a client that does not answer any more."""
         ...
 
+    async def started(self) -> None:
+        """Return when somebody has a host started, or finds one that is to be there."""
+        ...
+
 
 class HostLink:
     """One client for all modes, found anew where the last is gone.
@@ -50,6 +54,7 @@ class HostLink:
         self._make_launcher = make_launcher
         self._client: HostClient | None = None
         self._finding = asyncio.Lock()
+        self._started = asyncio.Event()
 
     async def client(self, *, start: bool) -> HostClient | None:
         """See `Link`."""
@@ -64,13 +69,20 @@ class HostLink:
             client, self._client = self._client, None
             await client.close()
 
+    async def started(self) -> None:
+        """See `Link`."""
+        await self._started.wait()
+
     async def _find(self, *, start: bool) -> HostClient | None:
         # The import takes longer than a key may wait for its echo.
         await asyncio.to_thread(importlib.import_module, "luci_tui.host.lifecycle")
         from luci_tui.host.lifecycle import ensure_host, find_host
 
         if start:
-            return await ensure_host(launcher=self._make_launcher())
+            client = await ensure_host(launcher=self._make_launcher())
+            self._started.set()
+            self._started = asyncio.Event()
+            return client
         found = await find_host()
         return None if found is None else found.client
 

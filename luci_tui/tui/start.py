@@ -7,7 +7,6 @@ import codecs
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from luci_tui import paths
 from luci_tui.config import terminal_facts
 from luci_tui.scheduling import wake_soon
 from luci_tui.tui.app import ChatApp
+from luci_tui.tui.hangup import HUNG_UP, Hangup
 from luci_tui.tui.history import FILE_NAME
 from luci_tui.tui.pauses import collect_when_quiet
 from luci_tui.tui.preferences import read_preferences
@@ -28,9 +28,6 @@ from luci_tui.tui.stderr_guard import stderr_guard
 if TYPE_CHECKING:
     from luci_tui.host.lifecycle import Launcher
     from luci_tui.tui.conversation import Conversation
-
-HANGUP_S = 0.8
-"""After a hangup the process is gone within this time, whatever hangs."""
 
 PARENT_S = 2.0
 """How often a screen in a browser looks whether its server is still there."""
@@ -81,7 +78,7 @@ def run_screen(model: str, engine: str, resume: str | None = None) -> int:
             lambda name: _converse(name, engine, None),
             lambda chat_id, model: _converse(model, engine, chat_id),
         )
-        code = asyncio.run(_run(app))
+        code = _run_until_left(app)
     # Whoever lost the terminal reads nothing any more, and a page shows no stderr.
     if code < SIGNALLED and not terminal.is_web and (farewell := app.farewell()):
         sys.stderr.write(f"{farewell}\n")
@@ -160,17 +157,30 @@ def _converse(model: str, engine: str, resume: str | None) -> Conversation:
     return conversation
 
 
-async def _run(app: ChatApp) -> int:
+def _run_until_left(app: ChatApp) -> int:
+    hangup = Hangup()
+    try:
+        code = asyncio.run(_run(app, hangup))
+    except Exception:
+        # Without its terminal Textual breaks in many ways, none of which is worth a word.
+        if not hangup.has_come:
+            raise
+        return HUNG_UP
+    return HUNG_UP if hangup.has_come else code
+
+
+async def _run(app: ChatApp, hangup: Hangup) -> int:
     wake_soon()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGHUP, signal.SIGTERM):
-        loop.add_signal_handler(number, _leave, app, number)
+    hangup.watch(partial(_leave_lost_terminal, app))
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGTERM, _leave, app, SIGNALLED + signal.SIGTERM
+    )
     beside = [asyncio.create_task(collect_when_quiet(app.quiet_s), name="collect garbage")]
     if terminal_facts().is_web:
-        beside.append(asyncio.create_task(_leave_with_parent(app), name="leave with the server"))
+        beside.append(asyncio.create_task(_leave_with_parent(hangup), name="leave with the server"))
     try:
         result = await app.run_async(mouse=True)
-        if (app.return_code or 0) < SIGNALLED:
+        if not hangup.has_come and (app.return_code or 0) < SIGNALLED:
             await app.look_what_goes_on()
     finally:
         for task in beside:
@@ -179,22 +189,20 @@ async def _run(app: ChatApp) -> int:
     return app.return_code or result or 0
 
 
-async def _leave_with_parent(app: ChatApp) -> None:
+async def _leave_with_parent(hangup: Hangup) -> None:
     """Leave when the process that draws for a browser is gone: nobody would end this one."""
     parent = os.getppid()
     # There is no event for it that every system has.
     while os.getppid() == parent:  # noqa: ASYNC110
         await asyncio.sleep(PARENT_S)
-    _leave(app, signal.SIGHUP)
+    hangup.tell()
 
 
-def _leave(app: ChatApp, number: signal.Signals) -> None:
-    code = 128 + number
-    if number is signal.SIGHUP:
-        # The terminal is gone: what Textual still writes may block for ever, and what it reads
-        # is an end of file that it would read again and again.
-        deadline = threading.Timer(HANGUP_S, os._exit, [code])
-        deadline.daemon = True
-        deadline.start()
-        app.lose_terminal()
-    app.exit(return_code=code)
+def _leave_lost_terminal(app: ChatApp) -> None:
+    app.lose_terminal()
+    _leave(app, HUNG_UP)
+
+
+def _leave(app: ChatApp, code: int) -> None:
+    # Widgets that are left while they are made break, and the app ends with their fault.
+    app.call_later(app.exit, return_code=code)

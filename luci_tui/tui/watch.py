@@ -9,12 +9,13 @@ import asyncio
 import importlib
 import time
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 from luci_tui.errors import LuciError
 
 if TYPE_CHECKING:
+    from luci_tui.host.api.messages import JobRecord
     from luci_tui.host.client import HostClient
     from luci_tui.tui.away import Ended
     from luci_tui.tui.services import Link
@@ -33,6 +34,7 @@ class HostWatch:
     Args:
         link: The way to it; none is started.
         tell: Called for everything that ends.
+        chat_gone: Called with the id of a chat that was deleted or put away.
         attached: Called when a host was found, with its client; not again for the same one.
         now_s: Seconds since 1970.
     """
@@ -41,11 +43,13 @@ class HostWatch:
         self,
         link: Link,
         tell: Callable[[Ended], None],
+        chat_gone: Callable[[str], None],
         attached: Callable[[HostClient], None],
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._link = link
         self._tell = tell
+        self._chat_gone = chat_gone
         self._attached = attached
         self._now_s = now_s
 
@@ -60,7 +64,9 @@ class HostWatch:
                     await self._follow(client)
             except LuciError:
                 await self._link.drop()
-            await asyncio.sleep(pause_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._link.started()
             pause_s = min(FIND_MOST_S, pause_s * 1.5)
 
     async def _follow(self, client: HostClient) -> None:
@@ -73,24 +79,31 @@ class HostWatch:
         self._attached(client)
         downloads = asyncio.ensure_future(self._downloads(client, after))
         try:
-            await self._jobs(client, since_s)
+            await self._events(client, since_s)
         finally:
             downloads.cancel()
             await asyncio.gather(downloads, return_exceptions=True)
 
-    async def _jobs(self, client: HostClient, since_s: float) -> None:
-        from luci_tui.host.api.messages import JobChanged
-        from luci_tui.tui.away import of_job
+    async def _events(self, client: HostClient, since_s: float) -> None:
+        from luci_tui.host.api.messages import ChatGone, JobChanged
 
+        # The stream begins with what happened before.
         async with aclosing(client.events()) as events:
             async for event in events:
-                if event.kind != "job":
-                    continue
-                job = JobChanged.model_validate_json(event.data).job
-                # The stream begins with what happened before; the chat itself tells of loading.
-                ended = of_job(job) if job.kind != "load" else None
-                if ended is not None and ended.at_s >= since_s:
-                    self._tell(ended)
+                if event.kind == "job":
+                    self._job(JobChanged.model_validate_json(event.data).job, since_s)
+                elif event.kind == "chat_gone":
+                    gone = ChatGone.model_validate_json(event.data)
+                    if gone.at >= since_s:
+                        self._chat_gone(gone.chat_id)
+
+    def _job(self, job: JobRecord, since_s: float) -> None:
+        from luci_tui.tui.away import of_job
+
+        # The chat itself tells of loading.
+        ended = of_job(job) if job.kind != "load" else None
+        if ended is not None and ended.at_s >= since_s:
+            self._tell(ended)
 
     async def _downloads(self, client: HostClient, after: int) -> None:
         from luci_tui.host.api.download_messages import DownloadChanged

@@ -6,12 +6,14 @@ import asyncio
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
 
 from luci_tui.download.records import ItemState
+from luci_tui.host.api.download_messages import DownloadRecord
 from luci_tui.host.client import HostClient
 from luci_tui.host.download_client import HostDownloads
 from luci_tui.host.lifecycle import Launcher
@@ -22,6 +24,7 @@ from tests.support.hub import running_hub
 from tests.support.paced_host import HOLD
 from tests.support.terminal import TerminalProgram
 from tests.support.tiny_vocab import CHATML_TEMPLATE
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.terminal
 
@@ -32,19 +35,22 @@ SCREEN = ("-m", "luci_tui", "--model", "any.gguf")
 QUIT = "\x11"
 RELOAD = "\x12"
 ESCAPE = "\x1b"
-WAIT_S = 30.0
 SLOW_BYTES_PER_S = 4096
 
 
 async def download_ends(client: HostClient) -> ItemState:
     """Wait until the only download has ended, and say how."""
-    downloads = HostDownloads(client)
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            (one,) = (await downloads.list()).downloads
-            if one.ended_at is not None:
-                return one.state
-            await asyncio.sleep(0.05)
+
+    async def has_ended() -> bool:
+        return (await only_download(client)).ended_at is not None
+
+    await until(has_ended)
+    return (await only_download(client)).state
+
+
+async def only_download(client: HostClient) -> DownloadRecord:
+    (one,) = (await HostDownloads(client).list()).downloads
+    return one
 
 
 async def test_screen_that_loses_its_terminal_in_a_download_then_the_next_one_tells_its_end(
@@ -61,8 +67,7 @@ async def test_screen_that_loses_its_terminal_in_a_download_then_the_next_one_te
             await downloads.set_limit(SLOW_BYTES_PER_S)
             await downloads.add(await downloads.plan("hf:org/far/far.gguf"))
             await asyncio.to_thread(hang_up_in_a_download, luci_env)
-            (going,) = (await downloads.list()).downloads
-            assert going.state is ItemState.RUNNING
+            assert (await only_download(client)).state is ItemState.RUNNING
             await downloads.set_limit(0)
             assert await download_ends(client) is ItemState.DONE
             await asyncio.to_thread(come_back, luci_env)
@@ -96,10 +101,12 @@ async def test_answer_that_ended_without_a_screen_is_told_with_the_way_back_to_i
     async with running_host(home, PACED) as client:
         await asyncio.to_thread(hang_up_in_an_answer, luci_env, home / HOLD)
         (home / HOLD).unlink()
-        async with asyncio.timeout(WAIT_S):
-            while (await client.status()).turns:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+        await until(partial(has_no_turn, client))
         await asyncio.to_thread(come_back_to_the_answer, luci_env)
+
+
+async def has_no_turn(client: HostClient) -> bool:
+    return not (await client.status()).turns
 
 
 def hang_up_in_an_answer(env: dict[str, str], hold: Path) -> None:

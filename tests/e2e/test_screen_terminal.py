@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import signal
@@ -14,6 +15,7 @@ import pytest
 from luci_tui.host.lifecycle import Launcher
 from luci_tui.tui.attention import LONG_S
 from tests.support.hosts import running_host
+from tests.support.losing_screen import Harm
 from tests.support.paced_host import HOLD, WORD_FILE
 from tests.support.terminal import TerminalProgram
 
@@ -243,5 +245,25 @@ def test_hangup_before_the_screen_stands_ends_it(luci_env: dict[str, str]) -> No
         screen.wait_for("\x1b[?1049h")
         screen.hang_up()
         ended = screen.wait()
-    assert ended.exit_code in (128 + signal.SIGHUP, -signal.SIGHUP)
+    assert ended.exit_code == 128 + signal.SIGHUP
+    assert ended.waited_s < 5
+
+
+def test_end_before_the_screen_stands_is_in_order(luci_env: dict[str, str]) -> None:
+    with TerminalProgram(*SCREEN, env=luci_env) as screen:
+        screen.wait_for("\x1b[?1049h")
+        os.kill(screen.pid, signal.SIGTERM)
+        assert screen.wait().exit_code == 128 + signal.SIGTERM
+    assert b"\x1b[?1049l" in screen.output
+    assert b"Traceback" not in screen.output
+
+
+@pytest.mark.parametrize("harm", Harm)
+def test_hangup_wins_over_what_breaks_because_of_it(luci_env: dict[str, str], harm: Harm) -> None:
+    arguments = ("-m", "tests.support.losing_screen", harm, "any.gguf")
+    with TerminalProgram(*arguments, env=luci_env) as screen:
+        screen.wait_for("\x1b[?1049h")
+        screen.hang_up()
+        ended = screen.wait()
+    assert ended.exit_code == 128 + signal.SIGHUP
     assert ended.waited_s < 5

@@ -100,10 +100,11 @@ class EchoChats:
         self._sessions[chat_id] = session.model_copy(update={"title": fields["title"]})
         return self._sessions[chat_id]
 
-    async def delete(self, chat_id: str) -> None:
-        """Forget a chat."""
+    async def delete(self, chat_id: str) -> str:
+        """Forget a chat and give its whole id."""
         await self.get(chat_id)
         del self._sessions[chat_id]
+        return chat_id
 
     async def messages(self, chat_id: str) -> tuple[Said, ...]:
         """Give what was said."""

@@ -93,6 +93,9 @@ class FakeLink:
     error: LuciError | None = None
     """Why none is reached."""
     n_dropped: int = field(default=0)
+    n_looks: int = 0
+    """How often one was looked for that was not to be started."""
+    _started: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def client(self, *, start: bool) -> HostClient | None:
         if self.error is not None:
@@ -100,7 +103,14 @@ class FakeLink:
         if start:
             self.n_started += 1
             self.host = self.starts or self.host
+            self._started.set()
+            self._started = asyncio.Event()
+        else:
+            self.n_looks += 1
         return self.host
 
     async def drop(self) -> None:
         self.n_dropped += 1
+
+    async def started(self) -> None:
+        await self._started.wait()

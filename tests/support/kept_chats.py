@@ -25,6 +25,7 @@ from luci_tui.host.server import serve
 from luci_tui.host.wiring import build_host
 from luci_tui.tui.app import ChatApp
 from luci_tui.tui.host_conversation import HostConversation
+from luci_tui.tui.services import Services
 from tests.support.chats import FakeModels, told
 from tests.support.scripted_engine import MODEL_INFO, ScriptedEngine
 
@@ -97,9 +98,9 @@ class KeptChats:
             find_host=self.find, model=MODEL, label="script", resume_chat=resume
         )
 
-    def app(self, resume: str | None = None) -> ChatApp:
+    def app(self, resume: str | None = None, services: Services | None = None) -> ChatApp:
         """Make the screen."""
-        return ChatApp(lambda: self.conversation(resume))
+        return ChatApp(lambda: self.conversation(resume), services)
 
     async def stored(self) -> tuple[Message, ...]:
         """Give the active branch of the chat that was used last, as it is on the disk."""

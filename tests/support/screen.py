@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,6 +97,15 @@ def chat_screen(app: ChatApp) -> ChatScreen:
 
 def prompt_of(app: ChatApp) -> PromptInput:
     return chat_screen(app).query_one(PromptInput)
+
+
+@asynccontextmanager
+async def opened_screen(app: ChatApp, size: tuple[int, int]) -> AsyncGenerator[Pilot[int]]:
+    """Run a screen that talks to a host, from when its model is ready until it has let go."""
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await wait_for_text(pilot, "ready")
+        yield pilot
+    await app.close_engine()
 
 
 async def wait_until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:

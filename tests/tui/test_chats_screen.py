@@ -8,7 +8,8 @@ from pydantic import JsonValue
 
 from luci_tui.chat.records import ChatRow, ChatSession, OpenedChat, Role, SearchHit
 from luci_tui.errors import HostError
-from luci_tui.host.api.messages import ChatFields, ChatItems
+from luci_tui.host.api.download_messages import DownloadList
+from luci_tui.host.api.messages import ChatFields, ChatGone, ChatItems
 from luci_tui.host.chat_client import HostChats
 from luci_tui.host.client import HostClient
 from luci_tui.host.lifecycle import ensure_host
@@ -134,6 +135,34 @@ def test_newest_chats_given_new_and_gone_ones_then_the_others_stay() -> None:
 def test_newest_chats_given_fewer_than_were_asked_for_then_there_are_no_others() -> None:
     known = [row_of(number) for number in range(3 * N_NEWEST)]
     assert with_newest(known, known[:3]) == known[:3]
+
+
+async def test_old_chat_that_another_front_end_deletes_then_it_vanishes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(screens_chats, "REFRESH_S", 0.0)
+    rows = [row_of(number) for number in range(N_NEWEST + 20)]
+    old = rows[-1].session
+    host = fake(*rows)
+    host.says[f"/luci/chats?limit={N_NEWEST}"] = items(*rows[:N_NEWEST])
+    host.says["/luci/downloads"] = DownloadList(downloads=(), limit_bytes_per_s=0, seq=0)
+    host.streams = {"/luci/events": [], "/luci/downloads/events": []}
+    app = modes_app(FakeLink(host))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "ready")
+        await pilot.press("ctrl+l")
+        await wait_for_text(pilot, "120 chats")
+        await pilot.press("end")
+        await wait_for_text(pilot, old.title)
+        await pilot.press("alt+2")
+        host.tell("/luci/events", ChatGone(chat_id="k3m9ab7c2d", at=NOW_S))
+        host.tell("/luci/events", ChatGone(chat_id=rows[-2].session.id, at=NOW_S - 5))
+        host.tell("/luci/events", ChatGone(chat_id=old.id, at=NOW_S + 5))
+        await wait_until(pilot, lambda: host.n_asked("/luci/models") > 0)
+        await pilot.press("alt+1")
+        await wait_for_text(pilot, "119 chats")
+        assert old.title not in shown_text(app)
+        assert rows[-2].session.title in shown_text(app)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -20,7 +20,14 @@ from tests.support.hosts import pid_of, running_host
 from tests.support.kept_chats import KeptChats, kept_chats, prepare
 from tests.support.keys import Keys, presses
 from tests.support.paced_host import HOLD
-from tests.support.screen import chat_screen, prompt_of, shown_text, wait_for_text, wait_until
+from tests.support.screen import (
+    chat_screen,
+    opened_screen,
+    prompt_of,
+    shown_text,
+    wait_for_text,
+    wait_until,
+)
 from tests.support.screen_texts import check_in_both_themes
 from tests.support.scripted_engine import Gate, ScriptedEngine, Step, done, text, thought
 
@@ -43,10 +50,8 @@ async def opened(
     resume = prepare(home, *told) if told else None
     async with kept_chats(home, ScriptedEngine(*scripts)) as chats:
         app = chats.app(resume)
-        async with app.run_test(size=size, notifications=True) as pilot:
-            await wait_for_text(pilot, "ready")
+        async with opened_screen(app, size) as pilot:
             yield chats, app, pilot
-        await app.close_engine()
 
 
 def cursor_text(app: ChatApp) -> str:

@@ -6,12 +6,16 @@ import pytest
 
 from luci_tui.download.plan import Plan, PlannedFile
 from luci_tui.errors import DownloadError
-from luci_tui.host.api.download_messages import How, InstallStarted, Uninstalled
+from luci_tui.host.api.download_messages import DownloadList, How, InstallStarted, Uninstalled
 from luci_tui.host.api.messages import Models, ModelStatus
 from luci_tui.library.store import Library
+from luci_tui.tui import watch
+from luci_tui.tui.keymap import make_keymap
 from luci_tui.tui.modes.models import screen as models_screen
+from luci_tui.tui.modes.models import words
 from luci_tui.tui.modes.models.shelf import Item, Shelf, View, read_catalogue, read_installed
 from luci_tui.tui.modes.models.speeds import Speed
+from luci_tui.tui.widgets.rows import Rows
 from tests.support.fake_host import FakeHost, FakeLink
 from tests.support.keys import Keys, presses
 from tests.support.libraries import install, use_home
@@ -120,14 +124,63 @@ async def test_models_are_drawn(
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_no_models_say_how_to_get_one(
-    shelves: dict[View, Shelf], size: tuple[int, int]
+    shelves: dict[View, Shelf], size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("LUCI_HOME", "/home/me/.luciferai")
+    monkeypatch.setenv("HOME", "/home/me")
     shelves[View.INSTALLED] = Shelf(())
     app = modes_app(FakeLink(None))
     async with app.run_test(size=size) as pilot:
         await pilot.press("alt+2")
         await wait_for_text(pilot, "0 on this machine")
+        await wait_for_text(pilot, "  ~/.luciferai/models/custom_models")
         await check_in_both_themes(pilot, "models-empty")
+        await pilot.press("c")
+        await wait_for_text(pilot, "phi-4")
+        await wait_until(pilot, lambda: isinstance(app.focused, Rows))
+        assert "To get one" not in shown_text(app)
+        await pilot.press("c")
+        await wait_for_text(pilot, "To get one")
+        shelves[View.INSTALLED] = HERE
+        await pilot.press("ctrl+r")
+        await wait_for_text(pilot, "llama3.2-3b")
+        assert "To get one" not in shown_text(app)
+
+
+async def test_no_models_on_a_small_terminal_then_what_to_do_can_be_scrolled(
+    shelves: dict[View, Shelf],
+) -> None:
+    shelves[View.INSTALLED] = Shelf(())
+    app = modes_app(FakeLink(None))
+    async with app.run_test(size=(40, 12)) as pilot:
+        await pilot.press("alt+2")
+        await wait_for_text(pilot, "To get one")
+        await pilot.press("end")
+        await wait_for_text(pilot, "themselves.")
+
+
+def test_ways_to_a_model_given_other_keys_then_they_are_named() -> None:
+    keys = make_keymap({"models.install": "w,insert", "live.reload": "f9"})
+    text = words.ways_to_a_model(keys, "~/here")
+    assert "w, Insert  Install by name" in text
+    assert "c          Catalogue" in text
+    assert "F9 looks again" in text
+
+
+async def test_host_that_models_starts_is_followed_at_once(
+    shelves: dict[View, Shelf], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del shelves
+    monkeypatch.setattr(watch, "FIND_S", 3600.0)
+    host = host_with()
+    host.says["/luci/downloads"] = DownloadList(downloads=(), limit_bytes_per_s=0, seq=0)
+    host.streams = {"/luci/events": [], "/luci/downloads/events": []}
+    link = FakeLink(None, starts=host)
+    app = modes_app(link)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_until(pilot, lambda: link.n_looks > 0)
+        await pilot.press("alt+2")
+        await wait_until(pilot, lambda: host.n_asked("/luci/downloads") > 0)
 
 
 @pytest.mark.parametrize("size", SIZES)

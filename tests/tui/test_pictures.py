@@ -20,6 +20,7 @@ from tests.support.projectors import png
 from tests.support.screen import (
     chat_app,
     chat_screen,
+    opened_screen,
     prompt_of,
     shown_text,
     wait_for_text,
@@ -58,11 +59,9 @@ async def opened(
 ) -> AsyncIterator[tuple[KeptChats, ChatApp, Pilot[int]]]:
     chat_id = keep_pictures(home, n_later)
     async with kept_chats(home, ScriptedEngine(list(script)), LARGE) as chats:
-        app = ChatApp(lambda: chats.conversation(chat_id), services)
-        async with app.run_test(size=size, notifications=True) as pilot:
-            await wait_for_text(pilot, "ready")
+        app = chats.app(chat_id, services)
+        async with opened_screen(app, size) as pilot:
             yield chats, app, pilot
-        await app.close_engine()
 
 
 def pictures(app: ChatApp) -> list[PictureEntry]:

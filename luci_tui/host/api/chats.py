@@ -24,6 +24,7 @@ from luci_tui.host.api.messages import (
 )
 from luci_tui.host.api.sse import EventStream, cursor_of
 from luci_tui.host.api.state_of import state_of
+from luci_tui.host.state import note_chat_gone
 
 MAX_ROWS = 10_000
 
@@ -47,8 +48,8 @@ class ChatShelf(Protocol):
         """Change fields of a session and give it."""
         ...
 
-    async def delete(self, chat_id: str) -> None:
-        """Remove a chat with all of its messages."""
+    async def delete(self, chat_id: str) -> str:
+        """Remove a chat with all of its messages and give its whole id."""
         ...
 
     async def messages(self, chat_id: str) -> tuple[BaseModel, ...]:
@@ -165,11 +166,15 @@ async def _get(request: Request) -> Response:
 
 async def _update(request: Request) -> Response:
     wanted = await bodies.read_model(request, ChatFields)
-    return bodies.answer(await _chats(request).shelf.update(_chat_id(request), wanted.root))
+    session = await _chats(request).shelf.update(_chat_id(request), wanted.root)
+    if wanted.root.get("is_archived") is True:
+        note_chat_gone(state_of(request).events, str(getattr(session, "id", "")))
+    return bodies.answer(session)
 
 
 async def _delete(request: Request) -> Response:
-    await _chats(request).shelf.delete(_chat_id(request))
+    chat_id = await _chats(request).shelf.delete(_chat_id(request))
+    note_chat_gone(state_of(request).events, chat_id)
     return Response(status_code=204)
 
 

@@ -246,6 +246,15 @@ class LibraryChanged(Message):
     removed: tuple[str, ...] = ()
 
 
+class ChatGone(Message):
+    """A chat was deleted or put away, so that no list has it any more; an event of the host."""
+
+    kind: Literal["chat_gone"] = "chat_gone"
+    chat_id: str
+    at: float
+    """Seconds since 1970."""
+
+
 class Gap(Message):
     """Events that were asked for are no longer kept; what follows begins after `dropped_to`."""
 

@@ -17,7 +17,7 @@ from textual.widgets import Input
 
 from luci_tui.errors import ChatError, LuciError
 from luci_tui.tui.keymap import binding
-from luci_tui.tui.messages import ChatWanted
+from luci_tui.tui.messages import ChatGone, ChatWanted
 from luci_tui.tui.mode_list import TABS
 from luci_tui.tui.screens.ask import AskScreen
 from luci_tui.tui.screens.live import NO_HOST, LiveScreen
@@ -42,6 +42,8 @@ N_NEWEST = 100
 MAX_HITS = 200
 REFRESH_S = 10.0
 """So often while the chats are looked at; they change seldom."""
+GONE_S = 0.2
+"""Chats that go within this time go together; somebody may delete a thousand."""
 TYPING_S = 0.15
 """The host is asked when nothing was typed for so long."""
 EMPTY = "No chat is kept yet. The first prompt begins one."
@@ -93,6 +95,10 @@ class ChatsScreen(LiveScreen):
         self._asked_at_s = float("-inf")
         self._is_whole = False
         """All chats were read, so that only the newest are to be asked for."""
+        self._gone: set[str] = set()
+        """What went since the chats were asked for last."""
+        self._takes_away = False
+        """They will be taken from the list in a moment."""
 
     # ---- what is seen
 
@@ -134,21 +140,40 @@ class ChatsScreen(LiveScreen):
         # It imports the chats' records, which the first frame does not wait for.
         from luci_tui.host.chat_client import HostChats
 
+        gone = frozenset(self._gone)
         limit = N_NEWEST if self._is_whole else MAX_CHATS
         came = await HostChats(client).list(limit=limit, archived=False)
         self._asked_at_s = now_s
+        self._gone -= gone
         known = list(self._chats.values())
-        rows = with_newest(known, came) if self._is_whole else list(came)
+        kept = [row for row in known if row.session.id not in gone]
+        rows = with_newest(kept, came) if self._is_whole else list(came)
         if self._is_whole and rows == known:
             return
         self._is_whole = True
         self._list_chats(rows)
         self._show()
 
+    def on_chat_gone(self, message: ChatGone) -> None:
+        """Take a chat away that somebody has deleted or put away."""
+        self._gone.add(message.chat_id)
+        if not self._takes_away:
+            self._takes_away = True
+            self.set_timer(GONE_S, self._take_gone_away)
+
+    def _take_gone_away(self) -> None:
+        self._takes_away = False
+        if self._gone.isdisjoint(self._chats):
+            return
+        self._list_chats(list(self._chats.values()))
+        if self._is_searching:
+            self._search(self._words)
+        self._show()
+
     def _list_chats(self, rows: Sequence[ChatRow]) -> None:
         known, now_s = self._chats, self.services.now_s()
         lines = self._lines
-        self._chats = {row.session.id: row for row in rows}
+        self._chats = {row.session.id: row for row in rows if row.session.id not in self._gone}
         self._lines = {
             name: lines[name] if name in lines and known[name] == row else _chat_row(row, now_s)
             for name, row in self._chats.items()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import work
@@ -11,6 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 
+from luci_tui import paths
 from luci_tui.download.records import ENDED
 from luci_tui.engine.memory import available_bytes
 from luci_tui.errors import LuciError
@@ -18,7 +21,7 @@ from luci_tui.host.download_client import HostDownloads
 from luci_tui.library import own_settings
 from luci_tui.library.records import ModelKind, ModelState
 from luci_tui.tui.installing import ask_and_install
-from luci_tui.tui.keymap import binding
+from luci_tui.tui.keymap import binding, make_keymap
 from luci_tui.tui.messages import ModelWanted
 from luci_tui.tui.modes.models import shelf, words
 from luci_tui.tui.modes.models.actions import HERE_ACTIONS
@@ -125,8 +128,19 @@ class ModelsScreen(CatalogueUpdates):
                                 has_header=False,
                                 is_one_of_many=True,
                             )
+            with VerticalScroll(id="no-models"):
+                yield Block(id="ways")
             with VerticalScroll(classes="details", can_focus=False):
                 yield Block(id="details")
+
+    def on_mount(self) -> None:
+        """Write down what to do where no model is here."""
+        folder = paths.custom_models_folder()
+        shown = str(folder)
+        with suppress(ValueError):
+            shown = f"~/{folder.relative_to(Path.home())}"
+        keys = make_keymap(self.services.preferences.keys)
+        self.query_one("#ways", Block).say(words.ways_to_a_model(keys, shown))
 
     # ---- what is shown
 
@@ -183,8 +197,10 @@ class ModelsScreen(CatalogueUpdates):
 
     def _show(self) -> None:
         items = self._shelf.items
+        self.query_one("#models").set_class(self._is_bare, "-bare")
         self.query_one("#shelf").set_class(self.is_wide, "-panes")
-        self.query_one("#tiers").display = not self.is_wide and self._view is not View.HUB
+        has_tabs = not (self.is_wide or self._is_bare or self._view is View.HUB)
+        self.query_one("#tiers").display = has_tabs
         self.query_one("#tiers", Block).say(words.tier_tabs(items, self._tier))
         shown = [item for item in items if self._tier in (None, item.tier)]
         empty = words.EMPTY[self._view] if not items else words.EMPTY_TIER
@@ -209,10 +225,16 @@ class ModelsScreen(CatalogueUpdates):
         self.show_filter_count()
         self.offer_keys()
 
+    @property
+    def _is_bare(self) -> bool:
+        """No model is on this machine."""
+        return self._view is View.INSTALLED and not (self._shelf.items or self._trouble)
+
     def _focus_list(self) -> None:
         """Keep the focus on a list that is seen; other things that have it keep it."""
-        if self.focused is None or isinstance(self.focused, Rows):
-            self.list.focus()
+        ways = self.query_one("#no-models", VerticalScroll)
+        if self.focused is None or self.focused is ways or isinstance(self.focused, Rows):
+            (ways if self._is_bare else self.list).focus()
 
     @property
     def items(self) -> Sequence[Item]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from luci_tui.tui.keymap import KeyMap, words_of
 from luci_tui.tui.modes.models.shelf import TIER_NAMES, Item, Shelf, View
 from luci_tui.tui.modes.models.speeds import Speed
 from luci_tui.tui.widgets.rows import Column, Row
@@ -96,7 +97,7 @@ def pane_title(items: Sequence[Item], tier: int) -> str:
 
 
 EMPTY = {
-    View.INSTALLED: "No model is here. i installs one by name; c shows what there is.",
+    View.INSTALLED: "The folders could not be read. Ctrl-R looks again.",
     View.CATALOGUE: "Every model of the catalogue is here already.",
     View.HUB: "The hub has nothing for these words. h asks again.",
 }
@@ -104,3 +105,41 @@ EMPTY_PANE = "none"
 EMPTY_TIER = "No model of this tier is in this list."
 READING = "looking through the folders …"
 ASKING = "asking the hub …"
+
+
+def ways_to_a_model(keys: KeyMap, folder: str) -> str:
+    """Say what to do where no model is here.
+
+    Args:
+        keys: Which keys do what.
+        folder: Where a person's own files go.
+    """
+    ways = (
+        ("models.catalogue", "Catalogue: models that are known to run, by tier."),
+        ("models.hub", "Hub: search for other models by words."),
+        ("models.install", "Install by name: phi-4, hf:owner/repo, or the URL of a file."),
+    )
+    pressed = [words_of(keys.keys[action_id]) for action_id, _ in ways]
+    width = max(map(len, pressed))
+    lines = [f"{key:<{width}}  {what}" for key, (_, what) in zip(pressed, ways, strict=True)]
+    take, again, use = (
+        words_of(keys.keys[action_id])
+        for action_id in ("list.choose", "live.reload", "models.toggle")
+    )
+    return "\n".join(
+        (
+            "No model is here yet. To get one:",
+            "",
+            *lines,
+            "",
+            f"In the catalogue and at the hub, {take} installs the model that is marked; its "
+            "size is told first, and nothing is fetched before you say so.",
+            "",
+            "Or put a .gguf file of your own into this folder:",
+            "",
+            f"  {one_line(folder)}",
+            "",
+            f"{again} looks again, and {use} lets the file be used. Models of Ollama, LM Studio "
+            "and the Hugging Face cache are listed by themselves.",
+        )
+    )
