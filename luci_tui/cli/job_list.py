@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from luci_tui.cli.host_link import running_host
+from luci_tui.cli.job_results import is_in_part, result_lines
 from luci_tui.cli.jobs import Rate
 from luci_tui.cli.output import Progress, narrate, print_json, print_line
 from luci_tui.cli.session import run_async
@@ -77,15 +78,15 @@ def show(job_id: JobId, json_output: JsonOption = False) -> None:
         print_line(f"took      {format_duration(job.ended_at - job.created_at)}")
     if job.error is not None:
         print_line(f"failed    {job.error.message}")
-    for name, value in (job.result or {}).items():
-        print_line(f"{name:<9} {value}")
+    _print_result(job)
 
 
 @app.command()
 def attach(job_id: JobId, json_output: JsonOption = False) -> None:
     """Watch a job to its end; Ctrl-C lets it go on without you.
 
-    The exit code is 0 if it is done, 1 if it was cancelled or interrupted, 2 if it failed.
+    What it has made or found is printed then. The exit code is 0 if it is done, 1 if it was
+    cancelled or interrupted or a part of it failed, 2 if it failed.
     """
     try:
         job = run_async(_attach(job_id))
@@ -126,10 +127,19 @@ def _print_end(job: JobRecord, *, as_json: bool) -> None:
         print_json(job.model_dump(mode="json"))
     elif job.error is None:
         print_line(f"Job {job.id} is {job.state.value}: {job.title}.")
+        _print_result(job)
     if job.error is not None:
         raise to_error(job.error)
-    if job.state is not JobState.DONE:
+    if job.state is not JobState.DONE or is_in_part(job):
         raise typer.Exit(1)
+
+
+def _print_result(job: JobRecord) -> None:
+    lines = result_lines(job)
+    if lines:
+        print_line("")
+    for line in lines:
+        print_line(line)
 
 
 async def _jobs() -> tuple[JobRecord, ...]:
