@@ -17,7 +17,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from luci_tui.bench.report import BenchReport, Via
+from luci_tui.bench.report import BenchReport, Measured, Spread, Via
 from luci_tui.errors import ConfigError
 from luci_tui.version import VERSION
 from luci_tui.whole_file import locked, write_whole
@@ -279,6 +279,33 @@ def run_lines(run: BenchRun, before: BenchRun | None) -> list[str]:
             f"{ttft:>11}  {change}"
         )
     return lines
+
+
+def report_of(run: BenchRun) -> BenchReport:
+    """Make the report of a run again; of its cancels nothing was kept."""
+
+    def spread(kept: KeptSpread) -> Spread:
+        return Spread(kept.median, kept.min, kept.max)
+
+    return BenchReport(
+        model=run.model,
+        description=run.description,
+        threads=run.threads,
+        rounds=run.rounds,
+        temperature=run.temperature,
+        results=[
+            Measured(
+                test=one.test,
+                via=one.via,
+                streams=one.streams,
+                tokens_per_s=spread(one.tokens_per_s),
+                ttft_ms=spread(one.ttft_ms) if one.ttft_ms else None,
+            )
+            for one in run.results
+        ],
+        cancel_ms=(),
+        step_ms=run.step_ms,
+    )
 
 
 def as_json(runs: Sequence[BenchRun]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ from luci_tui.cli.jobs import Rate, result_of, run_in_background
 from luci_tui.cli.output import narrate, print_json, print_line
 from luci_tui.cli.session import run_async
 from luci_tui.errors import ConfigError
-from luci_tui.units import format_bytes
+from luci_tui.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     from luci_tui.library.compare import ComparedModel, CompareModelsSpec, ModelsCompared
@@ -31,6 +31,7 @@ _HEAD = (
     *("model", "type", "size", "bits", "perplexity", "KL", "same top"),
     *("prefill/s", "decode/s", "memory"),
 )
+_FAILED = "! "
 
 
 @app.command(epilog=EPILOG)
@@ -50,17 +51,23 @@ def compare(
     ] = 512,
     chunks: Annotated[int, typer.Option(min=0, help="Most chunks to use; 0 = all.")] = 0,
     threads: Annotated[int, typer.Option(min=0, max=1024, help="0 = one per physical core.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Try even if memory is short.")] = False,
     plot: Annotated[str, typer.Option(metavar="FILE.svg", help="Draw size against loss.")] = "",
     background: Annotated[
         bool, typer.Option("--background", help="Let the host do it; see `luci jobs`.")
     ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Compare models: size, perplexity, divergence from the largest, speed and memory.
+    """Compare models by size, quality, speed and memory.
+
+    The table has perplexity, and divergence from the largest of them or from --base.
 
     Perplexity and KL divergence are measured as llama.cpp's llama-perplexity does: the second half
     of each chunk counts. A star marks the models that no other beats in both size and divergence.
     Of embedding models the distance of their vectors is measured instead.
+
+    A model that cannot be measured keeps its row, with the reason; the others are measured all the
+    same. The exit code is 0 if all were measured, 1 if some were not, 2 if none was.
     """
     if background and plot:
         msg = "--background draws no picture: leave out one of --background and --plot."
@@ -68,7 +75,8 @@ def compare(
     if plot and not Path(plot).absolute().parent.is_dir():
         msg = f"There is no folder for {plot}. Make it, or choose another."
         raise ConfigError(msg)
-    spec = _spec(models, text, base, n_ctx=n_ctx, n_chunks=chunks, n_threads=threads)
+    options = {"n_ctx": n_ctx, "n_chunks": chunks, "n_threads": threads, "force": force}
+    spec = _spec(models, text, base, options)
     if background:
         run_in_background(spec, as_json=json_output)
         return
@@ -79,13 +87,20 @@ def compare(
         Path(plot).write_text(svg_of(compared), encoding="utf-8")
     if json_output:
         print_json(compared.model_dump(mode="json", exclude={"kind"}))
-        return
-    for line in table_lines(compared):
-        print_line(line)
-    _narrate(compared, plot)
+    else:
+        for line in table_lines(compared):
+            print_line(line)
+        for note in notes_of(compared, spec.base):
+            narrate(note)
+        if plot:
+            narrate(f"The picture is {plot}.")
+    if compared.failed:
+        raise typer.Exit(1)
 
 
-def _spec(models: Sequence[str], text: str, base: str, **options: int) -> CompareModelsSpec:
+def _spec(
+    models: Sequence[str], text: str, base: str, options: Mapping[str, int]
+) -> CompareModelsSpec:
     from luci_tui.library.compare import CompareModelsSpec
 
     return CompareModelsSpec.model_validate(
@@ -119,18 +134,31 @@ async def _compare(spec: CompareModelsSpec) -> ModelsCompared:
 
 
 def table_lines(compared: ModelsCompared) -> list[str]:
-    """Set the table in columns."""
+    """Set the table in columns; a model that could not be measured has its reason in them."""
+    from luci_tui.library.compare import FailedModel
+
     head = list(_HEAD)
-    if any(row.scored.embedding_distance is not None for row in compared.rows):
+    if any(row.scored.embedding_distance is not None for row in compared.measured):
         head[_HEAD.index("KL")] = "distance"
-    rows = [head, *(_cells(row) for row in compared.rows)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines: list[str] = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), row[1].ljust(widths[1])]
-        cells += [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
-        lines.append("  ".join(cells).rstrip())
+    rows = [
+        [_FAILED + Path(row.model).name] if isinstance(row, FailedModel) else _cells(row)
+        for row in compared.rows
+    ]
+    whole = [head, *(row for row in rows if len(row) > 1)]
+    widths = [max(len(row[column]) for row in whole) for column in range(len(head))]
+    widths[0] = max(len(row[0]) for row in [head, *rows])
+    lines = [_set(head, widths)]
+    for row, cells in zip(compared.rows, rows, strict=True):
+        reason = [row.message] if isinstance(row, FailedModel) else []
+        lines.append(_set([*cells, *reason], widths))
     return lines
+
+
+def _set(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Make a line of the table: words begin, figures end at their column."""
+    words = [cell.ljust(width) for cell, width in zip(cells[:2], widths, strict=False)]
+    figures = [cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=False)]
+    return "  ".join([*words, *figures]).rstrip()
 
 
 def _cells(row: ComparedModel) -> list[str]:
@@ -154,23 +182,35 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def _narrate(compared: ModelsCompared, plot: str) -> None:
-    scored = compared.rows[0].scored
+def notes_of(compared: ModelsCompared, base: str = "") -> Iterator[str]:
+    """Say what the table does not.
+
+    Args:
+        compared: The table.
+        base: Path of the model that was to be the base; "" = the largest.
+    """
+    scored = compared.measured[0].scored
     amount = (
         f"{scored.n_chunks} chunks of {compared.n_ctx} tokens, {scored.n_scored} counted"
         if scored.n_chunks
         else f"{scored.n_scored} pieces"
     )
-    narrate(f"Text: {Path(compared.text).name}, {compared.text_bytes} bytes, {amount}.")
-    for row in compared.rows:
+    yield f"Text: {Path(compared.text).name}, {compared.text_bytes} bytes, {amount}."
+    if base and base != compared.base:
+        yield (
+            f"{Path(base).name} could not be measured, so the base is "
+            f"{Path(compared.base).name}, the largest of the others."
+        )
+    for row in compared.measured:
         name = Path(row.scored.model).name
         if row.scored.is_other_vocabulary:
-            narrate(f"{name} has another vocabulary than the base and was not compared with it.")
+            yield f"{name} has another vocabulary than the base and was not compared with it."
     # One sentence for a family of files that have the same trouble.
     for note in {
-        row.scored.note.replace(row.scored.model, "A model here") for row in compared.rows
+        row.scored.note.replace(row.scored.model, "A model here") for row in compared.measured
     }:
         if note:
-            narrate(f"Speed and memory were not measured: {note}")
-    if plot:
-        narrate(f"The picture is {plot}.")
+            yield f"Speed and memory were not measured: {note}"
+    if compared.failed:
+        n_all = len(compared.rows)
+        yield f"{len(compared.failed)} of {format_count(n_all, 'model')} could not be measured."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,7 +73,10 @@ def convert(
     if json_output:
         print_json(result.model_dump(mode="json", exclude={"kind"}))
     else:
-        _print(result)
+        for line in result_lines(result):
+            print_line(line)
+        for note in notes_of(result):
+            narrate(note)
     if result.tokens_differ:
         raise typer.Exit(1)
 
@@ -99,13 +103,17 @@ async def _convert(spec: ConvertSpec) -> ConvertResult:
     return await result_of(events, ConvertResult, Rate().words)
 
 
-def _print(result: ConvertResult) -> None:
+def result_lines(result: ConvertResult) -> list[str]:
+    """Say what was made, and how it compares with its source."""
     from luci_tui.library.conversion_card import check_lines
 
-    print_line(
+    return [
         f"{result.path}: {result.architecture}, {format_parameters(result.n_params)}, "
-        f"{format_bytes(result.size_bytes)}, {format_duration(result.seconds)}"
-    )
-    for line in check_lines(result):
-        print_line(line)
-    narrate(f"The model card is {result.card}.")
+        f"{format_bytes(result.size_bytes)}, {format_duration(result.seconds)}",
+        *check_lines(result),
+    ]
+
+
+def notes_of(result: ConvertResult) -> Iterator[str]:
+    """Say where the card lies."""
+    yield f"The model card is {result.card}."

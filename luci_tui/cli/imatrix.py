@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,13 +71,25 @@ def imatrix(
     if json_output:
         print_json(result.model_dump(exclude={"kind"}))
         return
-    print_line(
+    for line in result_lines(result):
+        print_line(line)
+    for note in notes_of(result):
+        narrate(note)
+
+
+def result_lines(result: ImatrixResult) -> list[str]:
+    """Say what was made."""
+    return [
         f"{result.path}: {format_bytes(result.size_bytes)}, {result.n_entries} weights, "
         f"{format_count(result.n_chunks, 'chunk')} of {result.n_ctx} tokens, "
         f"{format_duration(result.seconds)}"
-    )
+    ]
+
+
+def notes_of(result: ImatrixResult) -> Iterator[str]:
+    """Say what is worth knowing about it."""
     if result.n_partial_entries:
-        narrate(
+        yield (
             f"{format_count(result.n_partial_entries, 'weight')} have experts that the text did "
             "not reach; a longer text would."
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -148,7 +148,14 @@ def quantize(
         extra = {"reports": compared} if report else {}
         print_json({**result.model_dump(exclude={"kind"}), **extra})
         return
-    _print_result(result)
+    _print(result, reports)
+
+
+def _print(result: QuantizeResult, reports: Sequence[CompareResult]) -> None:
+    for line in result_lines(result):
+        print_line(line)
+    for note in notes_of(result):
+        narrate(note)
     for file, one in zip(result.files, reports, strict=False):
         print_line(f"\n{file.path} beside {result.source}:")
         for line in comparison_lines(one):
@@ -223,11 +230,12 @@ async def _compare_all(result: QuantizeResult) -> list[CompareResult]:
     return reports
 
 
-def _print_result(result: QuantizeResult) -> None:
-    print_line(
+def result_lines(result: QuantizeResult) -> list[str]:
+    """Say what was made, a line for the source and one for each file."""
+    lines = [
         f"{result.source}: {format_bytes(result.source_bytes)}, "
         f"{result.n_params / 1e6:.1f} M parameters"
-    )
+    ]
     for file in result.files:
         words = [
             f"{file.path}: {file.type}",
@@ -237,12 +245,18 @@ def _print_result(result: QuantizeResult) -> None:
         if len(file.paths) > 1:
             words.append(f"{len(file.paths)} shards")
         words.append(_how_made(file, is_dry=result.dry_run))
-        print_line(", ".join(words))
+        lines.append(", ".join(words))
+    return lines
+
+
+def notes_of(result: QuantizeResult) -> Iterator[str]:
+    """Say what is worth knowing about the files."""
+    for file in result.files:
         if file.needs_imatrix:
-            narrate(f"{file.type} needs an imatrix: make one with `luci imatrix`.")
+            yield f"{file.type} needs an imatrix: make one with `luci imatrix`."
         if file.fallbacks:
             first = file.fallbacks[0]
-            narrate(
+            yield (
                 f"{file.type}: {format_count(len(file.fallbacks), 'tensor')} got another type "
                 f"because of the row length, such as {first.name}: {first.wanted_type} -> "
                 f"{first.type}."

@@ -103,7 +103,8 @@ async def find_host(home: Path | None = None) -> Found | None:
     files = run_files.run_files(home or paths.luci_home())
     info = run_files.read_info(files)
     socket = Path(info.socket) if info else files.socket
-    if not socket.exists():
+    if not socket.exists() or (info is None and not files.lock.exists()):
+        # A socket without a lock is of a host whose home folder was deleted under it.
         return None
     run_files.check_folder(socket.parent)
     client = HostClient(socket)

@@ -89,9 +89,9 @@ def main(arguments: list[str] | None = None, build: BuildHost | None = None) -> 
     try:
         return _run(files, listener, options, starter, build)
     except LuciError as error:
-        run_files.remove(files)
         return starter.tell_failure(error)
     finally:
+        run_files.remove(files, lock)
         os.close(lock)
 
 

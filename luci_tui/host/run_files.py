@@ -209,8 +209,34 @@ def read_info(files: RunFiles) -> HostInfo | None:
         return None
 
 
-def remove(files: RunFiles) -> None:
-    """Take socket and description away when the host leaves; the lock file stays."""
+def remove(files: RunFiles, lock: int) -> None:
+    """Take socket and description away when the host leaves; the lock file stays.
+
+    Where the home folder was deleted under this host, the next one may live at its place by now:
+    what belongs to that one stays.
+
+    Args:
+        files: Where they lie.
+        lock: This host's lock, as `take_lock` gave it.
+    """
+    if _is_anothers(files, lock):
+        return
     for path in (files.socket, files.info):
         with suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def _is_anothers(files: RunFiles, lock: int) -> bool:
+    """Say whether another host than that of `lock` may have the place.
+
+    A file that is open keeps its number, so the lock of another host never has the same one; and
+    no host listens before it has made its lock.
+    """
+    try:
+        there = files.lock.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    ours = os.fstat(lock)
+    return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)

@@ -13,7 +13,6 @@ import uvicorn
 
 from luci_tui.host.api.app import build_app
 from luci_tui.host.idle import wait_until_idle
-from luci_tui.host.run_files import remove
 from luci_tui.host.state import HostState
 
 KEEP_ALIVE_S = 75
@@ -89,7 +88,6 @@ async def serve(state: HostState, listener: socket.socket, on_ready: Callable[[]
         if tasks:
             tasks.pop().cancel()
             await asyncio.wait(tasks)
-        remove(state.files)
         logger.info("the host has left")
 
 

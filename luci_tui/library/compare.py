@@ -7,15 +7,16 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from luci_tui.engine import job_frames, job_process
+from luci_tui.engine import job_frames, job_process, memory
+from luci_tui.engine.load_spec import LoadSpec
 from luci_tui.engine.part_files import part_folder, sweep
-from luci_tui.errors import EngineError
+from luci_tui.errors import EngineError, LuciError
 from luci_tui.gguf.header import read_header
 
 DEFAULT_TEXT: Final = Path(__file__).with_name("compare_text.txt")
@@ -40,6 +41,8 @@ class CompareModelsSpec(BaseModel):
     n_prompt: int = Field(default=128, ge=0, le=65_536)
     """Tokens of the speed test's prompt."""
     n_gen: int = Field(default=16, ge=0, le=65_536)
+    force: bool = False
+    """Measure a model that memory seems too small for, too."""
 
 
 class ComparedModel(BaseModel):
@@ -58,6 +61,17 @@ class ComparedModel(BaseModel):
         return loss_of(self.scored, is_base=self.is_base)
 
 
+class FailedModel(BaseModel):
+    """The row of a model that could not be measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    code: str
+    message: str
+    """Why, as one sentence."""
+
+
 class ModelsCompared(BaseModel):
     """The table, in the order in which the models were named."""
 
@@ -68,7 +82,18 @@ class ModelsCompared(BaseModel):
     text_bytes: int
     n_ctx: int
     base: str
-    rows: tuple[ComparedModel, ...]
+    """The largest model that could be measured, where the one that was named could not be."""
+    rows: tuple[ComparedModel | FailedModel, ...]
+
+    @property
+    def measured(self) -> tuple[ComparedModel, ...]:
+        """The rows with figures; there is at least one."""
+        return tuple(row for row in self.rows if isinstance(row, ComparedModel))
+
+    @property
+    def failed(self) -> tuple[FailedModel, ...]:
+        """The rows of the others."""
+        return tuple(row for row in self.rows if isinstance(row, FailedModel))
 
 
 async def compare_models(
@@ -77,7 +102,7 @@ async def compare_models(
     """Measure one model after the other and give progress, then the table.
 
     The base's predictions lie in a temporary file meanwhile: 2 bytes for each token of the
-    vocabulary at each position.
+    vocabulary at each position. A model that cannot be measured keeps its row, with the reason.
 
     Args:
         spec: What to compare.
@@ -85,28 +110,137 @@ async def compare_models(
         command: How they are started.
 
     Raises:
-        LuciError: a model or the text cannot be used.
+        LuciError: no model can be measured, or the text cannot be used.
     """
-    text = Path(spec.text) if spec.text else DEFAULT_TEXT
-    order = await asyncio.to_thread(_base_first, spec)
-    scored: dict[str, job_frames.TextScored] = {}
+    comparison = _Comparison(spec, log_path, command)
     folder = await asyncio.to_thread(_temporary_folder)
     with part_folder(folder / f"base-{time.time_ns()}") as part:
+        async with aclosing(comparison.measure(part.path)) as events:
+            async for event in events:
+                yield event
+    yield comparison.table()
+
+
+class _Comparison:
+    """One comparison: which models are still to be measured, and what was found of the others."""
+
+    def __init__(self, spec: CompareModelsSpec, log_path: Path, command: tuple[str, ...]) -> None:
+        self._spec = spec
+        self._log_path = log_path
+        self._command = command
+        self._text = Path(spec.text) if spec.text else DEFAULT_TEXT
+        self._text_bytes = 0
+        named = [*spec.models, *([spec.base] if spec.base else [])]
+        self._models = list(dict.fromkeys(named))
+        self._base = ""
+        """The first model that was measured; "" = none yet."""
+        self._base_file = ""
+        self._scored: dict[str, job_frames.TextScored] = {}
+        self._failed: dict[str, LuciError] = {}
+
+    async def measure(self, folder: Path) -> AsyncGenerator[job_frames.JobProgress]:
+        """Measure all models, the base first.
+
+        Args:
+            folder: For what the base foretells.
+        """
+        order = await asyncio.to_thread(self._base_first)
         for index, path in enumerate(order):
-            job = _job(spec, path, text, part.path / "base", is_base=index == 0)
-            async with aclosing(job_process.run_job(job, log_path, command)) as events:
-                async for event in events:
-                    if isinstance(event, job_frames.JobProgress):
+            job = self._job(path, folder / f"base-{index}")
+            try:
+                await asyncio.to_thread(self._require_usable, path)
+                async with aclosing(self._run(job)) as events:
+                    async for event in events:
                         yield _over_all(event, index, len(order))
-                    elif isinstance(event, job_frames.TextScored):
-                        scored[path] = event
-    yield ModelsCompared(
-        text=spec.text or DEFAULT_TEXT.name,
-        text_bytes=text.stat().st_size,
-        n_ctx=spec.n_ctx,
-        base=order[0],
-        rows=rows_of([scored[path] for path in _models(spec)], order[0]),
-    )
+            except LuciError as error:
+                self._failed[path] = error
+            if path in self._scored and not self._base:
+                self._base, self._base_file = path, job.write_base
+
+    def table(self) -> ModelsCompared:
+        """Give what was found.
+
+        Raises:
+            LuciError: nothing was.
+        """
+        if not self._scored:
+            raise self._failure()
+        compared = rows_of([*self._scored.values()], self._base)
+        rows: dict[str, ComparedModel | FailedModel] = {row.scored.model: row for row in compared}
+        for path, error in self._failed.items():
+            rows[path] = FailedModel(model=path, code=error.code, message=error.message)
+        return ModelsCompared(
+            text=self._spec.text or DEFAULT_TEXT.name,
+            text_bytes=self._text_bytes,
+            n_ctx=self._spec.n_ctx,
+            base=self._base,
+            rows=tuple(rows[path] for path in self._models),
+        )
+
+    def _failure(self) -> LuciError:
+        """Give the error of a comparison that came to nothing."""
+        first = self._failed[self._models[0]]
+        if len({error.message for error in self._failed.values()}) == 1:
+            return first
+        msg = f"None of the {len(self._models)} models can be measured; the first: {first.message}"
+        return EngineError(msg, code=first.code)
+
+    def _base_first(self) -> list[str]:
+        """Order the models that can be read: the first that can be measured is the base."""
+        with suppress(OSError):  # without a text each model says so
+            self._text_bytes = self._text.stat().st_size
+        sizes: dict[str, int] = {}
+        for path in self._models:
+            try:
+                sizes[path] = read_header(Path(path)).weights_bytes
+            except LuciError as error:
+                self._failed[path] = error
+        order = [path for path in self._models if path in sizes]
+        # By size, so that the largest of the others is the base should this one come to nothing.
+        return sorted(order, key=lambda path: (path != self._spec.base, -sizes[path]))
+
+    def _require_usable(self, path: str) -> None:
+        """Refuse a model of another kind than the base, and one that memory is too small for.
+
+        Raises:
+            LuciError: why.
+        """
+        header = read_header(Path(path))
+        base = self._scored.get(self._base)
+        makes_embeddings = header.values.get(f"{header.architecture}.attention.causal") is False
+        if base is not None and makes_embeddings != (base.perplexity is None):
+            does = ("makes embeddings", "writes text")
+            ours, theirs = does if makes_embeddings else does[::-1]
+            raise EngineError(
+                f"{Path(path).name} {ours} and the base, {Path(self._base).name}, {theirs}. "
+                "Compare models of one kind.",
+                code="not_comparable",
+            )
+        load = LoadSpec(model_path=path, n_ctx=self._spec.n_ctx, force=self._spec.force)
+        memory.check_fits(memory.estimate(header, load), memory.available_bytes(), load, header)
+
+    def _job(self, path: str, base_file: Path) -> job_frames.TextScoreSpec:
+        is_base = not self._base
+        return job_frames.TextScoreSpec(
+            model=path,
+            text=str(self._text),
+            n_ctx=self._spec.n_ctx,
+            n_chunks=self._spec.n_chunks,
+            n_threads=self._spec.n_threads,
+            write_base=str(base_file) if is_base and len(self._models) > 1 else "",
+            read_base=self._base_file,
+            n_prompt=self._spec.n_prompt,
+            n_gen=self._spec.n_gen,
+        )
+
+    async def _run(self, job: job_frames.TextScoreSpec) -> AsyncGenerator[job_frames.JobProgress]:
+        """Do one job, hand on its progress and keep what it found."""
+        async with aclosing(job_process.run_job(job, self._log_path, self._command)) as events:
+            async for event in events:
+                if isinstance(event, job_frames.JobProgress):
+                    yield event
+                elif isinstance(event, job_frames.TextScored):
+                    self._scored[job.model] = event
 
 
 def rows_of(scored: Sequence[job_frames.TextScored], base: str) -> tuple[ComparedModel, ...]:
@@ -140,35 +274,6 @@ def _pareto_best(points: Sequence[tuple[int, float | None]]) -> list[bool]:
         )
 
     return [loss is not None and not is_beaten(size, loss) for size, loss in points]
-
-
-def _models(spec: CompareModelsSpec) -> list[str]:
-    named = [*spec.models, *([spec.base] if spec.base else [])]
-    return list(dict.fromkeys(named))
-
-
-def _base_first(spec: CompareModelsSpec) -> list[str]:
-    models = _models(spec)
-    sizes = {path: read_header(Path(path)).weights_bytes for path in models}
-    base = spec.base or max(models, key=lambda path: sizes[path])
-    return [base, *(path for path in models if path != base)]
-
-
-def _job(
-    spec: CompareModelsSpec, path: str, text: Path, base_file: Path, *, is_base: bool
-) -> job_frames.TextScoreSpec:
-    has_others = len(_models(spec)) > 1
-    return job_frames.TextScoreSpec(
-        model=path,
-        text=str(text),
-        n_ctx=spec.n_ctx,
-        n_chunks=spec.n_chunks,
-        n_threads=spec.n_threads,
-        write_base=str(base_file) if is_base and has_others else "",
-        read_base="" if is_base else str(base_file),
-        n_prompt=spec.n_prompt,
-        n_gen=spec.n_gen,
-    )
 
 
 def _over_all(event: job_frames.JobProgress, index: int, n_models: int) -> job_frames.JobProgress:

@@ -20,12 +20,11 @@ _N_TICKS: Final = 5
 
 
 def svg_of(compared: ModelsCompared) -> str:
-    """Return the picture as SVG; models without a loss are named below it."""
-    placed = [row for row in compared.rows if row.loss is not None]
-    left_out = [_name(row) for row in compared.rows if row.loss is None]
+    """Return the picture as SVG; models without a place in it are named below it."""
+    placed = [row for row in compared.measured if row.loss is not None]
     x_ticks = _ticks([row.scored.size_bytes for row in placed])
     y_ticks = _ticks([row.loss or 0.0 for row in placed])
-    parts = _frame(compared, x_ticks, y_ticks, left_out)
+    parts = _frame(compared, x_ticks, y_ticks)
     spots = [(row, _x(row, x_ticks), _y(row, y_ticks)) for row in placed]
     best = sorted((x, y) for row, x, y in spots if row.is_best)
     if len(best) > 1:
@@ -41,7 +40,7 @@ def svg_of(compared: ModelsCompared) -> str:
         )
         anchor = "end" if x > WIDTH - 180 else "start"
         shift = -10 if anchor == "end" else 10
-        parts.append(_text(_name(row), x + shift, y - 8, anchor=anchor))
+        parts.append(_text(_name(row.scored.model), x + shift, y - 8, anchor=anchor))
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
@@ -51,12 +50,9 @@ def svg_of(compared: ModelsCompared) -> str:
 
 
 def _frame(
-    compared: ModelsCompared,
-    x_ticks: Sequence[float],
-    y_ticks: Sequence[float],
-    left_out: list[str],
+    compared: ModelsCompared, x_ticks: Sequence[float], y_ticks: Sequence[float]
 ) -> list[str]:
-    is_embedding = any(row.scored.embedding_distance is not None for row in compared.rows)
+    is_embedding = any(row.scored.embedding_distance is not None for row in compared.measured)
     loss = "embedding distance" if is_embedding else "KL divergence, nats per token"
     subtitle = f"to {Path(compared.base).name}, on {Path(compared.text).name}"
     bottom = HEIGHT - _BOTTOM
@@ -71,9 +67,14 @@ def _frame(
     for tick in y_ticks:
         y = _scaled(tick, y_ticks, bottom, _TOP)
         parts.append(_text(f"{tick:.3g}", _LEFT - 8, y + 4, anchor="end"))
-    if left_out:
-        words = "Not measured against it: " + ", ".join(left_out)
-        parts.append(_text(words, _LEFT, HEIGHT - 12))
+    left_out = {
+        "Not measured against it": [
+            _name(row.scored.model) for row in compared.measured if row.loss is None
+        ],
+        "Could not be measured": [_name(row.model) for row in compared.failed],
+    }
+    shown = [f"{why}: {', '.join(names)}" for why, names in left_out.items() if names]
+    parts += [_text(one, _LEFT, HEIGHT - 12 - 14 * up) for up, one in enumerate(reversed(shown))]
     return parts
 
 
@@ -97,8 +98,8 @@ def _y(row: ComparedModel, ticks: Sequence[float]) -> float:
     return _scaled(row.loss or 0.0, ticks, HEIGHT - _BOTTOM, _TOP)
 
 
-def _name(row: ComparedModel) -> str:
-    return Path(row.scored.model).name.removesuffix(".gguf")
+def _name(model: str) -> str:
+    return Path(model).name.removesuffix(".gguf")
 
 
 def _text(words: str, x: float, y: float, *, anchor: str = "start", size: int = 12) -> str:

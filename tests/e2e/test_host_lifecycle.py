@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import signal
 import sys
 from contextlib import AsyncExitStack, suppress
@@ -163,6 +164,43 @@ async def test_host_of_a_long_home_path_is_found(tmp_path: Path) -> None:
         await found.client.close()
         await client.stop()
         assert await wait_gone(found.hello.pid, 30)
+        client.socket.parent.rmdir()
+
+
+@pytest.mark.parametrize("name", ["home", "long" * 30])
+async def test_host_whose_home_was_deleted_leaves_the_next_one_alone(
+    tmp_path: Path, name: str
+) -> None:
+    home = tmp_path / name
+    async with running_host(home):
+        first = pid_of(home)
+        shutil.rmtree(home)
+        try:
+            async with running_host(home) as client:
+                second = (await client.hello()).pid
+                os.kill(first, signal.SIGTERM)
+                assert await wait_gone(first, 30)
+                found = await find_host(home)
+                assert found is not None
+                assert found.hello.pid == second == pid_of(home) != first
+                await found.client.close()
+                await client.stop(0)
+                assert await wait_gone(second, 30)
+                assert not client.socket.exists()
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(first, signal.SIGKILL)
+
+
+async def test_host_whose_home_was_deleted_takes_its_socket_away(tmp_path: Path) -> None:
+    home = tmp_path / ("long" * 30)
+    async with running_host(home) as client:
+        pid = pid_of(home)
+        shutil.rmtree(home)
+        assert client.socket.exists()
+        os.kill(pid, signal.SIGTERM)
+        assert await wait_gone(pid, 30)
+        assert not client.socket.exists()
         client.socket.parent.rmdir()
 
 

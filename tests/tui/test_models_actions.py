@@ -233,6 +233,12 @@ COMPARED: dict[str, JsonValue] = {
             "is_base": False,
             "is_best": False,
         },
+        {
+            "model": "/m/cut\x1b[2J.gguf",
+            "code": "truncated",
+            "message": "/m/cut\x1b[2J.gguf is cut off: it has 200000 bytes and needs at least "
+            "353056. Resume the download or fetch the file again.",
+        },
     ],
 }
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import Any
 
-from luci_tui.cli.compare import table_lines
+from luci_tui.cli.compare import notes_of, table_lines
 from luci_tui.engine.job_frames import TextScored
-from luci_tui.library.compare import DEFAULT_TEXT, ModelsCompared, rows_of
+from luci_tui.library.compare import DEFAULT_TEXT, FailedModel, ModelsCompared, rows_of
 from luci_tui.library.compare_plot import svg_of
 from luci_tui.library.probe_strings import N_STRINGS, probe_strings
 
@@ -57,6 +57,21 @@ def test_table_has_a_line_for_each_model_and_a_dash_for_what_is_not_known() -> N
     ]
 
 
+def test_table_has_a_line_with_the_reason_for_a_model_that_failed() -> None:
+    table = compared(scored("F16", 2000, None))
+    failed = FailedModel(model="/m/a-long-name-of-a.gguf", code="x", message="It is cut off.")
+    table = table.model_copy(update={"rows": (failed, *table.rows)})
+    head, first, second = table_lines(table)
+    assert first == "! a-long-name-of-a.gguf  It is cut off."
+    assert head.index("type") == second.index("F16  ") == first.index("It is")
+    assert list(notes_of(table, base=failed.model)) == [
+        "Text: t.txt, 9 bytes, 4 chunks of 512 tokens, 1020 counted.",
+        "a-long-name-of-a.gguf could not be measured, so the base is F16.gguf, the largest of the "
+        "others.",
+        "1 of 2 models could not be measured.",
+    ]
+
+
 def test_picture_is_xml_with_a_mark_and_a_name_for_each_model() -> None:
     table = compared(
         scored("F16", 2000, None),
@@ -64,9 +79,12 @@ def test_picture_is_xml_with_a_mark_and_a_name_for_each_model() -> None:
         scored("small", 900, 0.1),
         scored("other", 100, None),
     )
+    failed = FailedModel(model="/m/cut.gguf", code="truncated", message="It is cut off.")
+    table = table.model_copy(update={"rows": (*table.rows, failed)})
     root = ET.fromstring(svg_of(table))
     names = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
     assert {"F16", "a<b&c", "small", "Not measured against it: other"} <= names
+    assert "Could not be measured: cut" in names
     assert len(list(root.iter("{http://www.w3.org/2000/svg}circle"))) == 2
     assert len(list(root.iter("{http://www.w3.org/2000/svg}rect"))) == 2
 

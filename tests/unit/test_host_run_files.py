@@ -82,3 +82,20 @@ def test_info_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert rf.read_info(files) == info
     files.info.write_text("{broken", encoding="utf-8")
     assert rf.read_info(files) is None
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_remove_takes_away_what_is_of_the_host_alone(tmp_path: Path, *, is_own: bool) -> None:
+    files = rf.run_files(tmp_path)
+    rf.prepare_folders(files)
+    lock = rf.take_lock(files)
+    assert lock is not None
+    if not is_own:
+        files.lock.unlink()
+        files.lock.touch()
+    files.socket.touch()
+    files.info.touch()
+    rf.remove(files, lock)
+    os.close(lock)
+    assert (files.socket.exists(), files.info.exists()) == (not is_own, not is_own)
+    assert files.lock.exists()

@@ -5,8 +5,11 @@ No widget is known here; the jobs themselves run in the host.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue, ValidationError
 
@@ -19,6 +22,9 @@ from luci_tui.tui.screens.choose import Option
 from luci_tui.tui.widgets.text import one_line
 from luci_tui.units import format_bytes
 
+if TYPE_CHECKING:
+    from luci_tui.library.compare import ComparedModel, FailedModel
+
 OTHER_TYPE = "…"
 _WHOLE = ("F32", "F16", "BF16", "")
 """Types of files that are not quantized yet."""
@@ -29,6 +35,9 @@ OUT_TYPES = (
     Option("q8_0", "q8_0", "quantized on the way, half as large"),
 )
 ASK_SOURCE = "What is converted? A folder with config.json and weights, or hf:OWNER/REPO."
+_NAME_WIDTH = 25
+_TABLE_WIDTH = 74
+"""Of a comparison, which fits a page of 80 columns."""
 NO_COMPARISON = "No comparison is kept yet: m compares models."
 
 
@@ -151,7 +160,7 @@ def comparison_lines(result: Mapping[str, JsonValue]) -> tuple[str, ...]:
     Raises:
         ConfigError: it is of another version of luci.
     """
-    from luci_tui.library.compare import ComparedModel, ModelsCompared
+    from luci_tui.library.compare import ModelsCompared
 
     try:
         compared = ModelsCompared.model_validate(result)
@@ -159,36 +168,54 @@ def comparison_lines(result: Mapping[str, JsonValue]) -> tuple[str, ...]:
         msg = "The comparison was made by another version of luci. m compares anew."
         raise ConfigError(msg) from error
 
-    def row(one: ComparedModel) -> str:
-        scored = one.scored
-        loss = "base" if one.is_base else _number(one.loss, ".5f")
-        return _cells(
-            f"{'* ' if one.is_best else '  '}{one_line(Path(scored.model).name)}",
-            format_bytes(scored.size_bytes),
-            _number(scored.perplexity, ".4f" if (scored.perplexity or 0) < 1e5 else ".3g"),
-            loss,
-            _number(scored.top_agreement, ".1%"),
-            _number(scored.decode_rate, ".1f"),
-        )
-
-    notes = [f"  {one_line(note)}" for one in compared.rows if (note := one.scored.note)]
+    rows = [line for one in compared.rows for line in _compared_lines(one)]
+    notes = [f"  {one_line(note)}" for one in compared.measured if (note := one.scored.note)]
     return (
         _cells("  model", "size", "perplexity", "KL", "same top", "tok/s"),
-        *map(row, compared.rows),
+        *rows,
         "",
         "* no other one is both smaller and nearer to the base",
+        *(["! could not be measured"] if compared.failed else []),
         f"text: {one_line(Path(compared.text).name)}, {compared.text_bytes} bytes, "
         f"chunks of {compared.n_ctx} tokens",
         *dict.fromkeys(notes),
     )
 
 
+def _compared_lines(one: ComparedModel | FailedModel) -> list[str]:
+    """Make the row of a model; that of one that could not be measured says why."""
+    from luci_tui.library.compare import FailedModel
+
+    if isinstance(one, FailedModel):
+        name = _name_cell(f"! {one_line(Path(one.model).name)}")
+        reason = textwrap.wrap(one_line(one.message), _TABLE_WIDTH - _NAME_WIDTH - 2)
+        return [
+            f"{first:<{_NAME_WIDTH}}  {words}"
+            for first, words in zip_longest([name], reason or [""], fillvalue="")
+        ]
+    scored = one.scored
+    loss = "base" if one.is_base else _number(one.loss, ".5f")
+    cells = _cells(
+        f"{'* ' if one.is_best else '  '}{one_line(Path(scored.model).name)}",
+        format_bytes(scored.size_bytes),
+        _number(scored.perplexity, ".4f" if (scored.perplexity or 0) < 1e5 else ".3g"),
+        loss,
+        _number(scored.top_agreement, ".1%"),
+        _number(scored.decode_rate, ".1f"),
+    )
+    return [cells]
+
+
 def _cells(name: str, *cells: str) -> str:
     widths = (9, 11, 8, 9, 7)
-    cut = name if len(name) <= 25 else f"{name[:24]}…"
-    return f"{cut:<25}" + "".join(
+    return _name_cell(name) + "".join(
         f" {cell:>{width}}" for cell, width in zip(cells, widths, strict=True)
     )
+
+
+def _name_cell(name: str) -> str:
+    cut = name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 1]}…"
+    return f"{cut:<{_NAME_WIDTH}}"
 
 
 def _number(value: float | None, form: str) -> str:
