@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -14,8 +14,11 @@ class Layouts:
 
     def __init__(self, app: App[None]) -> None:
         self.count = 0
-        app.screen.screen_layout_refresh_signal.subscribe(app.screen, self._add)
+        # Textual leaves the type of the screen's result open.
+        screen = cast("Screen[None]", app.screen)  # pyright: ignore[reportUnknownMemberType]
+        refreshed = screen.screen_layout_refresh_signal
+        refreshed.subscribe(screen, self._add)  # pyright: ignore[reportUnknownMemberType]
 
-    def _add(self, screen: Screen[object]) -> None:
+    def _add(self, screen: object) -> None:
         del screen
         self.count += 1
