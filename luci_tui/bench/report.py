@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from luci_tui.units import format_count
+
 
 class Via(StrEnum):
     """Where a figure was taken."""
@@ -115,7 +117,7 @@ class BenchReport:
         sampling = "greedy" if self.temperature == 0 else f"temperature {self.temperature:g}"
         lines = [
             f"{self.model} ({self.description}), {self.threads} threads, "
-            f"median (min-max) of {self.rounds} rounds, {sampling}",
+            f"median (min-max) of {format_count(self.rounds, 'round')}, {sampling}",
             "",
             f"{'test':<8}{'streams':>8}  {'via':<8}{'tok/s':>9}  {'min-max':<17}{'TTFT ms':>9}",
         ]

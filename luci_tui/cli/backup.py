@@ -28,7 +28,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=T
 
 @app.callback(epilog=EPILOG)
 def backup() -> None:
-    """Copy models and what was set about them to another folder or disk."""
+    """Copy models and their settings to another folder or disk."""
 
 
 @app.command(epilog=EPILOG)
@@ -42,7 +42,9 @@ def models(
     is_sure: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Copy installed, plain and custom models, with manifests and settings, to DEST.
+    """Copy models with manifests and settings to DEST.
+
+    Installed, plain and custom models are copied.
 
     What is there already is not copied again, and what was broken off goes on where it stopped.
     Every file is compared with the sum that it was installed with; SHA256SUMS in DEST lists them

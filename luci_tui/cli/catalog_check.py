@@ -38,7 +38,7 @@ def check(
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one list.")] = False,
 ) -> None:
-    """Ask the hub for each entry and report what was renamed, changed, gated or removed.
+    """Ask the hub whether entries were renamed, changed or removed.
 
     Exit code 1 if anything was. Two questions are asked for each repository; where the hub allows
     no more for the moment, the command waits as long as it says.

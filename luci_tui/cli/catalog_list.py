@@ -11,7 +11,7 @@ from luci_tui import paths
 from luci_tui.catalog.catalog import Catalog, get_model_info, load_catalog
 from luci_tui.catalog.entries import TIER_NAMES, CatalogEntry
 from luci_tui.cli import catalog_check
-from luci_tui.cli.output import narrate, print_json, print_line
+from luci_tui.cli.output import name_columns, narrate, print_json, print_line
 from luci_tui.errors import ConfigError
 from luci_tui.units import format_bytes
 
@@ -56,7 +56,9 @@ def list_models(
     if not found:
         narrate("No model of the catalogue is like that.")
         return
-    for line in _rows(found):
+    name_width = max(len(entry.name) for entry in found)
+    name_columns(f"tier  {'name':<{name_width}}  {'size':>9}  {'params':>7}  {'context':>7}  tags")
+    for line in _rows(found, name_width):
         print_line(line)
     narrate(f"{len(found)} of {len(known.entries)} models. Tiers are declared, not measured.")
 
@@ -98,14 +100,17 @@ def _load() -> Catalog:
     return load_catalog(paths.shipped_catalog_file(), paths.own_catalog_file())
 
 
-def _rows(entries: Sequence[CatalogEntry]) -> list[str]:
-    name_width = max(len(entry.name) for entry in entries)
+def _rows(entries: Sequence[CatalogEntry], name_width: int) -> list[str]:
     return [
-        f"{entry.tier}  {entry.name:<{name_width}}  {format_bytes(entry.size_bytes):>9}"
-        f"{' ' if entry.size_is_exact else '~'} {entry.parameters_b:>6g}B  {entry.n_ctx:>7}  "
+        f"{entry.tier:<4}  {entry.name:<{name_width}}  {_size(entry):>9}  "
+        f"{entry.parameters_b:>6g}B  {entry.n_ctx:>7}  "
         f"{', '.join(entry.tags)}{'' if entry.is_runnable else '  (does not run here)'}"
         for entry in entries
     ]
+
+
+def _size(entry: CatalogEntry) -> str:
+    return f"{'' if entry.size_is_exact else '~'}{format_bytes(entry.size_bytes)}"
 
 
 def _words(key: str, value: object) -> str:

@@ -13,7 +13,7 @@ import typer
 
 from luci_tui.cli.chat_link import open_chats
 from luci_tui.cli.main import Invocation
-from luci_tui.cli.output import narrate, print_json, print_line
+from luci_tui.cli.output import name_columns, narrate, print_json, print_line
 from luci_tui.cli.session import run_async
 from luci_tui.errors import ConfigError
 from luci_tui.host.chat_backend import ExportFormat
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         OpenedChat,
         SearchHit,
     )
+    from luci_tui.host.chat_backend import ChatBackend
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -43,7 +44,10 @@ Examples:
 """
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-ChatId = Annotated[str, typer.Argument(metavar="ID", help="A chat's id, or its beginning.")]
+ChatId = Annotated[
+    str,
+    typer.Argument(metavar="ID", help='A chat\'s id, or its beginning; "last" = used last.'),
+]
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 
 
@@ -60,7 +64,7 @@ def chat(
         str, typer.Option("--chat", "-c", metavar="ID", help="Go on in this chat with --inline.")
     ] = "",
 ) -> None:
-    """List, read, search and move the chats that are kept, or chat in the shell."""
+    """List, read, search and move chats, or chat in the shell."""
     if ctx.invoked_subcommand is not None:
         if inline:
             msg = f"--inline and {ctx.invoked_subcommand} exclude each other. Give one of them."
@@ -93,6 +97,12 @@ def list_chats(
     if json_output:
         print_json(_with_costs(rows, spent))
         return
+    if rows:
+        name_columns(f"{'id':<10}  {'used':<16}  {'texts':>5}  {'model':<16}  title")
+    elif archived:
+        narrate("No chat is put away.")
+    else:
+        narrate("There are no chats yet. `luci ask` begins one; so does the screen.")
     for row in rows:
         session = row.session
         print_line(
@@ -120,7 +130,8 @@ def show(
 
     async def work() -> tuple[OpenedChat, tuple[Message, ...]]:
         async with open_chats(_engine(ctx)) as chats:
-            return await chats.get(chat_id), await chats.messages(chat_id)
+            opened = await chats.get(await _id_of(chats, chat_id))
+            return opened, await chats.messages(opened.session.id)
 
     opened, messages = run_async(work())
     rates_of = load_rates(watts=watts, price_per_kwh=price_per_kwh)
@@ -148,7 +159,10 @@ def search(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
     json_output: Json = False,
 ) -> None:
-    """Find words in titles and messages; exit code 1 = nothing was found."""
+    """Find words in titles and messages.
+
+    The exit code is 1 if nothing was found.
+    """
     words = " ".join(query)
 
     async def work() -> tuple[SearchHit, ...]:
@@ -162,6 +176,7 @@ def search(
         for hit in hits:
             _print_hit(hit)
     if not hits:
+        narrate("Nothing was found.")
         raise typer.Exit(1)
 
 
@@ -187,7 +202,7 @@ def export(
 
     async def work() -> bytes:
         async with open_chats(_engine(ctx)) as chats:
-            data, _ = await chats.export(chat_id, chosen.value)
+            data, _ = await chats.export(await _id_of(chats, chat_id), chosen.value)
             return data
 
     data = run_async(work())
@@ -262,7 +277,7 @@ def rename(
 
     async def work() -> ChatSession:
         async with open_chats(_engine(ctx)) as chats:
-            return await chats.update(chat_id, {"title": title})
+            return await chats.update(await _id_of(chats, chat_id), {"title": title})
 
     session = run_async(work())
     if json_output:
@@ -294,6 +309,14 @@ def _engine(ctx: typer.Context) -> EngineKind:
 
 def _day(time_ms: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(time_ms / 1000))
+
+
+async def _id_of(chats: ChatBackend, text: str) -> str:
+    """Give the id that is meant by "last", where there is a chat; else the text itself."""
+    if text != "last":
+        return text
+    rows = await chats.list(limit=1, archived=False)
+    return rows[0].session.id if rows else text
 
 
 def _print_hit(hit: SearchHit) -> None:

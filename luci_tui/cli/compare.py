@@ -58,7 +58,9 @@ def compare(
     ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Compare models: size, perplexity, divergence from the largest, speed and memory.
+    """Compare models by size, quality, speed and memory.
+
+    The table has perplexity, and divergence from the largest of them or from --base.
 
     Perplexity and KL divergence are measured as llama.cpp's llama-perplexity does: the second half
     of each chunk counts. A star marks the models that no other beats in both size and divergence.

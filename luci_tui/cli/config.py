@@ -54,7 +54,7 @@ def show(
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Say of each setting what it is, where that is from and what it means.
+    """Say of each setting its value, where that is from, its meaning.
 
     What a running host still goes by is said as well. With a mistake in the file or the environment
     the exit code is 1; what can be used is shown.
@@ -116,7 +116,10 @@ def set_(
 
 @app.command()
 def unset(key: KeyArgument) -> None:
-    """Take one setting out of the file; exit code 1 if it is not there."""
+    """Take one setting out of the file.
+
+    The exit code is 1 if it is not there.
+    """
     from luci_tui.settings_file import unset_value
 
     if not unset_value(paths.luci_home(), key):
@@ -134,7 +137,9 @@ def validate(
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Print every mistake in the settings, with its line; exit code 1 if there is one.
+    """Print every mistake in the settings, with its line.
+
+    The exit code is 1 if there is one.
 
     Without FILE it is the file in use, all its profiles, and the environment.
     """
@@ -170,7 +175,9 @@ def schema() -> None:
 
 @app.command()
 def edit() -> None:
-    """Open a copy of the file in $VISUAL or $EDITOR, and take it over if it is in order.
+    """Open a copy of the file in $VISUAL or $EDITOR.
+
+    It is taken over if it is in order.
 
     A copy with a mistake is offered again; without a terminal, or if you say so, it is kept beside
     the file, and the exit code is 1.

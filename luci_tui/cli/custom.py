@@ -28,5 +28,8 @@ def model() -> None:
 
 @model_app.command(epilog=EPILOG)
 def info() -> None:
-    """Show where to put model files and how they become usable (docs/CUSTOM_MODELS.md)."""
+    """Show where to put model files and how they become usable.
+
+    It is docs/CUSTOM_MODELS.md.
+    """
     print_page("custom-models")

@@ -31,7 +31,9 @@ def disk(
     is_sure: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show unfinished downloads, fetched sources, old versions, doubles, with what each costs.
+    """Show what takes room on the disk and what can be cleaned.
+
+    That is unfinished downloads, fetched sources, old versions and doubles.
 
     --clean removes what luci itself has left and nobody uses: never a model, never a file of
     another program, never what a download waits for.

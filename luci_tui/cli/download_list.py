@@ -93,7 +93,10 @@ def cancel(
     ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Which ones.")],
     json_output: JsonOption = False,
 ) -> None:
-    """End downloads and remove what has arrived of them; a model that is installed stays."""
+    """End downloads and remove what has arrived of them.
+
+    A model that is installed stays.
+    """
     _print_changed(run_async(_each(_kind(ctx), "cancel", ids)), as_json=json_output)
 
 
@@ -104,7 +107,10 @@ def move(
     place: Annotated[Place, typer.Argument(help="Where to.")],
     json_output: JsonOption = False,
 ) -> None:
-    """Change the turn of a download; what comes first is fetched first from now on."""
+    """Change the turn of a download.
+
+    What comes first is fetched first from now on.
+    """
     _print_changed([run_async(_move(_kind(ctx), download_id, place))], as_json=json_output)
 
 
@@ -117,7 +123,10 @@ def forget(
     ],
     json_output: JsonOption = False,
 ) -> None:
-    """Leave downloads out of the list that are done or cancelled; no model is removed."""
+    """Leave downloads that have ended out of the list.
+
+    No model is removed.
+    """
     changed = run_async(_forget(_kind(ctx), _ended_ids(which)))
     if json_output:
         print_json([one.model_dump(mode="json") for one in changed])
@@ -139,7 +148,10 @@ def limit(
     ],
     json_output: JsonOption = False,
 ) -> None:
-    """Limit the rate of all downloads together, from now on; "default" is what config.toml says."""
+    """Limit the rate of all downloads together, from now on.
+
+    "default" is what config.toml says.
+    """
     listed = run_async(_limit(_kind(ctx), parse_rate(rate)))
     if json_output:
         print_json({"limit_bytes_per_s": listed.limit_bytes_per_s})

@@ -48,7 +48,7 @@ def fit_command(
     ] = 0,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what NAME needs of this machine's memory, and which quant type to take for what.
+    """Say what NAME needs of memory and which quant type to take.
 
     Weights, KV cache by type and compute buffers, the largest context that fits into the RAM and
     the VRAM that are free now, and what the model took when it last ran. Every figure says where

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from luci_tui.library.fit import Fit, KvRow, QuantSize
 from luci_tui.units import format_bytes, format_parameters
 
 _WIDTH = 11
+_COLUMNS = 80
 
 
 def fit_lines(found: Fit) -> list[str]:
@@ -43,8 +46,8 @@ def _rows(found: Fit) -> list[str]:
     largest = "".join(f"{'fits in ' + place:>16}" for place in places)
     lines.append(f"{'KV type':>12} {'KV cache':>10} {'compute':>10} {'needed':>10}{largest}")
     lines += [_row(row, places) for row in found.rows]
-    lines.append(_line("", f"KV cache: {found.sources['kv']}"))
-    lines.append(_line("", f"compute: {found.sources['compute']}"))
+    lines += _paragraph("", f"KV cache: {found.sources['kv']}")
+    lines += _paragraph("", f"compute: {found.sources['compute']}")
     return lines
 
 
@@ -58,21 +61,26 @@ def _row(row: KvRow, places: list[str]) -> str:
 
 
 def _quants(found: Fit) -> list[str]:
-    lines = ["", _line("quant types", "what each would make of it:")]
+    lines = ["", _line("quant types", "what each would make of it, in bits per weight:")]
     lines += [_quant(one) for one in found.quants]
     lines.append("")
-    lines += [_line(one.purpose, one.sentence) for one in found.advice]
-    lines.append(
-        _line("", "contexts and least types are luci's rule of thumb (docs/MODEL_TIERS.md)")
-    )
-    return lines
+    for one in found.advice:
+        lines += _paragraph(one.purpose, one.sentence)
+    rule = "contexts and least types are luci's rule of thumb (docs/MODEL_TIERS.md)"
+    return lines + _paragraph("", rule)
 
 
 def _quant(one: QuantSize) -> str:
     return (
-        f"{one.type:>12} {format_bytes(one.weights_bytes):>10} {one.bits_per_weight:>6.2f} "
-        f"bits per weight: {one.source}"
+        f"{one.type:>12} {format_bytes(one.weights_bytes):>10} {one.bits_per_weight:>6.2f}  "
+        f"{one.source}"
     )
+
+
+def _paragraph(label: str, text: str) -> list[str]:
+    """Set sentences in lines that fit a terminal of 80 columns."""
+    first, *others = textwrap.wrap(text, _COLUMNS - _WIDTH - 2, break_on_hyphens=False)
+    return [_line(label, first), *(_line("", one) for one in others)]
 
 
 def _line(label: str, value: str) -> str:

@@ -72,7 +72,10 @@ def start(
 
 @app.command()
 def status(json_output: JsonOption = False) -> None:
-    """Say what the host does and what keeps it from leaving; exit code 1 if none runs."""
+    """Say what the host does and what keeps it from leaving.
+
+    The exit code is 1 if none runs.
+    """
     found = run_async(_status())
     if found is None:
         if json_output:
@@ -93,7 +96,10 @@ def status(json_output: JsonOption = False) -> None:
 def stop(
     drain_s: DrainOption = None, force: ForceOption = False, json_output: JsonOption = False
 ) -> None:
-    """Let the host leave: running answers get some time, then they are stored as they are."""
+    """Let the host leave.
+
+    Running answers get some time, then they are stored as they are.
+    """
     pid = run_async(_stop(drain_s, force=force))
     if json_output:
         print_json({"was_running": pid is not None, "pid": pid})
@@ -135,7 +141,9 @@ def logs(
 def install(
     print_only: Annotated[bool, typer.Option("--print", help="Show it, write nothing.")] = False,
 ) -> None:
-    """Write a systemd user unit that runs the host from login on, without idle exit.
+    """Write a systemd user unit that runs the host from login on.
+
+    It has no idle exit then.
 
     Of the environment only the home folder and the profile of the settings go into it.
     """

@@ -64,7 +64,7 @@ def inspect(
     ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what a model file is, from its header: the weights are not read.
+    """Say what a model file is, from its header alone.
 
     Name, size, quant types, tokenizer, chat template, and the memory it takes at several sizes of
     context. --tensor and --against read weights, in a process of their own. Control characters

@@ -90,7 +90,7 @@ def install(
     except KeyboardInterrupt:
         narrate("What was begun goes on: `luci downloads` shows it.")
         raise
-    _tell_begun(started, problems, is_waiting=not background)
+    _tell_begun(started, problems, plans, is_waiting=not background)
     records = [one.download for one in started if one.download is not None]
     if not background and records:
         records = _wait(kind, [one.id for one in records])
@@ -156,13 +156,17 @@ async def _begin(
 
 
 def _tell_begun(
-    started: Sequence[InstallStarted], problems: Sequence[LuciError], *, is_waiting: bool
+    started: Sequence[InstallStarted],
+    problems: Sequence[LuciError],
+    plans: Sequence[Plan],
+    *,
+    is_waiting: bool,
 ) -> None:
     for problem in problems:
         narrate(f"luci: {problem.message}")
     n_there = sum(one.download is None for one in started)
     if n_there:
-        what = "It is" if len(started) == 1 else f"{n_there} of them are"
+        what = f"{plans[0].name} is" if plans else f"{n_there} of them are"
         narrate(f"{what} installed already.")
     going = [one.download for one in started if one.download is not None]
     if going and not is_waiting:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import time
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from luci_tui.cli.host_link import running_host
+from luci_tui.cli.host_link import host_client
 from luci_tui.cli.job_results import is_in_part, result_lines
 from luci_tui.cli.jobs import Rate
-from luci_tui.cli.output import Progress, narrate, print_json, print_line
+from luci_tui.cli.output import Progress, name_columns, narrate, print_json, print_line
 from luci_tui.cli.session import run_async
 from luci_tui.errors import HostError
 from luci_tui.units import format_duration
 
 if TYPE_CHECKING:
+    from luci_tui.cli.main import Invocation
     from luci_tui.host.api.messages import JobRecord
+    from luci_tui.host.wiring import EngineKind
 
 EPILOG = """\b
 Examples:
-  luci jobs list
+  luci jobs
   luci jobs attach 7
   luci jobs cancel 7
   luci jobs resume 7
@@ -30,12 +32,6 @@ Examples:
 app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
-    no_args_is_help=True,
-    epilog=EPILOG,
-    help="""List, watch and end the host's jobs.
-
-    A job goes on when the terminal that began it is closed. `luci quantize --background` begins
-    one, and so do imatrix, convert and compare.""",
 )
 
 RESUMABLE = ("quantize", "imatrix", "convert", "compare_models")
@@ -45,13 +41,34 @@ JobId = Annotated[str, typer.Argument(metavar="ID", help="As `luci jobs list` sh
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
+@app.callback(invoke_without_command=True, epilog=EPILOG)
+def jobs(ctx: typer.Context, json_output: JsonOption = False) -> None:
+    """List, watch and end the host's jobs.
+
+    A job goes on when the terminal that began it is closed. `luci quantize --background` begins
+    one, and so do imatrix, convert, compare and bench.
+    """
+    if ctx.invoked_subcommand is None:
+        _list(_kind(ctx), as_json=json_output)
+
+
 @app.command("list")
-def list_jobs(json_output: JsonOption = False) -> None:
+def list_jobs(ctx: typer.Context, json_output: JsonOption = False) -> None:
     """List the jobs, the youngest first."""
-    jobs = run_async(_jobs())
-    if json_output:
+    _list(_kind(ctx), as_json=json_output)
+
+
+def _kind(ctx: typer.Context) -> EngineKind:
+    return cast("Invocation", ctx.find_root().obj).engine
+
+
+def _list(kind: EngineKind, *, as_json: bool) -> None:
+    jobs = run_async(_jobs(kind))
+    if as_json:
         print_json([job.model_dump(mode="json") for job in jobs])
         return
+    if jobs:
+        name_columns(f"{'id':>4}  {'state':<11} {'began':<20} job")
     for job in jobs:
         print_line(
             f"{job.id:>4}  {job.state.value:<11} {_when(job):<20} {job.title}{_how_far(job)}"
@@ -64,9 +81,9 @@ def list_jobs(json_output: JsonOption = False) -> None:
 
 
 @app.command()
-def show(job_id: JobId, json_output: JsonOption = False) -> None:
+def show(ctx: typer.Context, job_id: JobId, json_output: JsonOption = False) -> None:
     """Show everything about a job."""
-    job = run_async(_job(job_id))
+    job = run_async(_job(_kind(ctx), job_id))
     if json_output:
         print_json(job.model_dump(mode="json"))
         return
@@ -82,14 +99,14 @@ def show(job_id: JobId, json_output: JsonOption = False) -> None:
 
 
 @app.command()
-def attach(job_id: JobId, json_output: JsonOption = False) -> None:
+def attach(ctx: typer.Context, job_id: JobId, json_output: JsonOption = False) -> None:
     """Watch a job to its end; Ctrl-C lets it go on without you.
 
     What it has made or found is printed then. The exit code is 0 if it is done, 1 if it was
     cancelled or interrupted or a part of it failed, 2 if it failed.
     """
     try:
-        job = run_async(_attach(job_id))
+        job = run_async(_attach(_kind(ctx), job_id))
     except KeyboardInterrupt:
         narrate(f"Job {job_id} goes on. `luci jobs cancel {job_id}` ends it.")
         raise
@@ -97,9 +114,9 @@ def attach(job_id: JobId, json_output: JsonOption = False) -> None:
 
 
 @app.command()
-def cancel(job_id: JobId, json_output: JsonOption = False) -> None:
+def cancel(ctx: typer.Context, job_id: JobId, json_output: JsonOption = False) -> None:
     """End a job; what it has not finished leaves no file behind."""
-    job = run_async(_cancel(job_id))
+    job = run_async(_cancel(_kind(ctx), job_id))
     if json_output:
         print_json(job.model_dump(mode="json"))
     else:
@@ -107,12 +124,12 @@ def cancel(job_id: JobId, json_output: JsonOption = False) -> None:
 
 
 @app.command()
-def resume(job_id: JobId, json_output: JsonOption = False) -> None:
+def resume(ctx: typer.Context, job_id: JobId, json_output: JsonOption = False) -> None:
     """Begin a job again that was interrupted, cancelled or failed.
 
     Outputs of `luci quantize` that are finished are kept; anything else begins anew.
     """
-    job = run_async(_resume(job_id))
+    job = run_async(_resume(_kind(ctx), job_id))
     if json_output:
         print_json(job.model_dump(mode="json"))
         return
@@ -142,33 +159,33 @@ def _print_result(job: JobRecord) -> None:
         print_line(line)
 
 
-async def _jobs() -> tuple[JobRecord, ...]:
-    async with running_host() as client:
+async def _jobs(kind: EngineKind) -> tuple[JobRecord, ...]:
+    async with host_client(kind) as client:
         return await client.jobs()
 
 
-async def _job(job_id: str) -> JobRecord:
-    async with running_host() as client:
+async def _job(kind: EngineKind, job_id: str) -> JobRecord:
+    async with host_client(kind) as client:
         return await client.job(job_id)
 
 
-async def _cancel(job_id: str) -> JobRecord:
-    async with running_host() as client:
+async def _cancel(kind: EngineKind, job_id: str) -> JobRecord:
+    async with host_client(kind) as client:
         return await client.cancel_job(job_id)
 
 
-async def _resume(job_id: str) -> JobRecord:
-    async with running_host() as client:
+async def _resume(kind: EngineKind, job_id: str) -> JobRecord:
+    async with host_client(kind) as client:
         return await client.resume_job(job_id)
 
 
-async def _attach(job_id: str) -> JobRecord:
+async def _attach(kind: EngineKind, job_id: str) -> JobRecord:
     from luci_tui.host.api.messages import JobChanged, JobState
     from luci_tui.host.api.messages import Progress as JobProgress
 
     line, rate = Progress(), Rate()
     try:
-        async with running_host() as client, aclosing(client.job_events(job_id)) as events:
+        async with host_client(kind) as client, aclosing(client.job_events(job_id)) as events:
             async for event in events:
                 if isinstance(event, JobProgress):
                     line.show(rate.words(event))

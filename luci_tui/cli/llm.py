@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from luci_tui.cli.llm_text import info_lines, list_rows
-from luci_tui.cli.output import Progress, narrate, print_json, print_line
+from luci_tui.cli.llm_text import info_lines, list_head, list_rows
+from luci_tui.cli.output import Progress, name_columns, narrate, print_json, print_line
 from luci_tui.errors import CatalogError, ConfigError
 from luci_tui.library import own_settings
 from luci_tui.library.records import LibraryModel, ModelKind, ModelState
@@ -38,7 +38,7 @@ WhichArgument = Annotated[
 
 @app.callback(epilog=EPILOG)
 def llm() -> None:
-    """List the models on this machine, and say which of them can be used by name.
+    """List the models on this machine and enable them.
 
     Installed models and files in the models folder can be used at once; a person's own files
     (models/custom_models) and those of other programs when they are enabled.
@@ -58,7 +58,11 @@ def list_models(
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """List the models: on or off, tier, name, size, parameters, quant type, context, where from."""
+    """List the models.
+
+    A line has: on or off, tier and who says so, name, size, parameters, quant type, context in
+    training, where it is from.
+    """
     if what not in (None, "all"):
         msg = f'"{what}" cannot be listed. `luci llm list` and `luci llm list all` can.'
         raise ConfigError(msg)
@@ -75,6 +79,8 @@ def list_models(
             rows += [entry_facts(entry) for entry in missing]
         print_json(rows)
         return
+    if models or missing:
+        name_columns(list_head(models, missing))
     for line in list_rows(models, missing):
         print_line(line)
     if not models and not missing:
@@ -138,7 +144,10 @@ def set_model(
     no_note: Annotated[bool, typer.Option("--no-note", help="Take the note back.")] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Give a model a tier, other names, a note; they stand in library.toml."""
+    """Give a model a tier, other names, a note.
+
+    They stand in library.toml.
+    """
     if not any((tier is not None, no_tier, alias, remove_alias, note is not None, no_note)):
         msg = "Nothing is to be set. Give --tier, --alias, --remove-alias or --note."
         raise ConfigError(msg)

@@ -17,12 +17,25 @@ _TIER_SOURCES = {"user": "yours", "catalogue": "catalogue", "computed": "compute
 _WIDTH = 13
 
 
+def list_head(models: Sequence[LibraryModel], entries: Sequence[CatalogEntry]) -> str:
+    """Name the columns of `list_rows`."""
+    width = _name_width(models, entries)
+    return (
+        f"{'':<4}{'tier':<11}  {'name':<{width}}  {'size':>9}  {'params':>6}  {'quant':<7}  "
+        f"{'context':>7}  from"
+    )
+
+
 def list_rows(models: Sequence[LibraryModel], entries: Sequence[CatalogEntry]) -> list[str]:
     """Give a row for each model, then one for each entry that is not here."""
-    names = [one.name for one in models] + [entry.name for entry in entries]
-    width = max((len(name) for name in names), default=0)
+    width = _name_width(models, entries)
     rows = [_row(one, width) for one in models]
     return rows + [_entry_row(entry, width) for entry in entries]
+
+
+def _name_width(models: Sequence[LibraryModel], entries: Sequence[CatalogEntry]) -> int:
+    names = [one.name for one in models] + [entry.name for entry in entries]
+    return max((len(name) for name in names), default=0)
 
 
 def _row(one: LibraryModel, width: int) -> str:

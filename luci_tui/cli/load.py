@@ -32,7 +32,7 @@ def load(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, or a GGUF file.")],
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Load MODEL into the host's memory, where every front end shares it.
+    """Load MODEL into the host's memory, for every front end.
 
     It stays until nobody has used it for a while (model_ttl_s in config.toml), or `luci unload`
     takes it out. Ctrl-C stops waiting; the load goes on in the host.

@@ -34,7 +34,7 @@ def models() -> None:
 def info(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Count the models by where they come from and by tier, and say what they take."""
+    """Count the models by origin and by tier, with what they take."""
     library = load_library()
     folder = library.places.models
     free_bytes = shutil.disk_usage(_existing(folder)).free

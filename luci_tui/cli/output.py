@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping
 
@@ -27,6 +28,12 @@ def narrate(text: str) -> None:
     sys.stderr.flush()
 
 
+def name_columns(text: str) -> None:
+    """Name the columns of a table for a person: what reads the data from a pipe gets them not."""
+    if sys.stdout.isatty():
+        print_line(text)
+
+
 class Progress:
     """One line on stderr that is written over; silent if stderr is no terminal."""
 
@@ -38,7 +45,8 @@ class Progress:
         """Replace the line; names from files may hold control characters, which go."""
         if not self.is_shown:
             return
-        text = sanitize(text)
+        # A line that the terminal has to break could not be written over.
+        text = sanitize(text)[: _terminal_columns() - 1]
         sys.stderr.write("\r" + text.ljust(self._n_columns))
         sys.stderr.flush()
         self._n_columns = len(text)
@@ -49,6 +57,10 @@ class Progress:
             sys.stderr.write("\r" + " " * self._n_columns + "\r")
             sys.stderr.flush()
             self._n_columns = 0
+
+
+def _terminal_columns() -> int:
+    return shutil.get_terminal_size().columns
 
 
 class ModelText:

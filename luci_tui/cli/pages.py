@@ -42,7 +42,8 @@ def help_(
     if topic is None:
         print_line(top.get_help())
         print_line("")
-        print_line(f"Pages: {', '.join(_there())}. `luci help TOPIC` shows one.")
+        print_line(f"Pages: {', '.join(_there())}.")
+        print_line("`luci help TOPIC` shows one, and `luci help COMMAND` the help of a command.")
         return
     if topic in PAGES:
         print_page(topic)

@@ -33,7 +33,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 @app.command("list")
 def list_presets(json_output: JsonOption = False) -> None:
-    """List presets and panels, your own first; exit code 1 if some of a file cannot be used."""
+    """List presets and panels, your own first.
+
+    The exit code is 1 if some of a file cannot be used.
+    """
     found = read_presets()
     if json_output:
         print_json(

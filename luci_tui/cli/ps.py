@@ -28,7 +28,10 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def ps(
     json_output: Annotated[bool, typer.Option("--json", help="Print one list.")] = False,
 ) -> None:
-    """Show the models that the host holds in memory, is loading, or had to give up."""
+    """Show the models in the host's memory.
+
+    Those that it is loading or had to give up are listed, too.
+    """
     models = run_async(_models())
     loaded = () if models is None else models.loaded
     if json_output:

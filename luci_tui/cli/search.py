@@ -35,7 +35,9 @@ def search(
     limit: Annotated[int, typer.Option(min=1, max=100, help="Most repositories.")] = 10,
     json_output: Annotated[bool, typer.Option("--json", help="Print one list.")] = False,
 ) -> None:
-    """Find repositories with GGUF files at the hub, most downloaded first.
+    """Find repositories with GGUF files at the hub.
+
+    The most downloaded stand first.
 
     Each model is shown with its quant type and size, and can be installed by the name in front.
     `luci catalog list` has models that luci knows without asking anybody.
@@ -46,7 +48,8 @@ def search(
         print_json([_as_data(one) for one in found])
         return
     if not found:
-        narrate("Nothing was found. Try fewer words, or leave --fits away.")
+        hint = "Try fewer words, or leave --fits away." if fits else "Try fewer or other words."
+        narrate(f"Nothing was found. {hint}")
         return
     for one in found:
         _show(one)

@@ -114,11 +114,11 @@ def read_text(argument: str | None, noun: str) -> str:
     if argument is not None and argument != "-":
         text = argument
     elif sys.stdin.isatty() and argument is None:
-        msg = f"There is no {noun}: give it after MODEL, or on standard input."
+        msg = f"There is no {noun}: give it in quotes, or on standard input."
         raise ConfigError(msg)
     else:
         text = sys.stdin.buffer.read().decode("utf-8", "replace")
     if not text.strip():
-        msg = f"The {noun} is empty: give it after MODEL, or on standard input."
+        msg = f"The {noun} is empty: give it in quotes, or on standard input."
         raise ConfigError(msg)
     return text

@@ -40,7 +40,9 @@ def share(
     notes: Annotated[str, typer.Option(help="For the card: free text.")] = "",
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Send a model with its card to a repository of the hub, which is made if need be.
+    """Send a model with its card to a repository of the hub.
+
+    The repository is made if need be.
 
     First it shows what would be sent; it is sent when you say so. A NAME.md beside the file is its
     card; otherwise one is written from the options and from what the file says of itself. A card

@@ -44,7 +44,9 @@ def validate(
         bool, typer.Option("--json", help="Print a list with one object per file.")
     ] = False,
 ) -> None:
-    """Check GGUF files with luci's own parser; llama.cpp reads none of them.
+    """Check GGUF files with luci's own parser.
+
+    llama.cpp reads none of them.
 
     Each finding has the code of its rule (docs/validator.md lists them), its severity, the byte it
     is about and one sentence. Exit code 1: a file is rejected, and luci will not load it.

@@ -60,8 +60,8 @@ def checked_token(text: str, source: str) -> str:
     """
     if not _TOKEN.fullmatch(text):
         msg = (
-            f"What {source} holds is no token: it needs 8 characters or more, without spaces. "
-            "Make one at the hub's settings page and run `luci login`."
+            f"{source[:1].upper()}{source[1:]} is no token: it needs 8 characters or more, without "
+            "spaces. Make one at the hub's settings page and run `luci login`."
         )
         raise ConfigError(msg)
     return text

@@ -102,7 +102,13 @@ def _core() -> Iterator[Finding]:
     yield Finding("native core", Level.OK, f"present, llama.cpp {build.llama_commit}")
     names = ", ".join(f"{device.name} ({device.description})" for device in build.devices)
     yield Finding("accelerator", Level.OK, f"{build.accelerator}: {names}")
-    yield Finding("CPU features", Level.OK, build.cpu_features)
+    yield Finding("CPU features", Level.OK, _feature_names(build.cpu_features))
+
+
+def _feature_names(told: str) -> str:
+    """Name what llama.cpp says that it uses: of "CPU : SSE3 = 1 | AVX = 1 | " SSE3 and AVX."""
+    parts = (part.rpartition(":")[2].partition("=") for part in told.split("|"))
+    return ", ".join(name.strip() for name, _, value in parts if value.strip() not in ("", "0"))
 
 
 def _why_core_failed(run: subprocess.CompletedProcess[str]) -> str:

@@ -205,7 +205,10 @@ class Registry:
         if close:
             hint = "Did you mean " + " or ".join(f'"{by_lower[one]}"' for one in close) + "?"
         else:
-            hint = f"Put a GGUF file into {self._folder}, or describe the model in {self.file}."
+            hint = (
+                "`luci llm list` shows those that are here, `luci search` and `luci install` get "
+                f"others, and a GGUF file is used by its path or from {self._folder}."
+            )
         problems = "".join(f" {problem}" for problem in self._read().problems[:1])
         return CatalogError(f'There is no model "{name}". {hint}{problems}')
 

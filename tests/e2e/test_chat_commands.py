@@ -97,11 +97,13 @@ def test_chat_list_and_search(luci: Luci, chat_id: str) -> None:
     assert "Rivers: At the Toma lake." in hit
     (found,) = json.loads(luci("chat", "search", "toma", "--json").stdout)
     assert found["marks"] == [[7, 11]]
-    assert luci("chat", "search", '"unheard of (').returncode == 1
+    missed = luci("chat", "search", '"unheard of (')
+    assert (missed.returncode, missed.stderr) == (1, b"Nothing was found.\n")
 
 
 def test_chat_show_prints_markdown_and_the_cost(luci: Luci, chat_id: str) -> None:
     run = luci("chat", "show", chat_id[:4])
+    assert luci("chat", "show", "last").stdout == run.stdout
     assert b"## You\n\nWhere does the Rhine begin?\n" in run.stdout
     assert b"0 answers, 0 prompt tokens" in run.stderr
     whole = json.loads(luci("chat", "show", chat_id, "--json", "--watts", "50").stdout)
@@ -181,7 +183,7 @@ def test_notice_of_the_host_is_told_once_and_stays_in_its_status(
     (Path(luci_env["LUCI_HOME"]) / "host.db").write_bytes(b"no database " * 100)
     first = luci(*ECHO, "chat", "list")
     assert (first.returncode, first.stderr.count(b"host.db.corrupt-")) == (0, 1)
-    assert luci(*ECHO, "chat", "list").stderr == b""
+    assert luci(*ECHO, "chat", "list").stderr.startswith(b"There are no chats yet. ")
     assert luci(*ECHO, "ask", "--model", "any.gguf", "say this").stderr == b""
     assert b"host.db.corrupt-" in luci("host", "status").stdout
 

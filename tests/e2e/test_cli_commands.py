@@ -155,6 +155,13 @@ def test_doctor_with_json_lists_findings_and_its_exit_code_agrees(luci: Luci) ->
     assert run.returncode == (0 if report["healthy"] else 1)
 
 
+@pytest.mark.native
+def test_doctor_names_the_features_of_the_cpu(luci: Luci) -> None:
+    findings = json.loads(luci("doctor", "--json").stdout)["findings"]
+    (features,) = (one["text"] for one in findings if one["name"] == "CPU features")
+    assert all(name.isidentifier() for name in features.split(", "))
+
+
 def test_doctor_finds_a_home_folder_that_cannot_be_written(
     luci: Luci, luci_env: dict[str, str]
 ) -> None:

@@ -45,10 +45,20 @@ def test_jobs_are_listed_and_one_that_is_not_there_is_named(luci: Luci, host: in
         assert b"There is no job 77." in run.stderr
 
 
+def test_jobs_of_a_host_that_has_left_are_shown_by_the_next_one(luci: Luci, host: int) -> None:
+    assert host
+    assert luci("load", "any").returncode == 0
+    assert luci("host", "stop").returncode == 0
+    listed = luci("--engine", "echo", "jobs")
+    assert listed.stdout == luci("jobs", "list").stdout
+    assert listed.stdout.endswith(b"load any\n")
+    assert b"any was loaded." in luci("jobs", "show", "1").stdout
+
+
 def test_commands_without_a_host_say_so(luci: Luci) -> None:
     assert json.loads(luci("host", "status", "--json").stdout) == {"running": False}
     assert luci("host", "stop").stdout == b"No host ran.\n"
-    run = luci("jobs", "list")
+    run = luci("unload", "any")
     assert (run.returncode, run.stderr) == (
         2,
         b"luci: No host runs. `luci host start` starts one.\n",

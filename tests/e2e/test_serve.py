@@ -60,7 +60,7 @@ def test_models_are_loaded_and_unloaded_by_name(luci: Luci) -> None:
     assert luci(*ECHO, "ps").stdout == b""
     assert luci(*ECHO, "load", "any").stdout == b"any is loaded.\n"
     assert luci("ps").stdout.startswith(b"any  ready, ")
-    assert luci("unload", "any").stdout == b"any is not in memory.\n"
+    assert luci("unload", "any").stdout == b"any is unloaded.\n"
     assert json.loads(luci("ps", "--json").stdout) == []
     unknown = luci(*ECHO, "load", "ani")
     assert unknown.returncode == 2

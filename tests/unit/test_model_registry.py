@@ -131,7 +131,7 @@ def test_registry_given_part_of_a_name_then_it_is_unknown(home: Path, name: str)
 def test_registry_given_a_typing_error_then_it_suggests(home: Path) -> None:
     with pytest.raises(CatalogError, match='Did you mean "coder"'):
         write(home, EXAMPLE).resolve("codre")
-    with pytest.raises(CatalogError, match="or describe the model in"):
+    with pytest.raises(CatalogError, match="`luci llm list` shows those that are here"):
         write(home, EXAMPLE).resolve("xyzzyxyzzy")
 
 
