@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from textual.app import App
-    from textual.screen import Screen
 
 
 class Layouts:
@@ -14,10 +13,9 @@ class Layouts:
 
     def __init__(self, app: App[None]) -> None:
         self.count = 0
-        # Textual leaves the type of the screen's result open.
-        screen = cast("Screen[None]", app.screen)  # pyright: ignore[reportUnknownMemberType]
-        refreshed = screen.screen_layout_refresh_signal
-        refreshed.subscribe(screen, self._add)  # pyright: ignore[reportUnknownMemberType]
+        # Textual leaves the type of a screen's result open.
+        screen: Any = app.screen
+        screen.screen_layout_refresh_signal.subscribe(screen, self._add)
 
     def _add(self, screen: object) -> None:
         del screen
