@@ -72,6 +72,7 @@ REAL: dict[str, tuple[str, dict[str, int | list[int]]]] = {
         "deepseek2",
         _sizes(2048, 16, 16) | {KEY: 192, VALUE: 128, TURNED: 64},
     ),
+    "DeepSeek-OCR": ("deepseek2-ocr", _sizes(1280, 10, 10) | {TURNED: 0}),
     "Kimi Linear": ("kimi-linear", _compressed(2304, 32, [0, 1]) | {"ssm.conv_kernel": 4}),
     "Qwen3.5": (
         "qwen35",

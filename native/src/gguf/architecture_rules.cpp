@@ -156,6 +156,24 @@ void check_audio_decoder(const Hparams & hparams, int64_t n_layers) {
             "posnet.embedding_length " + std::to_string(wanted));
 }
 
+// DeepSeek-OCR is DeepSeek 2 without compressed keys: its positions turn whole heads, at one speed.
+void check_ocr(const Hparams & hparams, int64_t n_embd, int64_t n_layers) {
+    const std::vector<int64_t> heads =
+        hparams.per_layer("attention.head_count", {0, MAX_HEADS}, n_layers);
+    if (!hparams.is_one_of({"deepseek2-ocr"}) || heads.empty() || heads[0] == 0) {
+        return;
+    }
+    const int64_t wanted = n_embd / heads[0];
+    const int64_t given = hparams.u32("attention.key_length", {1, MAX_HEAD_LENGTH}, wanted);
+    require(hparams, "attention.key_length", given, given == wanted,
+            std::to_string(wanted) + ", the width divided by the heads");
+    require(hparams, "attention.key_length", given, given % 2 == 0, "even");
+    const Value * base = hparams.find("rope.freq_base");
+    if (base != nullptr && base->real() != 10'000.0) {
+        hparams.fail("rope.freq_base", "rope.freq_base has to be 10000 in this architecture.");
+    }
+}
+
 // Sizes that others of the same file have to fit.
 void check_multiples(const Hparams & hparams, int64_t n_embd, int64_t n_layers) {
     if (hparams.is_one_of({"gemma-embedding"})) {
@@ -186,6 +204,7 @@ void check_architecture(const Hparams & hparams, int64_t n_embd, int64_t n_layer
     check_recurrence(hparams, n_embd);
     check_loops(hparams, n_layers);
     check_audio_decoder(hparams, n_layers);
+    check_ocr(hparams, n_embd, n_layers);
     check_multiples(hparams, n_embd, n_layers);
 }
 

@@ -52,14 +52,15 @@ bool has_equal_lengths(const Hparams & hparams) {
                               "t5encoder"});
 }
 
-// LLAMA_ROPE_TYPE_NONE in llama_model_rope_type, and BERT, whose graph turns nothing.
+// LLAMA_ROPE_TYPE_NONE in llama_model_rope_type; BERT's graph turns nothing, and DeepSeek-OCR's
+// turns whole heads whatever the file says.
 bool is_without_rope(const Hparams & hparams) {
-    return hparams.is_one_of({"bert",    "bloom",       "glm5-next",       "gpt2",
-                              "gptj",    "jais",        "jamba",           "jina-bert-v2",
-                              "kimi-k3", "kimi-linear", "mamba",           "mamba2",
-                              "mpt",     "nemotron_h",  "nemotron_h_moe",  "refact",
-                              "arwkv7",  "rwkv6",       "rwkv6qwen2",      "rwkv7",
-                              "t5",      "t5encoder",   "wavtokenizer-dec"});
+    return hparams.is_one_of({"bert",         "bloom",   "deepseek2-ocr", "glm5-next",
+                              "gpt2",         "gptj",    "jais",          "jamba",
+                              "jina-bert-v2", "kimi-k3", "kimi-linear",   "mamba",
+                              "mamba2",       "mpt",     "nemotron_h",    "nemotron_h_moe",
+                              "refact",       "arwkv7",  "rwkv6",         "rwkv6qwen2",
+                              "rwkv7",        "t5",      "t5encoder",     "wavtokenizer-dec"});
 }
 
 // A position of several parts: LLAMA_ROPE_TYPE_MROPE and IMROPE, whatever the sections are.

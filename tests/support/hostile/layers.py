@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tests.support import raw_gguf as raw
 from tests.support.hostile.case import Case, rejected
 from tests.support.layer_models import N_WIDTH, Sizes, layer_model
 
@@ -27,6 +28,7 @@ NEEDED: dict[str, Sizes] = {
     "lfm2": {"shortconv.l_cache": 3},
     "hrm_text": {"hrm.layers_per_stack": 1, "hrm.h_cycles": 1, "hrm.l_cycles": 1},
     "deepseek4": {"attention.output_group_count": 2, "hyper_connection.count": 4},
+    "deepseek2-ocr": {"rope.dimension_count": 0},
     "glm5-next": {
         "rope.dimension_count": 0,
         "hyper_connection.count": 4,
@@ -122,6 +124,12 @@ def _lengths() -> Iterator[Case]:
     for key in ("attention.key_length", "attention.value_length"):
         for architecture in ("llama", "phi3", "gpt2", "t5", "lfm2", "nemotron_h", "eagle3"):
             yield _case(architecture, {key: 8})
+    yield _case("deepseek2-ocr", {"attention.key_length": 8, "attention.value_length": 8})
+    yield _case("deepseek2-ocr", {"embedding_length": 60})
+    turning = layer_model("deepseek2-ocr", HEADS, OUTPUT).with_entry(
+        "deepseek2-ocr.rope.freq_base", raw.F32, raw.scalar(raw.F32, 20000.0)
+    )
+    yield rejected("deepseek2-ocr with rope.freq_base 20000", turning.build(), "M02")
     for key in ("attention.key_length_swa", "attention.value_length_swa"):
         yield _case("qwen3", {key: 8})
         yield _case("qwen3", {key: 2**31})
