@@ -41,7 +41,8 @@ class KeyFooter(Footer):
 
     async def recompose(self) -> None:
         """Lay the keys out anew where there are others or another width: it costs a layout."""
-        if self._to_draw() != self._drawn:
+        # It is called after a refresh, when the screen may be gone.
+        if self.is_attached and self._to_draw() != self._drawn:
             await super().recompose()
 
     def _to_draw(self) -> object:
