@@ -64,6 +64,11 @@ def _do_nothing() -> None:
     """Stand for a command that is not imported yet."""
 
 
+def module_of(command: str) -> str:
+    """Return the name of the module of one of COMMANDS."""
+    return f"luci_tui.cli.{_MODULES.get(command, command)}"
+
+
 class LazyGroup(TyperGroup):
     """A group whose commands are imported by name, and the one place where errors become exits."""
 
@@ -82,7 +87,7 @@ class LazyGroup(TyperGroup):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"luci_tui.cli.{_MODULES.get(cmd_name, cmd_name)}")
+        module = importlib.import_module(module_of(cmd_name))
         return typer.main.get_command(cast("typer.Typer", module.app))
 
     def invoke(self, ctx: typer.Context) -> object:  # pyright: ignore[reportIncompatibleMethodOverride]

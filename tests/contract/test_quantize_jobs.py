@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import aclosing
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from luci_tui.engine.file_jobs import run_file_job
 from luci_tui.engine.job_frames import JobProgress, QuantizeResult, QuantizeSpec
 from luci_tui.errors import EngineError
 from tests.support.jobs import (
+    LOOK_S,
     job_processes,
     names_in,
     part_bytes,
@@ -135,7 +137,8 @@ def kill_the_program(
     process = psutil.Process(program.pid)
     children: list[psutil.Process] = []
     while program.poll() is None and not (children and part_bytes(folder) >= goal_bytes):
-        children = job_processes(process)
+        children = children or job_processes(process)
+        time.sleep(LOOK_S)
     program.kill()
     program.wait(10)
     gone, alive = psutil.wait_procs(children, timeout=10)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import pytest_asyncio
 
 from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.hosts import end_host
+from tests.support.warm_luci import run_luci
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -49,14 +49,7 @@ def luci(luci_env: dict[str, str]) -> Luci:
     """Return a function that runs luci and gives its exit code, stdout and stderr."""
 
     def run(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [sys.executable, "-m", "luci_tui", *arguments],
-            input=stdin,
-            capture_output=True,
-            env=luci_env,
-            timeout=60,
-            check=False,
-        )
+        return run_luci(arguments, luci_env, stdin)
 
     return run
 

@@ -165,17 +165,37 @@ class Victims:
         try:
             pid = await self._reached(moment, life, living, old.pid if old else 0)
             await asyncio.sleep(chance.uniform(0.0, LONGEST_LIFE_S))
-            workers = children_of(pid)
-            life.stalled_ms = (time.monotonic() - self._last_beat()) * 1000
-            os.kill(pid, signal.SIGKILL)
-            life.killed_s = time.monotonic()
-            if not await wait_gone(pid, GONE_S):
-                msg = f"host {pid} outlives kill -9"
-                raise RuntimeError(msg)
+            workers = await self._kill(life, pid)
+            # A host that dies while a client waits for its start has another one started.
+            while (other := await self._host_after(pid, living)) is not None:
+                pid = other
+                workers |= await self._kill(life, pid)
         finally:
             await _ended(living)
         self.report.n_orphans += await _n_that_stay(workers)
         self._take_down(life)
+
+    async def _kill(self, life: Life, pid: int) -> set[int]:
+        """Kill a host, and give the workers that it had."""
+        workers = children_of(pid)
+        life.stalled_ms = (time.monotonic() - self._last_beat()) * 1000
+        os.kill(pid, signal.SIGKILL)
+        life.killed_s = time.monotonic()
+        if not await wait_gone(pid, GONE_S):
+            msg = f"host {pid} outlives kill -9"
+            raise RuntimeError(msg)
+        return workers
+
+    async def _host_after(self, killed_pid: int, living: asyncio.Task[None]) -> int | None:
+        """Wait until the client gives up or has another host, and give that one's process."""
+        give_up_s = time.monotonic() + LONGEST_WAIT_S
+        while not living.done() and time.monotonic() < give_up_s:
+            info = read_info(run_files(self._home))
+            if info is not None and info.pid != killed_pid:
+                return info.pid
+            # What is waited for happens in another process.
+            await asyncio.sleep(0.005)
+        return None
 
     async def _live(self, life: Life, launcher: Launcher, seed: float) -> None:
         """Be a front end with several chats, until the host is gone."""

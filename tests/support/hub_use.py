@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ from luci_tui.cli.main import run_command_line
 from luci_tui.config import HubEnvironment
 from luci_tui.download.hub import Hub, HubOptions
 from luci_tui.download.pace import Backoff
+from tests.support import warm_luci
 from tests.support.hub import Hub as FakeHub
 
 TOKEN = "hf_" + "a1B2" * 8
 """Looks like one, and belongs to nobody."""
-LIMIT_S = 60.0
 _HIDDEN = frozenset(
     {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "HF_HOME", "HF_TOKEN_PATH", "NO_COLOR"}
 )
@@ -83,18 +82,5 @@ async def run_here(
 
 async def run_luci(env: dict[str, str], *arguments: str, stdin: str = "") -> Done:
     """Run luci to its end while the hub of this process answers it."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "luci_tui", *arguments),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=env,
-    )
-    try:
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), LIMIT_S)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode is not None
-    return Done(process.returncode, out.decode(), err.decode())
+    done = await asyncio.to_thread(warm_luci.run_luci, arguments, env, stdin.encode())
+    return Done(done.returncode, done.stdout.decode(), done.stderr.decode())

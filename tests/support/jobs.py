@@ -19,6 +19,9 @@ from luci_tui.engine.job_frames import (
 )
 from luci_tui.errors import WorkerLostError
 
+LOOK_S = 0.001
+"""How often it is looked how far a job is that shall be killed."""
+
 
 def quantize_spec(
     source: Path, outputs: Sequence[tuple[str, Path]], **options: object
@@ -59,7 +62,7 @@ async def run_and_kill(spec: QuantizeSpec, log_path: Path, is_time: Callable[[],
     """
     job = asyncio.ensure_future(run_job(spec, log_path))
     while not job.done():
-        await asyncio.sleep(0)
+        await asyncio.sleep(LOOK_S)
         if is_time() and (children := job_processes()):
             for child in children:
                 with suppress(psutil.NoSuchProcess):  # it may be done at this very moment

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from textual import events
 from textual.pilot import Pilot
 
 from luci_tui.chat.model import ModelSpec
@@ -128,3 +129,8 @@ async def wait_for_text(pilot: Pilot[int], text: str) -> None:
     app = pilot.app
     assert isinstance(app, ChatApp)
     await wait_until(pilot, lambda: text in shown_text(app))
+
+
+def paste(pilot: Pilot[int], text: str) -> None:
+    """Put a long text where the cursor is; to press each of its letters takes seconds."""
+    pilot.app.post_message(events.Paste(text))

@@ -23,6 +23,7 @@ from tests.support.paced_host import HOLD
 from tests.support.screen import (
     chat_screen,
     opened_screen,
+    paste,
     prompt_of,
     shown_text,
     wait_for_text,
@@ -250,13 +251,17 @@ async def test_save_then_a_file_is_written_and_only_replaced_when_allowed(
     async with opened(tmp_path, told=talk) as (_, _, pilot):
         await stand(pilot, "s")
         await wait_for_text(pilot, "Save the block to which file?")
-        await pilot.press(*["backspace"] * 20, *str(path), "enter")
+        await pilot.press("ctrl+u")
+        paste(pilot, str(path))
+        await pilot.press("enter")
         await wait_until(pilot, path.is_file)
         assert path.read_text() == "ls -S\n"
         path.write_text("mine")
         await pilot.press("s")
         await wait_for_text(pilot, "Save the block to which file?")
-        await pilot.press(*["backspace"] * 20, *str(path), "enter")
+        await pilot.press("ctrl+u")
+        paste(pilot, str(path))
+        await pilot.press("enter")
         await wait_for_text(pilot, "It is there already")
         await pilot.press("n")
         await wait_until(pilot, lambda: "It is there" not in shown_text(pilot.app))

@@ -28,7 +28,14 @@ from tests.support.fake_host import FakeHost, FakeLink
 from tests.support.hosts import running_host
 from tests.support.keys import Keys, presses
 from tests.support.libraries import install, use_home
-from tests.support.screen import NOW_S, modes_app, shown_text, wait_for_text, wait_until
+from tests.support.screen import (
+    NOW_S,
+    modes_app,
+    paste,
+    shown_text,
+    wait_for_text,
+    wait_until,
+)
 from tests.support.screen_texts import check_in_both_themes
 from tests.support.wide_models import write_wide_model
 
@@ -187,7 +194,9 @@ async def test_convert_asks_for_source_type_and_file(home: Path, tmp_path: Path)
         await wait_for_text(pilot, "names no repository")
         await pilot.press("ctrl+u", *"/no/where", "enter")
         await wait_for_text(pilot, "There is no /no/where")
-        await pilot.press("ctrl+u", *str(tmp_path / "Weights"), "enter")
+        await pilot.press("ctrl+u")
+        paste(pilot, str(tmp_path / "Weights"))
+        await pilot.press("enter")
         await wait_for_text(pilot, "Which type of numbers?")
         await pilot.press("down", "enter")
         await wait_for_text(pilot, "Into which file?")
