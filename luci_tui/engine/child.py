@@ -26,6 +26,10 @@ MAX_LOG_BYTES = 4 * 1024 * 1024
 KILL_WAIT_S = 5.0
 START_S = 60.0
 """Least patience before a worker's first word; a busy machine is slow to start an interpreter."""
+GATHER_TURNS = 8
+"""Turns of the event loop for which a request waits for others that are asked at the same time. An
+engine without work begins with whatever comes first, and the others wait for that; together they
+are one batch. A turn in which nothing else happens takes some microseconds."""
 _STDIN, _STDOUT = 0, 1
 
 logger = logging.getLogger(__name__)
@@ -63,6 +67,8 @@ class Child(asyncio.SubprocessProtocol):
         """Set by the one who ends the worker on purpose."""
         self._decoder = wire.FrameDecoder()
         self._mailboxes: dict[int, Mailbox] = {}
+        self._unsent: list[bytes] = []
+        """Frames of requests that wait for others."""
         self._can_write = asyncio.Event()
         self._can_write.set()
         self._heard_s = 0.0
@@ -167,8 +173,24 @@ class Child(asyncio.SubprocessProtocol):
 
     def post(self, command: frames.Command) -> None:
         """Send a small command without waiting; a worker that is gone does not miss it."""
-        if self.error is None and not self._stdin.is_closing():
-            self._stdin.write(wire.encode(command.model_dump_json().encode()))
+        if self.error is not None or self._stdin.is_closing():
+            return
+        self._unsent.append(wire.encode(command.model_dump_json().encode()))
+        if not isinstance(command, frames.Generate):
+            self._write_unsent()
+        elif len(self._unsent) == 1:
+            self._loop.call_soon(self._wait_for_others, GATHER_TURNS)
+
+    def _wait_for_others(self, n_turns: int) -> None:
+        if n_turns > 1:
+            self._loop.call_soon(self._wait_for_others, n_turns - 1)
+        else:
+            self._write_unsent()
+
+    def _write_unsent(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if unsent and not self._stdin.is_closing():
+            self._stdin.write(b"".join(unsent))
 
     async def send(self, command: frames.Command) -> None:
         """Send a command once the worker takes in what was sent before.
