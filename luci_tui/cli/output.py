@@ -46,7 +46,7 @@ class Progress:
         if not self.is_shown:
             return
         # A line that the terminal has to break could not be written over.
-        text = sanitize(text)[: _terminal_columns() - 1]
+        text = _fitted(sanitize(text), _terminal_columns() - 1)
         sys.stderr.write("\r" + text.ljust(self._n_columns))
         sys.stderr.flush()
         self._n_columns = len(text)
@@ -57,6 +57,15 @@ class Progress:
             sys.stderr.write("\r" + " " * self._n_columns + "\r")
             sys.stderr.flush()
             self._n_columns = 0
+
+
+def _fitted(text: str, width: int) -> str:
+    """Leave out what is too much in the first half, where names stand; the figures follow them."""
+    if len(text) <= width:
+        return text
+    n_head = width // 3
+    n_tail = max(0, width - n_head - 1)
+    return f"{text[:n_head]}…{text[len(text) - n_tail :]}"[:width]
 
 
 def _terminal_columns() -> int:

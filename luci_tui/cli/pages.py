@@ -42,8 +42,7 @@ def help_(
     if topic is None:
         print_line(top.get_help())
         print_line("")
-        print_line("Pages:")
-        print_line(f"  {', '.join(_there())}.")
+        print_line(f"Pages: {', '.join(_there())}.")
         print_line("`luci help TOPIC` shows one, and `luci help COMMAND` the help of a command.")
         return
     if topic in PAGES:

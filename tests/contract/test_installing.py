@@ -26,6 +26,7 @@ from luci_tui.library.manifest import Manifest, model_folder, read_manifest
 from tests.support import raw_gguf as raw
 from tests.support.arch_models import TinyArch, write_arch_model
 from tests.support.downloads import CONTENT, files_of
+from tests.support.hub import Fault
 from tests.support.installs import Bench, bench_at, validate_here
 from tests.support.projectors import TinyProjector, write_projector
 from tests.support.split_model import shards
@@ -220,8 +221,8 @@ async def test_cancelled_update_leaves_the_old_version(tmp_path: Path) -> None:
     async with bench_at(tmp_path) as bench:
         await settled(bench, bench.offer(GOOD))
         before = manifest_of(tmp_path)
-        await bench.queue.set_limit(50_000)
-        item, _ = await bench.queue.add(bench.offer(OTHER))
+        held = Fault(stall_after=len(OTHER) // 2)
+        item, _ = await bench.queue.add(bench.offer(OTHER, "model", held))
         await bench.until_received(item.id, 1)
         await bench.queue.cancel(item.id)
         folder = model_folder(tmp_path / "models", "model")

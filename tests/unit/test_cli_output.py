@@ -22,11 +22,11 @@ def test_progress_longer_than_the_terminal_is_wide_stays_in_its_line(
     monkeypatch.setattr("sys.stderr", shown)
     monkeypatch.setenv("COLUMNS", "20")
     line = Progress()
-    line.show("a name that is far too long for it")
+    line.show("checking a name that is far too long: 12 %")
     line.show("short")
     line.clear()
     drawn = shown.getvalue().split("\r")
-    assert drawn[1] == "a name that is far "
+    assert drawn[1] == "checki…o long: 12 %"
     assert max(map(len, drawn)) < int(os.environ["COLUMNS"])
     assert drawn[-2].strip() == ""
 
