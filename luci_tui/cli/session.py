@@ -108,6 +108,9 @@ async def _load(engine: EngineClient, spec: LoadSpec, progress: Progress) -> fra
 def read_text(argument: str | None, noun: str) -> str:
     """Return the text of an argument, or of standard input where it is "-" or missing.
 
+    Ends of lines at the end of standard input go, as they do in a shell's `$(...)`: `echo` writes
+    one, and to a model it would be a part of the request.
+
     Raises:
         ConfigError: there is no text, or standard input is a terminal and nobody asked for it.
     """
@@ -117,7 +120,7 @@ def read_text(argument: str | None, noun: str) -> str:
         msg = f"There is no {noun}: give it in quotes, or on standard input."
         raise ConfigError(msg)
     else:
-        text = sys.stdin.buffer.read().decode("utf-8", "replace")
+        text = sys.stdin.buffer.read().decode("utf-8", "replace").rstrip("\r\n")
     if not text.strip():
         msg = f"The {noun} is empty: give it in quotes, or on standard input."
         raise ConfigError(msg)
